@@ -1,0 +1,291 @@
+//! What users ask for: the specification of each job kind, with its defaults.
+//!
+//! These are the values the coordinator stores with a job and workers act on. The wire has its own messages; the
+//! conversion lives in `ursa-proto`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::lifecycle::words;
+
+/// The kinds of job there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Fetch the pictures of URL lists.
+    Scrape,
+    /// Decode, check and normalise fetched pictures.
+    Verify,
+    /// Freeze a dataset into an immutable, split version.
+    Snapshot,
+    /// Train a classifier on a snapshot.
+    Train,
+    /// Serve a model under an endpoint's name.
+    Deploy,
+}
+
+words!(JobKind, "job kind", {
+    Scrape => "scrape",
+    Verify => "verify",
+    Snapshot => "snapshot",
+    Train => "train",
+    Deploy => "deploy",
+});
+
+impl JobKind {
+    /// Whether workers execute it. The others touch nothing but the coordinator's own state and are executed there.
+    pub fn runs_on_workers(self) -> bool {
+        matches!(self, Self::Scrape | Self::Verify | Self::Train)
+    }
+}
+
+/// What a job shall do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobSpec {
+    /// See [`ScrapeSpec`].
+    Scrape(ScrapeSpec),
+    /// See [`VerifySpec`].
+    Verify(VerifySpec),
+    /// See [`SnapshotSpec`].
+    Snapshot(SnapshotSpec),
+    /// See [`TrainSpec`].
+    Train(TrainSpec),
+    /// See [`DeploySpec`].
+    Deploy(DeploySpec),
+}
+
+impl JobSpec {
+    /// Its kind.
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Scrape(_) => JobKind::Scrape,
+            Self::Verify(_) => JobKind::Verify,
+            Self::Snapshot(_) => JobKind::Snapshot,
+            Self::Train(_) => JobKind::Train,
+            Self::Deploy(_) => JobKind::Deploy,
+        }
+    }
+
+    /// The dataset it works on, where it names one.
+    pub fn dataset(&self) -> Option<&str> {
+        match self {
+            Self::Scrape(spec) => Some(&spec.dataset),
+            Self::Verify(spec) => Some(&spec.dataset),
+            Self::Snapshot(spec) => Some(&spec.dataset),
+            Self::Train(_) | Self::Deploy(_) => None,
+        }
+    }
+
+    /// The job of the same pipeline whose output it takes, by name.
+    pub fn input_job(&self) -> Option<&str> {
+        match self {
+            Self::Train(TrainSpec { snapshot: SnapshotRef::FromJob(name), .. })
+            | Self::Deploy(DeploySpec { model: ModelRef::FromJob(name), .. }) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// Fetch the pictures of URL lists into a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScrapeSpec {
+    /// The dataset; made if it does not exist.
+    pub dataset: String,
+    /// One list per class. Their order is the order of the classes.
+    pub classes: Vec<ClassUrls>,
+    /// How to fetch.
+    pub options: ScrapeOptions,
+    /// Fetch these sources again instead of reading lists: the ids of rows that failed.
+    pub retry_sources: Vec<Uuid>,
+}
+
+/// The URL list of one class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassUrls {
+    /// The class, for instance "grizzly".
+    pub name: String,
+    /// Where the list came from, for people: a file name.
+    pub list_name: String,
+    /// The URLs, one per line of the list; blank lines are dropped at planning, so indices are line numbers.
+    pub urls: Vec<String>,
+}
+
+/// How to fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrapeOptions {
+    /// Take at most this many URLs of each list.
+    pub max_images_per_class: u32,
+    /// URLs in one task, hence pictures in one shard.
+    pub urls_per_task: u32,
+    /// Requests in flight per task.
+    pub concurrency: u32,
+    /// Whole-request time-out in milliseconds, body included.
+    pub timeout_ms: u32,
+    /// Largest body in bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for ScrapeOptions {
+    fn default() -> Self {
+        Self {
+            max_images_per_class: 1000,
+            urls_per_task: 128,
+            concurrency: 16,
+            timeout_ms: 10_000,
+            max_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Decode, check and normalise what was fetched and not yet verified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifySpec {
+    /// The dataset.
+    pub dataset: String,
+    /// What to accept.
+    pub options: VerifyOptions,
+}
+
+/// What verification accepts and what it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyOptions {
+    /// Larger pictures are scaled so that their longer side is this many pixels.
+    pub max_side: u32,
+    /// Pictures with a shorter side than this are refused.
+    pub min_side: u32,
+    /// Pictures with more pixels than this are refused before they are decoded.
+    pub max_pixels: u64,
+    /// Animations with more frames than this are refused.
+    pub max_frames: u32,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        Self { max_side: 512, min_side: 16, max_pixels: 50_000_000, max_frames: 1 }
+    }
+}
+
+/// Freeze a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotSpec {
+    /// The dataset.
+    pub dataset: String,
+    /// Decides, with an image's content, which side it falls on.
+    pub seed: u64,
+    /// Share of the validation side, in percent, 1 to 99.
+    pub valid_percent: u32,
+}
+
+/// Train a classifier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainSpec {
+    /// What to learn from.
+    pub snapshot: SnapshotRef,
+    /// How.
+    pub recipe: TrainRecipe,
+}
+
+/// Which snapshot is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotRef {
+    /// The one that a job of the same pipeline makes.
+    FromJob(String),
+    /// One that exists.
+    Numbered {
+        /// The dataset's name.
+        dataset: String,
+        /// Its number; `None` is the latest.
+        number: Option<u32>,
+    },
+}
+
+/// The architectures that can be trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// ResNet-18.
+    #[serde(rename = "resnet18")]
+    ResNet18,
+    /// ResNet-34.
+    #[serde(rename = "resnet34")]
+    ResNet34,
+}
+
+words!(Architecture, "architecture", {
+    ResNet18 => "resnet18",
+    ResNet34 => "resnet34",
+});
+
+/// How to train. Defaults follow fastai v1's `cnn_learner` and `fit_one_cycle`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainRecipe {
+    /// The network.
+    pub architecture: Architecture,
+    /// Epochs with the whole network trainable.
+    pub epochs: u32,
+    /// Epochs before that with the body frozen; only sensible with pretrained weights.
+    pub frozen_epochs: u32,
+    /// Pictures per step; lowered to the training side's size when that is smaller.
+    pub batch_size: u32,
+    /// Side of the square the network sees, in pixels.
+    pub image_size: u32,
+    /// Peak of the one-cycle schedule.
+    pub max_learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Whether to flip, rotate, zoom, warp and light the training pictures.
+    pub augment: bool,
+    /// Seeds initialisation, sampling, augmentation and dropout.
+    pub seed: u64,
+    /// Weights of the body to start from; `None` is from scratch.
+    pub pretrained: Option<PretrainedWeights>,
+}
+
+impl Default for TrainRecipe {
+    fn default() -> Self {
+        Self {
+            architecture: Architecture::ResNet34,
+            epochs: 4,
+            frozen_epochs: 0,
+            batch_size: 64,
+            image_size: 224,
+            max_learning_rate: 3e-3,
+            weight_decay: 1e-2,
+            augment: true,
+            seed: 42,
+            pretrained: None,
+        }
+    }
+}
+
+/// Weights with torchvision's names, as safetensors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PretrainedWeights {
+    /// A path on the worker or an http(s) URL.
+    pub location: String,
+    /// SHA-256 of the file, hex: what is loaded is what was meant.
+    pub sha256: String,
+}
+
+/// Serve a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploySpec {
+    /// The endpoint; made if it does not exist.
+    pub endpoint: String,
+    /// What to serve.
+    pub model: ModelRef,
+    /// How long the nodes have to prove and load the model, in seconds.
+    pub timeout_seconds: u32,
+}
+
+/// Which model is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelRef {
+    /// The one that a job of the same pipeline trains.
+    FromJob(String),
+    /// One that exists, by digest.
+    Digest(String),
+}
