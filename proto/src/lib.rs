@@ -1,0 +1,32 @@
+//! The only API: generated messages and services, the typed error that crosses the wire, and the conversions between
+//! messages and the values of `ursa-domain`.
+
+mod convert;
+mod error;
+
+pub use convert::{BadField, parse_id, timestamp};
+pub use error::{ApiError, ErrorCode};
+
+/// Version of the workers' and nodes' session protocol. Peers of another version are refused with both numbers named.
+pub const SESSION_PROTOCOL_VERSION: u32 = 1;
+
+/// Largest gRPC message either side accepts, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+
+/// Largest message of the Open Inference Protocol, in bytes.
+pub const MAX_INFERENCE_MESSAGE_BYTES: usize = 64 << 20;
+
+/// Every file of the protocol, encoded for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// `ursa.v1`: datasets, jobs, models, endpoints, and the sessions of workers and nodes.
+#[expect(clippy::pedantic, clippy::doc_markdown, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("ursa.v1");
+}
+
+/// The Open Inference Protocol, version 2.
+#[expect(clippy::pedantic, clippy::doc_markdown, reason = "generated code")]
+pub mod inference {
+    tonic::include_proto!("inference");
+}

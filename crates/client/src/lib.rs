@@ -1,0 +1,102 @@
+//! The Rust client: a connection to the coordinator with every service on it, typed errors, and pipeline files.
+//!
+//! The command line, the dashboard, workers and nodes all use this crate and nothing else to reach the coordinator.
+
+pub mod pipeline_file;
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+use ursa_proto::v1::dataset_service_client::DatasetServiceClient;
+use ursa_proto::v1::endpoint_service_client::EndpointServiceClient;
+use ursa_proto::v1::job_service_client::JobServiceClient;
+use ursa_proto::v1::model_service_client::ModelServiceClient;
+use ursa_proto::v1::node_service_client::NodeServiceClient;
+use ursa_proto::v1::worker_service_client::WorkerServiceClient;
+use ursa_proto::{ApiError, MAX_MESSAGE_BYTES};
+
+/// Environment variable that names the coordinator.
+pub const COORDINATOR_VARIABLE: &str = "URSA_COORDINATOR";
+/// Where the coordinator answers unless told otherwise.
+pub const DEFAULT_COORDINATOR: &str = "http://127.0.0.1:7400";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to the coordinator. Cheap to clone; connects when first used and again whenever the connection breaks.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+    address: String,
+}
+
+macro_rules! service {
+    ($(#[$doc:meta])* $method:ident, $client:ident) => {
+        $(#[$doc])*
+        pub fn $method(&self) -> $client<Channel> {
+            $client::new(self.channel.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        }
+    };
+}
+
+impl Client {
+    /// A client for the coordinator at `address`, for instance `http://127.0.0.1:7400`. Does not connect yet.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when `address` is not an http URL.
+    pub fn new(address: &str) -> Result<Self, ApiError> {
+        let endpoint = Endpoint::from_shared(address.to_owned())
+            .ok()
+            .filter(|endpoint| endpoint.uri().scheme_str().is_some_and(|scheme| scheme.starts_with("http")))
+            .ok_or_else(|| {
+                ApiError::invalid(format!("{address:?} is not a coordinator's address; it looks like {DEFAULT_COORDINATOR}"))
+            })?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true)
+            .connect_lazy();
+        Ok(Self { channel, address: address.to_owned() })
+    }
+
+    /// Where the coordinator is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    service!(
+        /// Jobs and pipelines.
+        jobs,
+        JobServiceClient
+    );
+    service!(
+        /// Datasets, images and snapshots.
+        datasets,
+        DatasetServiceClient
+    );
+    service!(
+        /// Models.
+        models,
+        ModelServiceClient
+    );
+    service!(
+        /// Endpoints.
+        endpoints,
+        EndpointServiceClient
+    );
+    service!(
+        /// Workers.
+        workers,
+        WorkerServiceClient
+    );
+    service!(
+        /// Nodes.
+        nodes,
+        NodeServiceClient
+    );
+}

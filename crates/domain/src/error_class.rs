@@ -59,9 +59,9 @@ impl FromStr for ErrorClass {
     type Err = UnknownWord;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|class| class.as_str() == word).ok_or_else(|| UnknownWord {
-            what: "error class",
-            word: word.to_owned(),
-        })
+        Self::ALL
+            .into_iter()
+            .find(|class| class.as_str() == word)
+            .ok_or_else(|| UnknownWord { what: "error class", word: word.to_owned() })
     }
 }

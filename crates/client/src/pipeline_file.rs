@@ -1,0 +1,1 @@
+//! Pipeline files: YAML that people write, read into the request the coordinator takes.

@@ -1,0 +1,381 @@
+//! What makes a pipeline acceptable, and in which order its jobs can run.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{
+    DeploySpec, JobKind, JobSpec, ModelRef, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec, VerifySpec,
+};
+
+/// The most jobs one pipeline may have.
+pub const MAX_JOBS: usize = 100;
+/// The most attempts a task may have.
+pub const MAX_ATTEMPTS: u32 = 20;
+
+/// A DAG of jobs, submitted as one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PipelineSpec {
+    /// For people.
+    pub name: String,
+    /// The jobs.
+    pub jobs: Vec<JobDefinition>,
+}
+
+/// One job of a pipeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobDefinition {
+    /// Unique within the pipeline.
+    pub name: String,
+    /// Jobs that must succeed first, besides the one whose output the specification names.
+    pub after: Vec<String>,
+    /// Attempts per task.
+    pub max_attempts: u32,
+    /// What it does.
+    pub spec: JobSpec,
+}
+
+impl JobDefinition {
+    /// The names of all jobs it waits for, each once.
+    pub fn dependencies(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.after.iter().map(String::as_str).collect();
+        names.extend(self.spec.input_job());
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(*name));
+        names
+    }
+}
+
+/// Why a pipeline is refused. Every message says where and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PipelineError {
+    /// No jobs.
+    #[error("the pipeline has no jobs: add at least one under `jobs`")]
+    Empty,
+    /// More than [`MAX_JOBS`].
+    #[error("the pipeline has {0} jobs; at most {MAX_JOBS} are allowed: split it")]
+    TooManyJobs(usize),
+    /// A name that is not one.
+    #[error("{what} {name:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'")]
+    BadName {
+        /// What it names.
+        what: &'static str,
+        /// What stands there.
+        name: String,
+    },
+    /// Two jobs of one name.
+    #[error("two jobs are called {0:?}: give each its own name")]
+    DuplicateJob(String),
+    /// A dependency that is not in the pipeline.
+    #[error("job {job:?} waits for {dependency:?}, which is not in the pipeline{}", did_you_mean(.nearest.as_deref()))]
+    UnknownDependency {
+        /// The job.
+        job: String,
+        /// What it names.
+        dependency: String,
+        /// A job with a similar name.
+        nearest: Option<String>,
+    },
+    /// A job that waits for itself.
+    #[error("the jobs wait for each other in a circle: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
+    /// A specification that cannot work.
+    #[error("job {job:?}: {reason}")]
+    BadSpec {
+        /// The job.
+        job: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+}
+
+/// Whether `name` may name a job, a dataset or an endpoint. Such names never become part of an object's key.
+pub fn is_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Whether `name` may name a class: as [`is_name`], but any script, and spaces inside.
+pub fn is_class_name(name: &str) -> bool {
+    (1..=100).contains(&name.len())
+        && name.trim() == name
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' '))
+}
+
+/// Checks everything that can be checked without looking at the state of the system.
+pub fn check(pipeline: &PipelineSpec) -> Result<(), PipelineError> {
+    require_name("pipeline", &pipeline.name)?;
+    match pipeline.jobs.len() {
+        0 => return Err(PipelineError::Empty),
+        count if count > MAX_JOBS => return Err(PipelineError::TooManyJobs(count)),
+        _ => {}
+    }
+    let by_name = index(&pipeline.jobs)?;
+    for job in &pipeline.jobs {
+        check_dependencies(job, &by_name)?;
+        check_attempts(job)?;
+        check_spec(&job.spec).map_err(|reason| PipelineError::BadSpec { job: job.name.clone(), reason })?;
+    }
+    match find_cycle(&pipeline.jobs) {
+        Some(cycle) => Err(PipelineError::Cycle(cycle)),
+        None => Ok(()),
+    }
+}
+
+fn require_name(what: &'static str, name: &str) -> Result<(), PipelineError> {
+    if is_name(name) { Ok(()) } else { Err(PipelineError::BadName { what, name: name.to_owned() }) }
+}
+
+fn index(jobs: &[JobDefinition]) -> Result<HashMap<&str, &JobDefinition>, PipelineError> {
+    let mut by_name = HashMap::new();
+    for job in jobs {
+        require_name("job", &job.name)?;
+        if by_name.insert(job.name.as_str(), job).is_some() {
+            return Err(PipelineError::DuplicateJob(job.name.clone()));
+        }
+    }
+    Ok(by_name)
+}
+
+fn check_attempts(job: &JobDefinition) -> Result<(), PipelineError> {
+    if (1..=MAX_ATTEMPTS).contains(&job.max_attempts) {
+        return Ok(());
+    }
+    let reason = format!("max_attempts is {}; it must be between 1 and {MAX_ATTEMPTS}", job.max_attempts);
+    Err(PipelineError::BadSpec { job: job.name.clone(), reason })
+}
+
+fn check_dependencies(job: &JobDefinition, by_name: &HashMap<&str, &JobDefinition>) -> Result<(), PipelineError> {
+    for dependency in job.dependencies() {
+        if !by_name.contains_key(dependency) {
+            return Err(PipelineError::UnknownDependency {
+                job: job.name.clone(),
+                dependency: dependency.to_owned(),
+                nearest: nearest(dependency, by_name.keys().copied()).map(str::to_owned),
+            });
+        }
+    }
+    let Some(input) = job.spec.input_job() else { return Ok(()) };
+    let wanted = if job.spec.kind() == JobKind::Train { JobKind::Snapshot } else { JobKind::Train };
+    let found = by_name[input].spec.kind();
+    if found == wanted {
+        return Ok(());
+    }
+    let reason = format!("takes its input from job {input:?}, which is a {found} job; it must be a {wanted} job");
+    Err(PipelineError::BadSpec { job: job.name.clone(), reason })
+}
+
+/// The candidate that differs from `word` in the fewest letters, if it is near enough to be meant.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 3)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+fn find_cycle(jobs: &[JobDefinition]) -> Option<Vec<String>> {
+    let edges: HashMap<&str, Vec<&str>> = jobs.iter().map(|job| (job.name.as_str(), job.dependencies())).collect();
+    let mut done = HashSet::new();
+    jobs.iter().find_map(|job| walk(&job.name, &edges, &mut Vec::new(), &mut done))
+}
+
+fn walk<'a>(
+    name: &'a str,
+    edges: &HashMap<&'a str, Vec<&'a str>>,
+    path: &mut Vec<&'a str>,
+    done: &mut HashSet<&'a str>,
+) -> Option<Vec<String>> {
+    if let Some(start) = path.iter().position(|visited| *visited == name) {
+        return Some(path[start..].iter().chain([&name]).map(|name| (*name).to_owned()).collect());
+    }
+    if done.contains(name) {
+        return None;
+    }
+    path.push(name);
+    let cycle = edges[name].iter().find_map(|dependency| walk(dependency, edges, path, done));
+    path.pop();
+    done.insert(name);
+    cycle
+}
+
+fn check_spec(spec: &JobSpec) -> Result<(), String> {
+    if let Some(dataset) = spec.dataset() {
+        check_name("dataset", dataset)?;
+    }
+    match spec {
+        JobSpec::Scrape(scrape) => check_scrape(scrape),
+        JobSpec::Verify(verify) => check_verify(verify),
+        JobSpec::Snapshot(snapshot) => check_snapshot(snapshot),
+        JobSpec::Train(train) => check_train(train),
+        JobSpec::Deploy(deploy) => check_deploy(deploy),
+    }
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), String> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(format!("{what} {name:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'"))
+}
+
+fn within<T: PartialOrd + std::fmt::Display + Copy>(what: &str, value: T, low: T, high: T) -> Result<(), String> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    Err(format!("{what} is {value}; it must be between {low} and {high}"))
+}
+
+fn check_scrape(spec: &ScrapeSpec) -> Result<(), String> {
+    if spec.classes.is_empty() && spec.retry_sources.is_empty() {
+        return Err("has no classes: give at least one URL list".into());
+    }
+    let mut names = HashSet::new();
+    for class in &spec.classes {
+        if !is_class_name(&class.name) {
+            return Err(format!(
+                "{:?} cannot be the name of a class: use letters, digits, '-', '_', '.' and inner spaces",
+                class.name
+            ));
+        }
+        if !names.insert(&class.name) {
+            return Err(format!("class {:?} has two lists: put their URLs into one", class.name));
+        }
+        if class.urls.iter().all(|url| url.trim().is_empty()) {
+            return Err(format!(
+                "the URL list of class {:?} ({}) is empty: it needs one URL per line",
+                class.name, class.list_name
+            ));
+        }
+    }
+    let options = &spec.options;
+    within("max_images_per_class", options.max_images_per_class, 1, 100_000)?;
+    within("urls_per_task", options.urls_per_task, 1, 2000)?;
+    within("concurrency", options.concurrency, 1, 256)?;
+    within("timeout_ms", options.timeout_ms, 100, 600_000)?;
+    within("max_bytes", options.max_bytes, 1024, 256 << 20)
+}
+
+fn check_verify(spec: &VerifySpec) -> Result<(), String> {
+    let options = &spec.options;
+    within("max_side", options.max_side, 16, 8192)?;
+    within("min_side", options.min_side, 1, 4096)?;
+    within("max_pixels", options.max_pixels, 256, 1 << 30)?;
+    within("max_frames", options.max_frames, 1, 100_000)
+}
+
+fn check_snapshot(spec: &SnapshotSpec) -> Result<(), String> {
+    within("valid_percent", spec.valid_percent, 1, 99)
+}
+
+fn check_train(spec: &TrainSpec) -> Result<(), String> {
+    if let SnapshotRef::Numbered { dataset, .. } = &spec.snapshot {
+        check_name("dataset", dataset)?;
+    }
+    check_recipe(&spec.recipe)
+}
+
+fn check_recipe(recipe: &TrainRecipe) -> Result<(), String> {
+    within("epochs", recipe.epochs, 1, 10_000)?;
+    within("frozen_epochs", recipe.frozen_epochs, 0, 10_000)?;
+    within("batch_size", recipe.batch_size, 2, 8192)?;
+    within("image_size", recipe.image_size, 32, 1024)?;
+    within("max_learning_rate", recipe.max_learning_rate, 1e-9, 100.0)?;
+    within("weight_decay", recipe.weight_decay, 0.0, 10.0)?;
+    if recipe.frozen_epochs > 0 && recipe.pretrained.is_none() {
+        return Err("frozen_epochs without pretrained weights would freeze random numbers: set `pretrained`, or frozen_epochs to 0".into());
+    }
+    match &recipe.pretrained {
+        Some(weights) if !is_sha256(&weights.sha256) => Err(format!(
+            "pretrained.sha256 is {:?}; it must be the 64 hexadecimal digits of the file's SHA-256",
+            weights.sha256
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+fn check_deploy(spec: &DeploySpec) -> Result<(), String> {
+    check_name("endpoint", &spec.endpoint)?;
+    within("timeout_seconds", spec.timeout_seconds, 1, 3600)?;
+    match &spec.model {
+        ModelRef::Digest(digest) if digest.len() < 8 || !digest.chars().all(|c| c.is_ascii_hexdigit()) => {
+            Err(format!("model digest {digest:?} must be at least 8 hexadecimal digits"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{ClassUrls, ScrapeOptions, VerifyOptions};
+
+    fn job(name: &str, after: &[&str]) -> JobDefinition {
+        let spec = JobSpec::Verify(VerifySpec { dataset: "bears".into(), options: VerifyOptions::default() });
+        let after = after.iter().map(|name| (*name).to_owned()).collect();
+        JobDefinition { name: name.into(), after, max_attempts: 3, spec }
+    }
+
+    fn message(jobs: Vec<JobDefinition>) -> String {
+        check(&PipelineSpec { name: "p".into(), jobs }).unwrap_err().to_string()
+    }
+
+    fn scrape(urls: &[&str]) -> JobDefinition {
+        let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        let spec = JobSpec::Scrape(ScrapeSpec {
+            dataset: "bears".into(),
+            classes: vec![ClassUrls { name: "teddy".into(), list_name: "urls_teddys.txt".into(), urls }],
+            options: ScrapeOptions::default(),
+            retry_sources: Vec::new(),
+        });
+        JobDefinition { spec, ..job("scrape", &[]) }
+    }
+
+    #[test]
+    fn a_circle_is_shown_as_one() {
+        let jobs = vec![job("a", &["c"]), job("b", &["a"]), job("c", &["b"])];
+        assert_eq!(message(jobs), "the jobs wait for each other in a circle: a → c → b → a");
+        assert_eq!(message(vec![job("a", &["a"])]), "the jobs wait for each other in a circle: a → a");
+    }
+
+    #[test]
+    fn a_misspelt_dependency_names_the_nearest_job() {
+        let text = message(vec![job("snapshot", &[]), job("train", &["snapshto"])]);
+        assert!(text.contains("did you mean \"snapshot\"?"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_list_is_named_with_its_file() {
+        let text = message(vec![scrape(&["", "  "])]);
+        assert!(text.contains("teddy") && text.contains("urls_teddys.txt") && text.contains("empty"), "{text}");
+    }
+
+    #[test]
+    fn names_that_could_become_paths_are_refused() {
+        for name in ["", ".", "..", "../x", "a/b", "a\\b", "a;b", "a%2e", "ä", &"x".repeat(101)] {
+            assert!(!is_name(name), "{name:?}");
+        }
+        assert!(is_class_name("grizzly bear") && is_class_name("Bär") && !is_class_name(" x") && !is_class_name("a/b"));
+    }
+
+    #[test]
+    fn a_train_job_takes_its_input_from_a_snapshot_job() {
+        let spec = JobSpec::Train(TrainSpec {
+            snapshot: SnapshotRef::FromJob("scrape".into()),
+            recipe: TrainRecipe::default(),
+        });
+        let text = message(vec![scrape(&["http://x"]), JobDefinition { spec, ..job("train", &[]) }]);
+        assert!(text.contains("must be a snapshot job"), "{text}");
+    }
+}

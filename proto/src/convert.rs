@@ -1,0 +1,295 @@
+//! Between messages and the values of `ursa-domain`: the one place where defaults of the wire (0, empty) are filled in.
+
+use chrono::{DateTime, Utc};
+use ursa_domain::pipeline::{JobDefinition, PipelineSpec};
+use ursa_domain::spec::{
+    Architecture, ClassUrls, DeploySpec, ModelRef, PretrainedWeights, ScrapeOptions, ScrapeSpec, SnapshotRef,
+    SnapshotSpec, TrainRecipe, TrainSpec, VerifyOptions, VerifySpec,
+};
+use ursa_domain::{ErrorClass, JobSpec, Lease};
+use uuid::Uuid;
+
+use crate::{ApiError, v1};
+
+/// A message member that does not hold what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct BadField {
+    /// The member, for instance `lease.task_id`.
+    pub field: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl BadField {
+    fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl From<BadField> for ApiError {
+    fn from(bad: BadField) -> Self {
+        Self::invalid(bad.to_string())
+    }
+}
+
+/// Reads a UUID of the member called `field`.
+pub fn parse_id(field: &str, text: &str) -> Result<Uuid, BadField> {
+    Uuid::try_parse(text).map_err(|_| BadField::new(field, format!("{text:?} is not an id (a UUID)")))
+}
+
+/// The wire's form of a point in time.
+pub fn timestamp(at: DateTime<Utc>) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 }
+}
+
+fn or_default<T: Default + PartialEq>(value: T, default: T) -> T {
+    if value == T::default() { default } else { value }
+}
+
+fn required<T>(field: &str, value: Option<T>) -> Result<T, BadField> {
+    value.ok_or_else(|| BadField::new(field, "is missing"))
+}
+
+impl From<Lease> for v1::Lease {
+    fn from(lease: Lease) -> Self {
+        Self { task_id: lease.task_id.to_string(), attempt: lease.attempt, token: lease.token.to_string() }
+    }
+}
+
+impl TryFrom<&v1::Lease> for Lease {
+    type Error = BadField;
+
+    fn try_from(lease: &v1::Lease) -> Result<Self, BadField> {
+        Ok(Self {
+            task_id: parse_id("lease.task_id", &lease.task_id)?,
+            attempt: lease.attempt,
+            token: parse_id("lease.token", &lease.token)?,
+        })
+    }
+}
+
+impl From<ErrorClass> for v1::ErrorClass {
+    fn from(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Retryable => Self::Retryable,
+            ErrorClass::Fatal => Self::Fatal,
+            ErrorClass::Infrastructure => Self::Infrastructure,
+            ErrorClass::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl TryFrom<v1::ErrorClass> for ErrorClass {
+    type Error = BadField;
+
+    fn try_from(class: v1::ErrorClass) -> Result<Self, BadField> {
+        match class {
+            v1::ErrorClass::Unspecified => Err(BadField::new("class", "is missing")),
+            v1::ErrorClass::Retryable => Ok(Self::Retryable),
+            v1::ErrorClass::Fatal => Ok(Self::Fatal),
+            v1::ErrorClass::Infrastructure => Ok(Self::Infrastructure),
+            v1::ErrorClass::Cancelled => Ok(Self::Cancelled),
+        }
+    }
+}
+
+impl TryFrom<v1::PipelineSpec> for PipelineSpec {
+    type Error = BadField;
+
+    fn try_from(spec: v1::PipelineSpec) -> Result<Self, BadField> {
+        let jobs = spec.jobs.into_iter().map(JobDefinition::try_from).collect::<Result<_, _>>()?;
+        Ok(Self { name: spec.name, jobs })
+    }
+}
+
+impl TryFrom<v1::JobDefinition> for JobDefinition {
+    type Error = BadField;
+
+    fn try_from(job: v1::JobDefinition) -> Result<Self, BadField> {
+        let in_job = |bad: BadField| BadField::new(format!("jobs.{}.{}", job.name, bad.field), bad.reason);
+        let spec = required("spec", job.spec).and_then(JobSpec::try_from).map_err(in_job)?;
+        Ok(Self { name: job.name, after: job.after, max_attempts: or_default(job.max_attempts, 3), spec })
+    }
+}
+
+impl TryFrom<v1::job_definition::Spec> for JobSpec {
+    type Error = BadField;
+
+    fn try_from(spec: v1::job_definition::Spec) -> Result<Self, BadField> {
+        use v1::job_definition::Spec;
+        Ok(match spec {
+            Spec::Scrape(scrape) => Self::Scrape(scrape.into()),
+            Spec::Verify(verify) => Self::Verify(verify.into()),
+            Spec::Snapshot(snapshot) => Self::Snapshot(snapshot.into()),
+            Spec::Train(train) => Self::Train(train.try_into()?),
+            Spec::Deploy(deploy) => Self::Deploy(deploy.try_into()?),
+        })
+    }
+}
+
+impl From<v1::ScrapeSpec> for ScrapeSpec {
+    fn from(spec: v1::ScrapeSpec) -> Self {
+        let default = ScrapeOptions::default();
+        Self {
+            dataset: spec.dataset,
+            classes: spec
+                .classes
+                .into_iter()
+                .map(|class| ClassUrls { name: class.name, list_name: class.list_name, urls: class.urls })
+                .collect(),
+            options: ScrapeOptions {
+                max_images_per_class: or_default(spec.max_images_per_class, default.max_images_per_class),
+                urls_per_task: or_default(spec.urls_per_task, default.urls_per_task),
+                concurrency: or_default(spec.concurrency, default.concurrency),
+                timeout_ms: or_default(spec.timeout_ms, default.timeout_ms),
+                max_bytes: or_default(spec.max_bytes, default.max_bytes),
+            },
+            retry_sources: Vec::new(),
+        }
+    }
+}
+
+impl From<v1::VerifySpec> for VerifySpec {
+    fn from(spec: v1::VerifySpec) -> Self {
+        let default = VerifyOptions::default();
+        Self {
+            dataset: spec.dataset,
+            options: VerifyOptions {
+                max_side: or_default(spec.max_side, default.max_side),
+                min_side: or_default(spec.min_side, default.min_side),
+                max_pixels: or_default(spec.max_pixels, default.max_pixels),
+                max_frames: or_default(spec.max_frames, default.max_frames),
+            },
+        }
+    }
+}
+
+impl From<&VerifySpec> for v1::VerifySpec {
+    fn from(spec: &VerifySpec) -> Self {
+        Self {
+            dataset: spec.dataset.clone(),
+            max_side: spec.options.max_side,
+            min_side: spec.options.min_side,
+            max_pixels: spec.options.max_pixels,
+            max_frames: spec.options.max_frames,
+        }
+    }
+}
+
+impl From<v1::SnapshotSpec> for SnapshotSpec {
+    fn from(spec: v1::SnapshotSpec) -> Self {
+        Self { dataset: spec.dataset, seed: spec.seed, valid_percent: or_default(spec.valid_percent, 20) }
+    }
+}
+
+impl TryFrom<v1::TrainSpec> for TrainSpec {
+    type Error = BadField;
+
+    fn try_from(spec: v1::TrainSpec) -> Result<Self, BadField> {
+        use v1::train_spec::Snapshot;
+        let snapshot = match required("snapshot", spec.snapshot)? {
+            Snapshot::SnapshotFromJob(job) => SnapshotRef::FromJob(job),
+            Snapshot::SnapshotName(name) => {
+                SnapshotRef::Numbered { dataset: name.dataset, number: (name.number > 0).then_some(name.number) }
+            }
+        };
+        Ok(Self { snapshot, recipe: spec.recipe.unwrap_or_default().try_into()? })
+    }
+}
+
+impl TryFrom<v1::TrainRecipe> for TrainRecipe {
+    type Error = BadField;
+
+    fn try_from(recipe: v1::TrainRecipe) -> Result<Self, BadField> {
+        let default = Self::default();
+        Ok(Self {
+            architecture: architecture(&recipe.architecture, default.architecture)?,
+            epochs: or_default(recipe.epochs, default.epochs),
+            frozen_epochs: recipe.frozen_epochs,
+            batch_size: or_default(recipe.batch_size, default.batch_size),
+            image_size: or_default(recipe.image_size, default.image_size),
+            max_learning_rate: or_default(recipe.max_learning_rate, default.max_learning_rate),
+            weight_decay: recipe.weight_decay.unwrap_or(default.weight_decay),
+            augment: recipe.augment.unwrap_or(default.augment),
+            seed: recipe.seed.unwrap_or(default.seed),
+            pretrained: recipe
+                .pretrained
+                .map(|weights| PretrainedWeights { location: weights.location, sha256: weights.sha256 }),
+        })
+    }
+}
+
+fn architecture(word: &str, default: Architecture) -> Result<Architecture, BadField> {
+    if word.is_empty() {
+        return Ok(default);
+    }
+    word.parse().map_err(|_| {
+        let known: Vec<_> = Architecture::ALL.iter().map(|architecture| architecture.as_str()).collect();
+        BadField::new("recipe.architecture", format!("{word:?} is not known; known are {}", known.join(", ")))
+    })
+}
+
+impl From<&TrainRecipe> for v1::TrainRecipe {
+    fn from(recipe: &TrainRecipe) -> Self {
+        Self {
+            architecture: recipe.architecture.to_string(),
+            epochs: recipe.epochs,
+            frozen_epochs: recipe.frozen_epochs,
+            batch_size: recipe.batch_size,
+            image_size: recipe.image_size,
+            max_learning_rate: recipe.max_learning_rate,
+            weight_decay: Some(recipe.weight_decay),
+            augment: Some(recipe.augment),
+            seed: Some(recipe.seed),
+            pretrained: recipe.pretrained.as_ref().map(|weights| v1::PretrainedWeights {
+                location: weights.location.clone(),
+                sha256: weights.sha256.clone(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<v1::DeploySpec> for DeploySpec {
+    type Error = BadField;
+
+    fn try_from(spec: v1::DeploySpec) -> Result<Self, BadField> {
+        use v1::deploy_spec::Model;
+        let model = match required("model", spec.model)? {
+            Model::ModelFromJob(job) => ModelRef::FromJob(job),
+            Model::ModelDigest(digest) => ModelRef::Digest(digest),
+        };
+        Ok(Self { endpoint: spec.endpoint, model, timeout_seconds: or_default(spec.timeout_seconds, 120) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_survives_the_wire() {
+        let recipe = TrainRecipe {
+            architecture: Architecture::ResNet18,
+            weight_decay: 0.0,
+            augment: false,
+            seed: 0,
+            pretrained: Some(PretrainedWeights { location: "/weights".into(), sha256: "00".into() }),
+            ..TrainRecipe::default()
+        };
+        assert_eq!(TrainRecipe::try_from(v1::TrainRecipe::from(&recipe)), Ok(recipe));
+    }
+
+    #[test]
+    fn an_unknown_architecture_names_the_known_ones() {
+        let recipe = v1::TrainRecipe { architecture: "vgg".into(), ..Default::default() };
+        let message = TrainRecipe::try_from(recipe).unwrap_err().to_string();
+        assert!(message.contains("resnet18, resnet34"), "{message}");
+    }
+
+    #[test]
+    fn a_bad_member_is_named_with_its_job() {
+        let job = v1::JobDefinition { name: "bears".into(), ..Default::default() };
+        assert_eq!(JobDefinition::try_from(job).unwrap_err().to_string(), "jobs.bears.spec: is missing");
+    }
+}

@@ -1,0 +1,122 @@
+//! The typed error that crosses the wire and comes back the same.
+//!
+//! A service answers with [`ApiError`]; on the wire it is a gRPC status whose binary metadata `ursa-error-bin` holds the
+//! code, so that a stranger's client sees a sensible status and ours sees the same enum.
+
+use prost::Message;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+pub use crate::v1::ErrorCode;
+
+const METADATA_KEY: &str = "ursa-error-bin";
+
+/// What went wrong, in the terms of the API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// What kind of problem.
+    pub code: ErrorCode,
+    /// What happened, to what, and what to do.
+    pub message: String,
+}
+
+impl ApiError {
+    /// An error of `code`.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The request can never work as it is.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidArgument, message)
+    }
+
+    /// There is no `what` called `which`.
+    pub fn not_found(what: &str, which: impl std::fmt::Display) -> Self {
+        Self::new(ErrorCode::NotFound, format!("there is no {what} {which}"))
+    }
+
+    /// Whether the same request may work later.
+    pub fn is_retryable(&self) -> bool {
+        self.code == ErrorCode::Unavailable
+    }
+}
+
+/// The one table from our codes to gRPC's.
+fn grpc_code(code: ErrorCode) -> Code {
+    match code {
+        ErrorCode::Unspecified => Code::Unknown,
+        ErrorCode::InvalidArgument => Code::InvalidArgument,
+        ErrorCode::NotFound => Code::NotFound,
+        ErrorCode::IllegalState | ErrorCode::ProtocolMismatch => Code::FailedPrecondition,
+        ErrorCode::IdempotencyConflict => Code::AlreadyExists,
+        ErrorCode::LeaseLost => Code::Aborted,
+        ErrorCode::TooLarge => Code::OutOfRange,
+        ErrorCode::Unavailable => Code::Unavailable,
+        ErrorCode::DataLoss => Code::DataLoss,
+        ErrorCode::Internal => Code::Internal,
+    }
+}
+
+/// For errors that did not come from Ursa: a proxy, the transport, another server.
+fn from_grpc_code(code: Code) -> ErrorCode {
+    match code {
+        Code::InvalidArgument => ErrorCode::InvalidArgument,
+        Code::NotFound => ErrorCode::NotFound,
+        Code::OutOfRange | Code::ResourceExhausted => ErrorCode::TooLarge,
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => ErrorCode::Unavailable,
+        Code::DataLoss => ErrorCode::DataLoss,
+        Code::Internal => ErrorCode::Internal,
+        _ => ErrorCode::Unspecified,
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        let wire = crate::v1::Error { code: error.code.into(), message: error.message.clone() };
+        let mut status = Self::new(grpc_code(error.code), error.message);
+        status.metadata_mut().insert_bin(METADATA_KEY, MetadataValue::from_bytes(&wire.encode_to_vec()));
+        status
+    }
+}
+
+impl From<Status> for ApiError {
+    fn from(status: Status) -> Self {
+        let typed = status
+            .metadata()
+            .get_bin(METADATA_KEY)
+            .and_then(|value| value.to_bytes().ok())
+            .and_then(|bytes| crate::v1::Error::decode(bytes).ok());
+        match typed {
+            Some(error) => Self { code: error.code(), message: error.message },
+            None => Self::new(from_grpc_code(status.code()), untyped_message(&status)),
+        }
+    }
+}
+
+fn untyped_message(status: &Status) -> String {
+    if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_comes_back_the_same() {
+        for number in 0..=10 {
+            let code = ErrorCode::try_from(number).unwrap();
+            let error = ApiError::new(code, format!("message of {code:?}, with ü and\nlines"));
+            assert_eq!(ApiError::from(Status::from(error.clone())), error);
+        }
+        assert!(ErrorCode::try_from(11).is_err(), "a new code belongs into this test");
+    }
+
+    #[test]
+    fn a_strangers_status_keeps_its_meaning() {
+        let error = ApiError::from(Status::unavailable("connection refused"));
+        assert!(error.is_retryable());
+        assert_eq!(error.message, "connection refused");
+    }
+}
