@@ -1,0 +1,130 @@
+//! The coordinator: gRPC API · Postgres store · dispatcher · reconcilers.
+//!
+//! Stateless: whatever must survive is in Postgres or the object store, and any number of coordinators may share both.
+
+pub mod api;
+pub mod config;
+mod context;
+mod hub;
+mod reconcile;
+pub mod store;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sqlx::postgres::PgConnectOptions;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::Server;
+use ursa_proto::MAX_MESSAGE_BYTES;
+use ursa_proto::v1::dataset_service_server::DatasetServiceServer;
+use ursa_proto::v1::endpoint_service_server::EndpointServiceServer;
+use ursa_proto::v1::job_service_server::JobServiceServer;
+use ursa_proto::v1::model_service_server::ModelServiceServer;
+use ursa_proto::v1::node_service_server::NodeServiceServer;
+use ursa_proto::v1::worker_service_server::WorkerServiceServer;
+use ursa_storage::Storage;
+
+use config::Config;
+use context::Context;
+use hub::Hub;
+use store::{Store, StoreError};
+
+const RETRY: Duration = Duration::from_millis(500);
+const COMPLAIN_EVERY: u32 = 20;
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs a coordinator until told to stop. `listening` hears the address once requests are answered.
+///
+/// # Errors
+/// A configuration that cannot work, a refused migration, or a port that is taken. An absent Postgres is waited for.
+pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
+    refuse_open_doors(config.listen)?;
+    let storage = Storage::open(&config.object_store)?;
+    let Some(store) = connect(&config, &stop).await? else { return Ok(()) };
+    store.migrate().await.context("the database's tables could not be brought up to date")?;
+    storage.check().await.context("the object store does not work")?;
+    let context = Context { store, storage, hub: Arc::new(Hub::default()), config: Arc::new(config) };
+    let listener = TcpListener::bind(context.config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", context.config.listen))?;
+    let tracker = TaskTracker::new();
+    let (hub, hub_store, hub_stop) = (context.hub.clone(), context.store.clone(), stop.clone());
+    tracker.spawn(async move { hub.run(hub_store, hub_stop).await });
+    reconcile::start(&context, &tracker, &stop);
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "the coordinator is ready");
+    listening(address);
+    serve(context, listener, &stop).await?;
+    tracker.close();
+    // What a reconciler was about to do, the next start does.
+    let _ = tokio::time::timeout(DRAIN, tracker.wait()).await;
+    Ok(())
+}
+
+/// Closed by default: without TLS and tokens nobody beyond this machine may reach a service.
+fn refuse_open_doors(listen: SocketAddr) -> anyhow::Result<()> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    anyhow::bail!("refusing to listen on {listen}: without TLS and tokens only loopback addresses are allowed")
+}
+
+/// Connects to Postgres, waiting for it if need be; `None` when told to stop meanwhile.
+async fn connect(config: &Config, stop: &CancellationToken) -> anyhow::Result<Option<Store>> {
+    let options: PgConnectOptions = config.database_url.parse().context("the database URL does not parse")?;
+    let mut tries = 0;
+    loop {
+        match Store::connect(options.clone(), config.database_connections).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(error) if error.is_outage() => complain(&error, tries),
+            Err(error) => return Err(error).context("Postgres refused the connection"),
+        }
+        tries += 1;
+        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+fn complain(error: &StoreError, tries: u32) {
+    if tries.is_multiple_of(COMPLAIN_EVERY) {
+        tracing::warn!(%error, "waiting for Postgres");
+    }
+}
+
+macro_rules! service {
+    ($server:ident, $api:expr) => {
+        $server::new($api).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    };
+}
+
+async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<JobServiceServer<api::JobApi>>().await;
+    let reflection =
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
+    let serving = Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .layer(tonic_web::GrpcWebLayer::new())
+        .add_service(health_service)
+        .add_service(reflection.build_v1()?)
+        .add_service(service!(JobServiceServer, api::JobApi(context.clone())))
+        .add_service(service!(DatasetServiceServer, api::DatasetApi(context.clone())))
+        .add_service(service!(ModelServiceServer, api::ModelApi(context.clone())))
+        .add_service(service!(EndpointServiceServer, api::EndpointApi(context.clone())))
+        .add_service(service!(WorkerServiceServer, api::WorkerApi(context.clone())))
+        .add_service(service!(NodeServiceServer, api::NodeApi(context)))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    // Sessions never end by themselves, so there is nothing to drain: peers come back and repeat what was not answered.
+    tokio::select! {
+        outcome = serving => Ok(outcome?),
+        () = stop.cancelled() => Ok(()),
+    }
+}

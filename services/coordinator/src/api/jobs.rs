@@ -1,0 +1,305 @@
+//! `JobService`.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::Stream;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use ursa_domain::lifecycle::job::JobState;
+use ursa_domain::pipeline::{self, PipelineSpec};
+use ursa_proto::v1::job_service_server::JobService;
+use ursa_proto::{ApiError, timestamp, v1};
+use uuid::Uuid;
+
+use super::{Answer, id, next_page, page, page_after, refuse};
+use crate::context::Context;
+use crate::hub;
+use crate::store::{EventRow, EventSubject, JobProgress, JobRow, PipelineRow, StoreError, Submission, Topic};
+
+/// See the module.
+#[derive(Debug)]
+pub struct JobApi(pub Context);
+
+const MAX_KEY_BYTES: usize = 200;
+const LOG_LINES: u32 = 1000;
+const MAX_LOG_LINES: u32 = 10_000;
+const WATCH_BATCH: i64 = 500;
+const WATCH_TICK: Duration = Duration::from_millis(500);
+
+#[tonic::async_trait]
+impl JobService for JobApi {
+    async fn submit_pipeline(&self, request: Request<v1::SubmitPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
+        let request = request.into_inner();
+        let wire = request.pipeline.ok_or_else(|| ApiError::invalid("pipeline: is missing"))?;
+        let fingerprint: [u8; 32] = Sha256::digest(wire.encode_to_vec()).into();
+        if request.idempotency_key.len() > MAX_KEY_BYTES {
+            return Err(ApiError::invalid(format!("idempotency_key is longer than {MAX_KEY_BYTES} bytes")).into());
+        }
+        let spec = PipelineSpec::try_from(wire).map_err(ApiError::from)?;
+        pipeline::check(&spec).map_err(|error| ApiError::invalid(error.to_string()))?;
+        let key = Some(request.idempotency_key.as_str()).filter(|key| !key.is_empty());
+        submit(&self.0, &Submission { pipeline: &spec, idempotency_key: key, fingerprint }).await.map(Response::new)
+    }
+
+    async fn get_pipeline(&self, request: Request<v1::GetPipelineRequest>) -> Answer<v1::Pipeline> {
+        let id = id("id", &request.into_inner().id)?;
+        let (row, jobs) = self.0.store.pipeline(id).await.map_err(refuse)?;
+        Ok(Response::new(pipeline_message(&row, jobs)))
+    }
+
+    async fn list_pipelines(&self, request: Request<v1::ListPipelinesRequest>) -> Answer<v1::ListPipelinesResponse> {
+        let (size, token) = page(request.into_inner().page)?;
+        let before = page_after(token)?;
+        let mut rows = self.0.store.pipelines(before, size as i64 + 1).await.map_err(refuse)?;
+        let next_page_token = next_page(&mut rows, size, |(row, _)| row.id.to_string());
+        let pipelines = rows.into_iter().map(|(row, jobs)| pipeline_message(&row, jobs)).collect();
+        Ok(Response::new(v1::ListPipelinesResponse { pipelines, next_page_token }))
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+        let request = request.into_inner();
+        let (size, token) = page(request.page)?;
+        let pipeline = optional_id("pipeline_id", &request.pipeline_id)?;
+        let state = optional_state(&request.state)?;
+        let before = page_after(token)?;
+        let mut rows = self.0.store.jobs(pipeline, state, before, size as i64 + 1).await.map_err(refuse)?;
+        let next_page_token = next_page(&mut rows, size, |row| row.id.to_string());
+        Ok(Response::new(v1::ListJobsResponse { jobs: rows.into_iter().map(job_message).collect(), next_page_token }))
+    }
+
+    async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobDetail> {
+        let id = id("id", &request.into_inner().id)?;
+        let (row, spec) = self.0.store.job(id).await.map_err(refuse)?;
+        let tasks = self.0.store.tasks(id).await.map_err(refuse)?;
+        Ok(Response::new(v1::JobDetail { job: Some(job_message(row)), tasks, spec_json: spec.to_string() }))
+    }
+
+    async fn cancel_job(&self, request: Request<v1::CancelJobRequest>) -> Answer<v1::Job> {
+        let id = id("id", &request.into_inner().id)?;
+        self.0.store.cancel_job(id).await.map_err(refuse)?;
+        self.job(id).await
+    }
+
+    async fn retry_job(&self, request: Request<v1::RetryJobRequest>) -> Answer<v1::Job> {
+        let id = id("id", &request.into_inner().id)?;
+        self.0.store.retry_job(id).await.map_err(refuse)?;
+        self.job(id).await
+    }
+
+    type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
+
+    async fn watch_events(&self, request: Request<v1::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
+        let request = request.into_inner();
+        let subject = self.subject(request.subject).await?;
+        let after_id = match request.after_id {
+            -1 => self.0.store.last_event_id().await.map_err(refuse)?,
+            after_id => after_id,
+        };
+        let (sender, receiver) = mpsc::channel(64);
+        let watch = Watch { context: self.0.clone(), subject, after_id, progress: HashMap::new(), sender };
+        tokio::spawn(watch.run());
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list_logs(&self, request: Request<v1::ListLogsRequest>) -> Answer<v1::ListLogsResponse> {
+        let request = request.into_inner();
+        let job = id("job_id", &request.job_id)?;
+        let limit = if request.limit == 0 { LOG_LINES } else { request.limit.min(MAX_LOG_LINES) };
+        let lines = self.0.store.logs(job, request.after_id, i64::from(limit)).await.map_err(refuse)?;
+        Ok(Response::new(v1::ListLogsResponse { lines }))
+    }
+
+    async fn list_metrics(&self, request: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
+        let request = request.into_inner();
+        let job = id("job_id", &request.job_id)?;
+        let series = self.0.store.metrics(job, &request.names).await.map_err(refuse)?;
+        Ok(Response::new(v1::ListMetricsResponse { series }))
+    }
+}
+
+impl JobApi {
+    async fn job(&self, id: Uuid) -> Answer<v1::Job> {
+        let (row, _) = self.0.store.job(id).await.map_err(refuse)?;
+        Ok(Response::new(job_message(row)))
+    }
+
+    /// What is to be watched, which must exist.
+    async fn subject(&self, subject: Option<v1::watch_events_request::Subject>) -> Result<EventSubject, Status> {
+        use v1::watch_events_request::Subject;
+        match subject {
+            None => Ok(EventSubject::All),
+            Some(Subject::PipelineId(text)) => {
+                let id = id("pipeline_id", &text)?;
+                self.0.store.pipeline(id).await.map_err(refuse)?;
+                Ok(EventSubject::Pipeline(id))
+            }
+            Some(Subject::JobId(text)) => {
+                let id = id("job_id", &text)?;
+                self.0.store.job(id).await.map_err(refuse)?;
+                Ok(EventSubject::Job(id))
+            }
+        }
+    }
+}
+
+/// Stores a submission, or finds the one its key names, and answers with the pipeline.
+pub(super) async fn submit(
+    context: &Context,
+    submission: &Submission<'_>,
+) -> Result<v1::SubmitPipelineResponse, Status> {
+    let (id, already_existed) = context.store.submit(submission).await.map_err(refuse)?;
+    let (row, jobs) = context.store.pipeline(id).await.map_err(refuse)?;
+    Ok(v1::SubmitPipelineResponse { pipeline: Some(pipeline_message(&row, jobs)), already_existed })
+}
+
+fn optional_id(field: &str, text: &str) -> Result<Option<Uuid>, Status> {
+    if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
+}
+
+fn optional_state(word: &str) -> Result<Option<JobState>, Status> {
+    if word.is_empty() {
+        return Ok(None);
+    }
+    word.parse().map(Some).map_err(|error: ursa_domain::error_class::UnknownWord| {
+        let known: Vec<_> = JobState::ALL.iter().map(|state| state.as_str()).collect();
+        ApiError::invalid(format!("state: {error}; known are {}", known.join(", "))).into()
+    })
+}
+
+fn job_message(row: JobRow) -> v1::Job {
+    v1::Job {
+        id: row.id.to_string(),
+        pipeline_id: row.pipeline_id.to_string(),
+        name: row.name,
+        kind: row.kind,
+        state: row.state,
+        progress: Some(v1::Progress {
+            done: row.done as u64,
+            total: row.total as u64,
+            unit: row.unit,
+            message: row.message,
+        }),
+        error: row.error,
+        output_json: row.output.to_string(),
+        depends_on: row.depends_on.iter().map(Uuid::to_string).collect(),
+        created_at: Some(timestamp(row.created_at)),
+        started_at: row.started_at.map(timestamp),
+        finished_at: row.finished_at.map(timestamp),
+    }
+}
+
+fn pipeline_message(row: &PipelineRow, jobs: Vec<JobRow>) -> v1::Pipeline {
+    v1::Pipeline {
+        id: row.id.to_string(),
+        name: row.name.clone(),
+        state: pipeline_state(&jobs).to_owned(),
+        created_at: Some(timestamp(row.created_at)),
+        jobs: jobs.into_iter().map(job_message).collect(),
+    }
+}
+
+fn pipeline_state(jobs: &[JobRow]) -> &'static str {
+    let any = |state: JobState| jobs.iter().any(|job| job.state == state.as_str());
+    if any(JobState::Waiting) || any(JobState::Running) || any(JobState::Cancelling) {
+        "running"
+    } else if any(JobState::Failed) {
+        "failed"
+    } else if any(JobState::Cancelled) || any(JobState::Skipped) {
+        "cancelled"
+    } else {
+        "succeeded"
+    }
+}
+
+fn event_message(row: EventRow) -> v1::Event {
+    v1::Event {
+        id: row.id,
+        at: Some(timestamp(row.at)),
+        job_id: row.job_id.to_string(),
+        pipeline_id: row.pipeline_id.to_string(),
+        task_id: row.task_id.map(|id| id.to_string()).unwrap_or_default(),
+        attempt: row.attempt.unwrap_or_default() as u32,
+        kind: row.kind,
+        message: row.message,
+    }
+}
+
+/// One caller that watches. Recorded events carry their id; progress is sent as it is now, with id 0, and not recorded.
+struct Watch {
+    context: Context,
+    subject: EventSubject,
+    after_id: i64,
+    progress: HashMap<Uuid, JobProgress>,
+    sender: mpsc::Sender<Result<v1::Event, Status>>,
+}
+
+/// The caller has gone.
+struct Gone;
+
+impl Watch {
+    async fn run(mut self) {
+        let mut wake = self.context.hub.subscribe(Topic::Events);
+        loop {
+            wake.borrow_and_update();
+            match self.step().await {
+                Ok(Ok(false)) => {}
+                Ok(Ok(true) | Err(Gone)) => return,
+                Err(error) => {
+                    // The caller resumes from the last id it saw.
+                    let _ = self.sender.send(Err(refuse(error))).await;
+                    return;
+                }
+            }
+            hub::wait(&mut wake, WATCH_TICK).await;
+            if self.sender.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// Sends what is new; true when there will be nothing more.
+    async fn step(&mut self) -> Result<Result<bool, Gone>, StoreError> {
+        // Asked before the events are read: whatever ended by then has its events recorded.
+        let ended = self.context.store.has_ended(self.subject).await?;
+        loop {
+            let events = self.context.store.events(self.subject, self.after_id, WATCH_BATCH).await?;
+            let last_batch = (events.len() as i64) < WATCH_BATCH;
+            for event in events {
+                self.after_id = event.id;
+                if self.sender.send(Ok(event_message(event))).await.is_err() {
+                    return Ok(Err(Gone));
+                }
+            }
+            if last_batch {
+                break;
+            }
+        }
+        for progress in self.context.store.progress(self.subject).await? {
+            if self.send_progress(progress).await.is_err() {
+                return Ok(Err(Gone));
+            }
+        }
+        Ok(Ok(ended))
+    }
+
+    async fn send_progress(&mut self, progress: JobProgress) -> Result<(), Gone> {
+        if self.progress.get(&progress.job_id) == Some(&progress) {
+            return Ok(());
+        }
+        let message = format!("{} of {} {} {}", progress.done, progress.total, progress.unit, progress.message);
+        let event = v1::Event {
+            job_id: progress.job_id.to_string(),
+            pipeline_id: progress.pipeline_id.to_string(),
+            kind: "job.progress".into(),
+            message: message.trim_end().to_owned(),
+            ..v1::Event::default()
+        };
+        self.progress.insert(progress.job_id, progress);
+        self.sender.send(Ok(event)).await.map_err(|_| Gone)
+    }
+}

@@ -1,0 +1,73 @@
+//! The gRPC services, one file each. They translate between messages and the store, and decide nothing.
+
+mod datasets;
+mod endpoints;
+mod jobs;
+mod models;
+mod nodes;
+mod session;
+mod workers;
+
+use tonic::{Response, Status};
+use ursa_proto::{ApiError, ErrorCode, v1};
+
+pub use datasets::DatasetApi;
+pub use endpoints::EndpointApi;
+pub use jobs::JobApi;
+pub use models::ModelApi;
+pub use nodes::NodeApi;
+pub use workers::WorkerApi;
+
+use crate::store::StoreError;
+
+/// What every handler returns.
+type Answer<T> = Result<Response<T>, Status>;
+
+/// Turns the store's error into the wire's.
+fn refuse(error: impl Into<StoreError>) -> Status {
+    Status::from(ApiError::from(error.into()))
+}
+
+const DEFAULT_PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1000;
+
+/// Size of a page, and the token to start after.
+fn page(request: Option<v1::PageRequest>) -> Result<(usize, Option<String>), Status> {
+    let request = request.unwrap_or_default();
+    let size = if request.size == 0 { DEFAULT_PAGE } else { request.size };
+    if size > MAX_PAGE {
+        return Err(ApiError::invalid(format!("page.size is {size}; the maximum is {MAX_PAGE}")).into());
+    }
+    Ok((size as usize, Some(request.token).filter(|token| !token.is_empty())))
+}
+
+/// Cuts a list that was read with one row too many, and gives the token of the next page.
+fn next_page<T>(rows: &mut Vec<T>, size: usize, token: impl Fn(&T) -> String) -> String {
+    if rows.len() <= size {
+        return String::new();
+    }
+    rows.truncate(size);
+    rows.last().map(token).unwrap_or_default()
+}
+
+/// Reads an id out of a request.
+fn id(field: &str, text: &str) -> Result<uuid::Uuid, Status> {
+    ursa_proto::parse_id(field, text).map_err(|bad| ApiError::from(bad).into())
+}
+
+/// Reads the id a page starts after.
+fn page_after(token: Option<String>) -> Result<Option<uuid::Uuid>, Status> {
+    token.map(|token| id("page.token", &token)).transpose()
+}
+
+/// A peer of another version cannot be understood safely.
+fn check_protocol(what: &str, version: u32) -> Result<(), Status> {
+    let ours = ursa_proto::SESSION_PROTOCOL_VERSION;
+    if version == ours {
+        return Ok(());
+    }
+    let message = format!(
+        "this coordinator speaks session protocol {ours}, the {what} speaks {version}: bring both to the same version"
+    );
+    Err(ApiError::new(ErrorCode::ProtocolMismatch, message).into())
+}

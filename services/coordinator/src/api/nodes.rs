@@ -1,0 +1,45 @@
+//! `NodeService`.
+
+use tonic::{Request, Response, Status, Streaming};
+use ursa_proto::v1;
+use ursa_proto::v1::node_service_server::NodeService;
+
+use super::session::{Orders, serve};
+use super::{Answer, check_protocol, id, refuse};
+use crate::context::Context;
+use crate::store::Topic;
+
+/// See the module.
+#[derive(Debug)]
+pub struct NodeApi(pub Context);
+
+#[tonic::async_trait]
+impl NodeService for NodeApi {
+    type SessionStream = Orders<v1::NodeOrders>;
+
+    async fn session(&self, request: Request<Streaming<v1::NodeReport>>) -> Answer<Self::SessionStream> {
+        let context = self.0.clone();
+        let wake = context.hub.subscribe(Topic::Endpoints);
+        let orders = serve(request.into_inner(), wake, move |report, fresh| {
+            let context = context.clone();
+            async move { answer(&context, report, fresh).await }
+        });
+        Ok(Response::new(orders))
+    }
+
+    async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        let nodes = self.0.store.nodes(self.0.config.patience()).await.map_err(refuse)?;
+        Ok(Response::new(v1::ListNodesResponse { nodes }))
+    }
+}
+
+/// Notes what the node says and tells it everything it shall serve.
+async fn answer(context: &Context, report: v1::NodeReport, fresh: bool) -> Result<v1::NodeOrders, Status> {
+    check_protocol("node", report.protocol_version)?;
+    let node = id("node_id", &report.node_id)?;
+    if fresh {
+        context.store.see_node(node, &report).await.map_err(refuse)?;
+    }
+    let endpoints = context.store.endpoint_orders().await.map_err(refuse)?;
+    Ok(v1::NodeOrders { endpoints, report_interval_ms: context.config.report_interval.as_millis() as u32 })
+}

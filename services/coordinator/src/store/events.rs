@@ -1,0 +1,100 @@
+//! The event log. Within a pipeline, ids grow in the order of commits: whoever records an event holds the pipeline's
+//! event lock until its transaction ends, so a reader that resumes after an id misses nothing.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Store, StoreResult, Topic, Tx, hint};
+
+/// Something to record.
+#[derive(Debug, Clone)]
+pub(super) struct NewEvent {
+    pub job_id: Uuid,
+    pub task: Option<(Uuid, u32)>,
+    pub kind: &'static str,
+    pub message: String,
+}
+
+/// One recorded event.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    /// Grows with time.
+    pub id: i64,
+    /// By the database's clock.
+    pub at: DateTime<Utc>,
+    /// The pipeline.
+    pub pipeline_id: Uuid,
+    /// The job.
+    pub job_id: Uuid,
+    /// The task, when it is about one.
+    pub task_id: Option<Uuid>,
+    /// The attempt, when it is about one.
+    pub attempt: Option<i32>,
+    /// `job.running`, `task.leased`, …
+    pub kind: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Whose events are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSubject {
+    /// Everybody's.
+    All,
+    /// One pipeline's.
+    Pipeline(Uuid),
+    /// One job's.
+    Job(Uuid),
+}
+
+/// Records events as the last thing of a transaction (the event lock is the last lock to take) and wakes the watchers.
+pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> {
+    for event in events {
+        let (task_id, attempt) = event.task.unzip();
+        sqlx::query!(
+            r#"with pipeline as materialized (
+                select pipeline_id, pg_advisory_xact_lock(hashtextextended(pipeline_id::text, 0)) from jobs where id = $1
+            )
+            insert into events (pipeline_id, job_id, task_id, attempt, kind, message)
+            select pipeline_id, $1, $2, $3, $4, $5 from pipeline"#,
+            event.job_id,
+            task_id,
+            attempt.map(|attempt| attempt as i32),
+            event.kind,
+            event.message,
+        )
+        .execute(&mut **tx)
+        .await?;
+    }
+    hint(tx, Topic::Events).await
+}
+
+impl Store {
+    /// Events after `after_id`, oldest first, at most `limit`.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub async fn events(&self, subject: EventSubject, after_id: i64, limit: i64) -> StoreResult<Vec<EventRow>> {
+        let (pipeline, job) = match subject {
+            EventSubject::All => (None, None),
+            EventSubject::Pipeline(id) => (Some(id), None),
+            EventSubject::Job(id) => (None, Some(id)),
+        };
+        let rows = sqlx::query_as!(
+            EventRow,
+            r#"select id, at, pipeline_id, job_id, task_id, attempt, kind, message from events
+            where id > $1 and ($2::uuid is null or pipeline_id = $2) and ($3::uuid is null or job_id = $3)
+            order by id limit $4"#,
+            after_id,
+            pipeline,
+            job,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
+    /// The id of the newest event; 0 without any.
+    pub async fn last_event_id(&self) -> StoreResult<i64> {
+        Ok(sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from events"#).fetch_one(&self.pool).await?)
+    }
+}

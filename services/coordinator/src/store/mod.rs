@@ -1,0 +1,208 @@
+//! All SQL there is, one file per table or life cycle.
+//!
+//! Every write repeats in its `where` the state the decision was made on, and checks the rows it touched. Transactions
+//! are short: none is held while work runs. Lock order: task, job, then (last) the pipeline's event lock.
+
+mod datasets;
+mod endpoints;
+mod events;
+mod images;
+mod jobs;
+mod logs;
+mod models;
+mod nodes;
+mod pipelines;
+mod planning;
+mod snapshots;
+mod tasks;
+mod workers;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction};
+use ursa_domain::lifecycle::IllegalTransition;
+use ursa_proto::{ApiError, BadField, ErrorCode};
+
+pub use events::{EventRow, EventSubject};
+pub use jobs::{JobProgress, JobRow};
+pub use pipelines::{PipelineRow, Submission};
+pub use planning::Planned;
+pub use snapshots::{SnapshotImage, SnapshotRow};
+pub use tasks::{ClaimedTask, LeaseStatus, RenewedLease, TaskReport};
+pub use workers::WorkerReportRow;
+pub(crate) use workers::gpus_to;
+
+/// A transaction on the coordinator's database.
+pub type Tx = Transaction<'static, Postgres>;
+
+const CHANNEL: &str = "ursa";
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What can go wrong between a caller and the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An answer for the caller: not found, illegal state, lost lease, …
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Postgres is away or refused.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// What is stored does not read back: a fault of ours.
+    #[error("stored {what} does not read back: {reason}")]
+    Unreadable {
+        /// What was read.
+        what: &'static str,
+        /// Why it does not parse.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    fn unreadable(what: &'static str, reason: &impl ToString) -> Self {
+        Self::Unreadable { what, reason: reason.to_string() }
+    }
+
+    /// Whether the database was not reachable, as opposed to having refused.
+    pub fn is_outage(&self) -> bool {
+        use sqlx::Error as E;
+        match self {
+            Self::Database(
+                E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_) | E::Protocol(_),
+            ) => true,
+            // Class 57P: the server is shutting down or starting up. Class 08: connection. 53300: too many connections.
+            Self::Database(E::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "53300")
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Api(error) => error,
+            error if error.is_outage() => {
+                Self::new(ErrorCode::Unavailable, "the coordinator cannot reach its database; try again")
+            }
+            error => {
+                tracing::error!(%error, "a request failed on the database");
+                Self::new(ErrorCode::Internal, "the coordinator failed on its database; its log has the details")
+            }
+        }
+    }
+}
+
+impl From<IllegalTransition> for StoreError {
+    fn from(illegal: IllegalTransition) -> Self {
+        Self::Api(ApiError::new(ErrorCode::IllegalState, illegal.to_string()))
+    }
+}
+
+impl From<BadField> for StoreError {
+    fn from(bad: BadField) -> Self {
+        Self::Api(bad.into())
+    }
+}
+
+/// What every function here returns.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// The coordinator's database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// Which part of the system has something to look at. Only a hint: sweeps find it anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// A task became ready, or a leased one shall stop.
+    Tasks,
+    /// A job may be able to move.
+    Jobs,
+    /// A node shall serve something else.
+    Endpoints,
+    /// There are new events.
+    Events,
+}
+
+impl Topic {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Tasks => "tasks",
+            Self::Jobs => "jobs",
+            Self::Endpoints => "endpoints",
+            Self::Events => "events",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events].into_iter().find(|topic| topic.as_str() == word)
+    }
+}
+
+impl Store {
+    /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
+    pub async fn connect(options: PgConnectOptions, connections: u32) -> StoreResult<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.application_name("ursa-coordinator"))
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the tables up to date. Safe to run from several coordinators at once.
+    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
+        sqlx::migrate!("../../migrations").run(&self.pool).await
+    }
+
+    /// A stream of hints from every coordinator on this database.
+    pub async fn listen(&self) -> StoreResult<Hints> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(CHANNEL).await?;
+        Ok(Hints { listener })
+    }
+
+    async fn begin(&self) -> StoreResult<Tx> {
+        Ok(self.pool.begin().await?)
+    }
+}
+
+/// See [`Store::listen`].
+#[derive(Debug)]
+pub struct Hints {
+    listener: PgListener,
+}
+
+impl Hints {
+    /// The next hint; `None` after a connection loss, when some may have been missed.
+    pub async fn next(&mut self) -> StoreResult<Option<Topic>> {
+        Ok(self.listener.try_recv().await?.and_then(|notification| Topic::parse(notification.payload())))
+    }
+}
+
+/// Tells every coordinator, once the transaction commits, that `topic` has something to look at.
+async fn hint(tx: &mut Tx, topic: Topic) -> StoreResult<()> {
+    sqlx::query!("select pg_notify($1, $2)", CHANNEL, topic.as_str()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Fails loudly when a guarded write did not touch exactly the rows it must: the row changed under a lock we hold.
+fn ensure_rows(what: &'static str, result: &sqlx::postgres::PgQueryResult, expected: u64) -> StoreResult<()> {
+    if result.rows_affected() == expected {
+        return Ok(());
+    }
+    let reason = format!("a guarded write touched {} rows instead of {expected}", result.rows_affected());
+    Err(StoreError::Unreadable { what, reason })
+}
+
+/// Reads a stored word back into its type.
+fn word<T: std::str::FromStr>(what: &'static str, text: &str) -> StoreResult<T>
+where
+    T::Err: ToString,
+{
+    text.parse().map_err(|error: T::Err| StoreError::unreadable(what, &error))
+}
