@@ -52,7 +52,9 @@ impl Client {
             .ok()
             .filter(|endpoint| endpoint.uri().scheme_str().is_some_and(|scheme| scheme.starts_with("http")))
             .ok_or_else(|| {
-                ApiError::invalid(format!("{address:?} is not a coordinator's address; it looks like {DEFAULT_COORDINATOR}"))
+                ApiError::invalid(format!(
+                    "{address:?} is not a coordinator's address; it looks like {DEFAULT_COORDINATOR}"
+                ))
             })?;
         let channel = endpoint
             .connect_timeout(CONNECT_TIMEOUT)

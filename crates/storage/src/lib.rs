@@ -1,0 +1,19 @@
+//! The object store: typed keys, shards, manifests and model packages.
+//!
+//! Objects are immutable and their keys are made here, never from users' strings. Which objects count is Postgres's
+//! affair; this crate neither knows nor asks.
+
+mod digest;
+mod error;
+mod key;
+pub mod manifest;
+pub mod package;
+pub mod shard;
+mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use digest::Digest;
+pub use error::StorageError;
+pub use key::{Key, ModelFile};
+pub use storage::Storage;

@@ -21,7 +21,7 @@ pub struct Config {
     #[arg(long, env = "URSA_DATABASE_CONNECTIONS", default_value_t = 16)]
     pub database_connections: u32,
 
-    /// Object store: a folder, file:///folder or s3://bucket/prefix (with the usual AWS_* variables).
+    /// Object store: a folder, `file:///folder` or `s3://bucket/prefix` (with the usual `AWS_*` variables).
     #[arg(long, env = "URSA_OBJECT_STORE")]
     pub object_store: String,
 

@@ -8,13 +8,13 @@ use crate::store::Store;
 
 /// Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub(crate) struct Context {
     /// The database.
-    pub store: Store,
+    pub(crate) store: Store,
     /// The object store.
-    pub storage: ursa_storage::Storage,
+    pub(crate) storage: ursa_storage::Storage,
     /// Wake-ups.
-    pub hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     /// Settings.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
 }

@@ -9,7 +9,7 @@ use crate::store::{Store, StoreResult, Topic};
 
 /// One counter per topic; a change of it is the wake-up.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     tasks: watch::Sender<u64>,
     jobs: watch::Sender<u64>,
     endpoints: watch::Sender<u64>,
@@ -36,7 +36,7 @@ impl Hub {
     }
 
     /// A receiver whose `changed` resolves once for all wake-ups since it was last asked.
-    pub fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
         self.sender(topic).subscribe()
     }
 
@@ -51,7 +51,7 @@ impl Hub {
     }
 
     /// Passes on the database's hints until told to stop.
-    pub async fn run(&self, store: Store, stop: CancellationToken) {
+    pub(crate) async fn run(&self, store: Store, stop: CancellationToken) {
         while let Some(outcome) = stop.run_until_cancelled(self.relay(&store)).await {
             if let Err(error) = outcome {
                 tracing::debug!(%error, "lost the database's hints; sweeps go on");
@@ -76,7 +76,7 @@ impl Hub {
 }
 
 /// Waits for a wake-up, at most `patience`.
-pub async fn wait(receiver: &mut watch::Receiver<u64>, patience: Duration) {
+pub(crate) async fn wait(receiver: &mut watch::Receiver<u64>, patience: Duration) {
     // An error means that the hub is gone, which happens only at the very end; waiting is right then, too.
     if let Ok(Err(_)) = tokio::time::timeout(patience, receiver.changed()).await {
         tokio::time::sleep(patience).await;

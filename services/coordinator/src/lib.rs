@@ -2,12 +2,12 @@
 //!
 //! Stateless: whatever must survive is in Postgres or the object store, and any number of coordinators may share both.
 
-pub mod api;
+mod api;
 pub mod config;
 mod context;
 mod hub;
 mod reconcile;
-pub mod store;
+mod store;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use crate::store::Submission;
 
 /// See the module.
 #[derive(Debug)]
-pub struct DatasetApi(pub Context);
+pub(crate) struct DatasetApi(pub Context);
 
 const MAX_RETRIED_SOURCES: usize = 10_000;
 

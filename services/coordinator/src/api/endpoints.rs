@@ -10,7 +10,7 @@ use crate::context::Context;
 
 /// See the module.
 #[derive(Debug)]
-pub struct EndpointApi(pub Context);
+pub(crate) struct EndpointApi(pub Context);
 
 #[tonic::async_trait]
 impl EndpointService for EndpointApi {

@@ -23,7 +23,7 @@ use crate::store::{EventRow, EventSubject, JobProgress, JobRow, PipelineRow, Sto
 
 /// See the module.
 #[derive(Debug)]
-pub struct JobApi(pub Context);
+pub(crate) struct JobApi(pub Context);
 
 const MAX_KEY_BYTES: usize = 200;
 const LOG_LINES: u32 = 1000;

@@ -11,12 +11,12 @@ mod workers;
 use tonic::{Response, Status};
 use ursa_proto::{ApiError, ErrorCode, v1};
 
-pub use datasets::DatasetApi;
-pub use endpoints::EndpointApi;
-pub use jobs::JobApi;
-pub use models::ModelApi;
-pub use nodes::NodeApi;
-pub use workers::WorkerApi;
+pub(crate) use datasets::DatasetApi;
+pub(crate) use endpoints::EndpointApi;
+pub(crate) use jobs::JobApi;
+pub(crate) use models::ModelApi;
+pub(crate) use nodes::NodeApi;
+pub(crate) use workers::WorkerApi;
 
 use crate::store::StoreError;
 

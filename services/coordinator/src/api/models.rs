@@ -9,7 +9,7 @@ use crate::context::Context;
 
 /// See the module.
 #[derive(Debug)]
-pub struct ModelApi(pub Context);
+pub(crate) struct ModelApi(pub Context);
 
 #[tonic::async_trait]
 impl ModelService for ModelApi {

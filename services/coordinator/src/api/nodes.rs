@@ -11,7 +11,7 @@ use crate::store::Topic;
 
 /// See the module.
 #[derive(Debug)]
-pub struct NodeApi(pub Context);
+pub(crate) struct NodeApi(pub Context);
 
 #[tonic::async_trait]
 impl NodeService for NodeApi {

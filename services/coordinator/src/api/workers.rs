@@ -17,7 +17,7 @@ use crate::store::{
 
 /// See the module.
 #[derive(Debug)]
-pub struct WorkerApi(pub Context);
+pub(crate) struct WorkerApi(pub Context);
 
 const MAX_LOG_LINES: usize = 1000;
 const MAX_METRIC_POINTS: usize = 10_000;

@@ -21,7 +21,7 @@ use crate::store::{StoreError, StoreResult, Topic};
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Starts every reconciler.
-pub fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
+pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
     tracker.spawn(leases::run(context.clone(), stop.clone()));
     tracker.spawn(jobs::run(context.clone(), stop.clone()));
     tracker.spawn(executor::run(context.clone(), stop.clone()));

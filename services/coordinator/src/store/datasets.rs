@@ -9,7 +9,7 @@ use super::{Store, StoreResult};
 
 impl Store {
     /// All datasets, or the one called `name`, with counts.
-    pub async fn datasets(&self, name: Option<&str>) -> StoreResult<Vec<v1::Dataset>> {
+    pub(crate) async fn datasets(&self, name: Option<&str>) -> StoreResult<Vec<v1::Dataset>> {
         let rows = sqlx::query!(
             r#"select d.id, d.name, d.created_at,
                 coalesce((select max(number) from snapshots s where s.dataset_id = d.id), 0) as "latest!"
@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// Images of a dataset after `after`, by id. `verdict` is a verdict or a reason of refusal; empty filters match all.
-    pub async fn images(
+    pub(crate) async fn images(
         &self,
         dataset: &str,
         verdict: &str,
@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Sources of a dataset after `after`, by id. `outcome` is an outcome or an error class; empty matches all.
-    pub async fn sources(
+    pub(crate) async fn sources(
         &self,
         dataset: &str,
         outcome: &str,
@@ -165,7 +165,7 @@ impl Store {
     }
 
     /// The failed ones among `ids`, or all failed sources when `ids` is empty.
-    pub async fn failed_sources(&self, dataset: &str, ids: &[Uuid]) -> StoreResult<Vec<Uuid>> {
+    pub(crate) async fn failed_sources(&self, dataset: &str, ids: &[Uuid]) -> StoreResult<Vec<Uuid>> {
         let dataset = self.dataset_id(dataset).await?;
         let failed = sqlx::query_scalar!(
             "select id from sources where dataset_id = $1 and outcome = 'failed'

@@ -11,7 +11,7 @@ use super::{Store, StoreResult, Topic, hint};
 impl Store {
     /// Points an endpoint at a model that exists; makes the endpoint if need be. Repeating it changes nothing.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn deploy(&self, endpoint: &str, digest: &str) -> StoreResult<()> {
+    pub(crate) async fn deploy(&self, endpoint: &str, digest: &str) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let changed = sqlx::query!(
             "insert into endpoints (name, model_digest) select $1, digest from models where digest = $2
@@ -30,7 +30,7 @@ impl Store {
     }
 
     /// Ends a deploy attempt well.
-    pub async fn complete_deploy(&self, lease: &Lease, message: String) -> StoreResult<()> {
+    pub(crate) async fn complete_deploy(&self, lease: &Lease, message: String) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let held = hold(&mut tx, lease).await?;
         succeed(&mut tx, &held, message).await?;
@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// What every node shall serve.
-    pub async fn endpoint_orders(&self) -> StoreResult<Vec<v1::EndpointOrder>> {
+    pub(crate) async fn endpoint_orders(&self) -> StoreResult<Vec<v1::EndpointOrder>> {
         let rows = sqlx::query!("select name, model_digest, generation from endpoints order by name")
             .fetch_all(&self.pool)
             .await?;
@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// All endpoints, or the one called `name`, with what the nodes make of them.
-    pub async fn endpoints(&self, name: Option<&str>, patience: Duration) -> StoreResult<Vec<v1::Endpoint>> {
+    pub(crate) async fn endpoints(&self, name: Option<&str>, patience: Duration) -> StoreResult<Vec<v1::Endpoint>> {
         let rows = sqlx::query!(
             "select name, model_digest, generation, updated_at from endpoints where $1::text is null or name = $1 order by name",
             name,
@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// One endpoint.
-    pub async fn endpoint(&self, name: &str, patience: Duration) -> StoreResult<v1::Endpoint> {
+    pub(crate) async fn endpoint(&self, name: &str, patience: Duration) -> StoreResult<v1::Endpoint> {
         let endpoint = self.endpoints(Some(name), patience).await?.pop();
         Ok(endpoint.ok_or_else(|| ApiError::not_found("endpoint", name))?)
     }

@@ -17,7 +17,7 @@ pub(super) struct NewEvent {
 
 /// One recorded event.
 #[derive(Debug, Clone)]
-pub struct EventRow {
+pub(crate) struct EventRow {
     /// Grows with time.
     pub id: i64,
     /// By the database's clock.
@@ -38,7 +38,7 @@ pub struct EventRow {
 
 /// Whose events are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventSubject {
+pub(crate) enum EventSubject {
     /// Everybody's.
     All,
     /// One pipeline's.
@@ -72,7 +72,7 @@ pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> 
 impl Store {
     /// Events after `after_id`, oldest first, at most `limit`.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn events(&self, subject: EventSubject, after_id: i64, limit: i64) -> StoreResult<Vec<EventRow>> {
+    pub(crate) async fn events(&self, subject: EventSubject, after_id: i64, limit: i64) -> StoreResult<Vec<EventRow>> {
         let (pipeline, job) = match subject {
             EventSubject::All => (None, None),
             EventSubject::Pipeline(id) => (Some(id), None),
@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// The id of the newest event; 0 without any.
-    pub async fn last_event_id(&self) -> StoreResult<i64> {
+    pub(crate) async fn last_event_id(&self) -> StoreResult<i64> {
         Ok(sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from events"#).fetch_one(&self.pool).await?)
     }
 }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use ursa_domain::Lease;
+use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, parse_id, v1};
 use uuid::Uuid;
 
 use super::logs::{clean, time_of};
-use super::tasks::{Held, already_ended, hold, succeed};
+use super::tasks::{Held, hold_to_complete, succeed};
 use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
 
 /// Where an image's bytes lie.
 #[derive(Debug, Clone)]
-pub struct ImageLocation {
+pub(crate) struct ImageLocation {
     /// Key of the shard.
     pub shard: String,
     /// Offset in bytes.
@@ -23,7 +23,7 @@ pub struct ImageLocation {
 
 impl Store {
     /// The sources a scrape task shall fetch, in order.
-    pub async fn sources_of_task(&self, task_id: Uuid) -> StoreResult<Vec<v1::ScrapeSource>> {
+    pub(crate) async fn sources_of_task(&self, task_id: Uuid) -> StoreResult<Vec<v1::ScrapeSource>> {
         let rows = sqlx::query!(
             "select s.id, s.url, c.name from sources s
             join classes c on c.dataset_id = s.dataset_id and c.index = s.class_index
@@ -40,12 +40,9 @@ impl Store {
 
     /// Ends a scrape attempt well: every source gets its outcome, and what was fetched becomes images.
     #[tracing::instrument(skip(self, result), err(level = "debug"))]
-    pub async fn complete_scrape(&self, lease: &Lease, result: &v1::ScrapeResult) -> StoreResult<()> {
+    pub(crate) async fn complete_scrape(&self, lease: &Lease, result: &v1::ScrapeResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let held = match hold(&mut tx, lease).await {
-            Ok(held) => held,
-            Err(lost) => return if already_ended(&mut tx, lease, "succeeded").await? { Ok(()) } else { Err(lost) },
-        };
+        let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Scrape).await? else { return Ok(()) };
         update_sources(&mut tx, lease.task_id, &result.outcomes).await?;
         if let Some(shard) = &result.shard {
             let dataset =
@@ -63,12 +60,9 @@ impl Store {
 
     /// Ends a verify attempt well: every image of the raw shard gets its verdict, and exact copies are refused.
     #[tracing::instrument(skip(self, result), err(level = "debug"))]
-    pub async fn complete_verify(&self, lease: &Lease, result: &v1::VerifyResult) -> StoreResult<()> {
+    pub(crate) async fn complete_verify(&self, lease: &Lease, result: &v1::VerifyResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let held = match hold(&mut tx, lease).await {
-            Ok(held) => held,
-            Err(lost) => return if already_ended(&mut tx, lease, "succeeded").await? { Ok(()) } else { Err(lost) },
-        };
+        let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Verify).await? else { return Ok(()) };
         let raw = held.payload["shard_key"].as_str().unwrap_or_default().to_owned();
         let dataset = lock_dataset_of(&mut tx, &raw).await?;
         if mark_verified(&mut tx, &raw).await? {
@@ -87,7 +81,7 @@ impl Store {
     }
 
     /// Where the bytes of an image lie: as fetched, or normalised.
-    pub async fn image_location(&self, id: Uuid, original: bool) -> StoreResult<ImageLocation> {
+    pub(crate) async fn image_location(&self, id: Uuid, original: bool) -> StoreResult<ImageLocation> {
         let row = sqlx::query!(
             "select raw_shard, raw_offset, raw_length, normal_shard, normal_offset, normal_length from images where id = $1",
             id,

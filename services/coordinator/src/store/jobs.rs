@@ -13,7 +13,7 @@ use super::{EventSubject, Store, StoreError, StoreResult, Topic, Tx, ensure_rows
 
 /// A stored job.
 #[derive(Debug, Clone)]
-pub struct JobRow {
+pub(crate) struct JobRow {
     /// Its id.
     pub id: Uuid,
     /// Its pipeline.
@@ -48,7 +48,7 @@ pub struct JobRow {
 
 /// How far a running job is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobProgress {
+pub(crate) struct JobProgress {
     /// The job.
     pub job_id: Uuid,
     /// Its pipeline.
@@ -133,7 +133,7 @@ fn event_kind(state: JobState) -> &'static str {
 
 impl Store {
     /// One job.
-    pub async fn job(&self, id: Uuid) -> StoreResult<(JobRow, Value)> {
+    pub(crate) async fn job(&self, id: Uuid) -> StoreResult<(JobRow, Value)> {
         let row = self.select_jobs(Some(&[id]), None, None, None, 1).await?.pop();
         let row = row.ok_or_else(|| ApiError::not_found("job", id))?;
         let spec = sqlx::query_scalar!("select spec from jobs where id = $1", id).fetch_one(&self.pool).await?;
@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Jobs older than `before`, newest first.
-    pub async fn jobs(
+    pub(crate) async fn jobs(
         &self,
         pipeline: Option<Uuid>,
         state: Option<JobState>,
@@ -182,7 +182,7 @@ impl Store {
     }
 
     /// How far the running jobs of `subject` are.
-    pub async fn progress(&self, subject: EventSubject) -> StoreResult<Vec<JobProgress>> {
+    pub(crate) async fn progress(&self, subject: EventSubject) -> StoreResult<Vec<JobProgress>> {
         let (pipeline, job) = match subject {
             EventSubject::All => (None, None),
             EventSubject::Pipeline(id) => (Some(id), None),
@@ -195,7 +195,7 @@ impl Store {
     }
 
     /// Whether every job of `subject` has ended; false for [`EventSubject::All`].
-    pub async fn has_ended(&self, subject: EventSubject) -> StoreResult<bool> {
+    pub(crate) async fn has_ended(&self, subject: EventSubject) -> StoreResult<bool> {
         let (pipeline, job) = match subject {
             EventSubject::All => return Ok(false),
             EventSubject::Pipeline(id) => (Some(id), None),
@@ -214,7 +214,7 @@ impl Store {
 
     /// Asks a job to stop: ready tasks are cancelled at once, workers hear of the leased ones.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn cancel_job(&self, id: Uuid) -> StoreResult<()> {
+    pub(crate) async fn cancel_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Cancel, "").await?;
@@ -226,7 +226,7 @@ impl Store {
 
     /// Gives an ended job, and what was skipped because of it, another round.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn retry_job(&self, id: Uuid) -> StoreResult<()> {
+    pub(crate) async fn retry_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Retry, "").await?;
@@ -249,7 +249,7 @@ impl Store {
     }
 
     /// Ids of waiting jobs none of whose dependencies is still open.
-    pub async fn waiting_jobs(&self) -> StoreResult<Vec<Uuid>> {
+    pub(crate) async fn waiting_jobs(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_scalar!(
             "select id from jobs j where state = 'waiting' and not exists (
                 select from job_dependencies d join jobs o on o.id = d.depends_on
@@ -262,7 +262,7 @@ impl Store {
     }
 
     /// Ids of running and cancelling jobs without an open task.
-    pub async fn jobs_to_settle(&self) -> StoreResult<Vec<Uuid>> {
+    pub(crate) async fn jobs_to_settle(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_scalar!(
             "select id from jobs j where state in ('running', 'cancelling') and not exists (
                 select from tasks t where t.job_id = j.id
@@ -276,7 +276,7 @@ impl Store {
 
     /// Ends a job whose tasks have all ended. Does nothing when that is not so (any more).
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn settle_job(&self, id: Uuid) -> StoreResult<()> {
+    pub(crate) async fn settle_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let Some(job) = lock(&mut tx, id).await? else { return Ok(()) };
         if !matches!(job.state, JobState::Running | JobState::Cancelling) {

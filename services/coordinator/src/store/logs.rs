@@ -14,7 +14,7 @@ const MAX_LINE_BYTES: usize = 4096;
 
 impl Store {
     /// Stores a batch of log lines, unless it is stored already.
-    pub async fn append_logs(&self, lease: &Lease, sequence: u64, lines: &[v1::LogLine]) -> StoreResult<()> {
+    pub(crate) async fn append_logs(&self, lease: &Lease, sequence: u64, lines: &[v1::LogLine]) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job_id = check(&mut tx, lease).await?;
         let fresh = sqlx::query!(
@@ -49,7 +49,7 @@ impl Store {
     }
 
     /// Log lines of a job after `after_id`, oldest first.
-    pub async fn logs(&self, job_id: Uuid, after_id: i64, limit: i64) -> StoreResult<Vec<v1::LogLine>> {
+    pub(crate) async fn logs(&self, job_id: Uuid, after_id: i64, limit: i64) -> StoreResult<Vec<v1::LogLine>> {
         let rows = sqlx::query!(
             "select id, at, level, message, task_id, attempt from log_lines where job_id = $1 and id > $2 order by id limit $3",
             job_id,
@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// Stores measurements; one that is stored already is ignored. An error rate is also an event.
-    pub async fn append_metrics(&self, lease: &Lease, series: &[v1::MetricSeries]) -> StoreResult<()> {
+    pub(crate) async fn append_metrics(&self, lease: &Lease, series: &[v1::MetricSeries]) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job_id = check(&mut tx, lease).await?;
         let mut events = Vec::new();
@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// Measurements of a job, by name and step. Where attempts overlap, the later one's value stands.
-    pub async fn metrics(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::MetricSeries>> {
+    pub(crate) async fn metrics(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::MetricSeries>> {
         let rows = sqlx::query!(
             "select distinct on (name, step) name, step, epoch, value from metrics
             where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
@@ -118,7 +118,7 @@ impl Store {
 
     /// Makes a checkpoint count.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn record_checkpoint(&self, lease: &Lease, checkpoint: &v1::Checkpoint) -> StoreResult<()> {
+    pub(crate) async fn record_checkpoint(&self, lease: &Lease, checkpoint: &v1::Checkpoint) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job_id = check(&mut tx, lease).await?;
         let stored = sqlx::query!(
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// The checkpoint of a task with the most epochs; of the newest attempt, should two have as many.
-    pub async fn latest_checkpoint(&self, task_id: Uuid) -> StoreResult<Option<CheckpointInfo>> {
+    pub(crate) async fn latest_checkpoint(&self, task_id: Uuid) -> StoreResult<Option<CheckpointInfo>> {
         let row = sqlx::query!(
             "select attempt, epoch, key, sha256, bytes from checkpoints where task_id = $1
             order by epoch desc, attempt desc limit 1",

@@ -24,24 +24,24 @@ use sqlx::{PgPool, Postgres, Transaction};
 use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
 
-pub use events::{EventRow, EventSubject};
-pub use jobs::{JobProgress, JobRow};
-pub use pipelines::{PipelineRow, Submission};
-pub use planning::Planned;
-pub use snapshots::{SnapshotImage, SnapshotRow};
-pub use tasks::{ClaimedTask, LeaseStatus, RenewedLease, TaskReport};
-pub use workers::WorkerReportRow;
+pub(crate) use events::{EventRow, EventSubject};
+pub(crate) use jobs::{JobProgress, JobRow};
+pub(crate) use pipelines::{PipelineRow, Submission};
+pub(crate) use planning::Planned;
+pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
+pub(crate) use tasks::{ClaimedTask, LeaseStatus, RenewedLease, TaskReport};
+pub(crate) use workers::WorkerReportRow;
 pub(crate) use workers::gpus_to;
 
 /// A transaction on the coordinator's database.
-pub type Tx = Transaction<'static, Postgres>;
+pub(crate) type Tx = Transaction<'static, Postgres>;
 
 const CHANNEL: &str = "ursa";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What can go wrong between a caller and the database.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// An answer for the caller: not found, illegal state, lost lease, …
     #[error(transparent)]
     Api(#[from] ApiError),
@@ -64,7 +64,7 @@ impl StoreError {
     }
 
     /// Whether the database was not reachable, as opposed to having refused.
-    pub fn is_outage(&self) -> bool {
+    pub(crate) fn is_outage(&self) -> bool {
         use sqlx::Error as E;
         match self {
             Self::Database(
@@ -107,17 +107,17 @@ impl From<BadField> for StoreError {
 }
 
 /// What every function here returns.
-pub type StoreResult<T> = Result<T, StoreError>;
+pub(crate) type StoreResult<T> = Result<T, StoreError>;
 
 /// The coordinator's database.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct Store {
     pool: PgPool,
 }
 
 /// Which part of the system has something to look at. Only a hint: sweeps find it anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Topic {
+pub(crate) enum Topic {
     /// A task became ready, or a leased one shall stop.
     Tasks,
     /// A job may be able to move.
@@ -145,7 +145,7 @@ impl Topic {
 
 impl Store {
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
-    pub async fn connect(options: PgConnectOptions, connections: u32) -> StoreResult<Self> {
+    pub(crate) async fn connect(options: PgConnectOptions, connections: u32) -> StoreResult<Self> {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -155,12 +155,12 @@ impl Store {
     }
 
     /// Brings the tables up to date. Safe to run from several coordinators at once.
-    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
+    pub(crate) async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
         sqlx::migrate!("../../migrations").run(&self.pool).await
     }
 
     /// A stream of hints from every coordinator on this database.
-    pub async fn listen(&self) -> StoreResult<Hints> {
+    pub(crate) async fn listen(&self) -> StoreResult<Hints> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(CHANNEL).await?;
         Ok(Hints { listener })
@@ -173,13 +173,13 @@ impl Store {
 
 /// See [`Store::listen`].
 #[derive(Debug)]
-pub struct Hints {
+pub(crate) struct Hints {
     listener: PgListener,
 }
 
 impl Hints {
     /// The next hint; `None` after a connection loss, when some may have been missed.
-    pub async fn next(&mut self) -> StoreResult<Option<Topic>> {
+    pub(crate) async fn next(&mut self) -> StoreResult<Option<Topic>> {
         Ok(self.listener.try_recv().await?.and_then(|notification| Topic::parse(notification.payload())))
     }
 }

@@ -1,22 +1,19 @@
 //! Models, and the completion of train tasks, which registers them.
 
 use serde_json::{Value, json};
-use ursa_domain::Lease;
+use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
-use super::tasks::{already_ended, hold, succeed};
+use super::tasks::{hold_to_complete, succeed};
 use super::{Store, StoreError, StoreResult, Tx, jobs};
 
 impl Store {
     /// Ends a train attempt well: its model is registered and becomes the job's output.
     #[tracing::instrument(skip(self, result), err(level = "debug"))]
-    pub async fn complete_train(&self, lease: &Lease, result: &v1::TrainResult) -> StoreResult<()> {
+    pub(crate) async fn complete_train(&self, lease: &Lease, result: &v1::TrainResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let held = match hold(&mut tx, lease).await {
-            Ok(held) => held,
-            Err(lost) => return if already_ended(&mut tx, lease, "succeeded").await? { Ok(()) } else { Err(lost) },
-        };
+        let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Train).await? else { return Ok(()) };
         let snapshot = held.payload["snapshot"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
         let snapshot = snapshot.ok_or_else(|| StoreError::unreadable("train task", &"it names no snapshot"))?;
         let error_rate = insert_model(&mut tx, lease, held.job_id, snapshot, result).await?;
@@ -31,7 +28,7 @@ impl Store {
     }
 
     /// The digest that starts with `prefix`, if exactly one model has it.
-    pub async fn resolve_model(&self, prefix: &str) -> StoreResult<String> {
+    pub(crate) async fn resolve_model(&self, prefix: &str) -> StoreResult<String> {
         if prefix.len() < 8 || prefix.len() > 64 || !prefix.chars().all(|c| c.is_ascii_hexdigit()) {
             return Err(ApiError::invalid(format!(
                 "{prefix:?} is not a model's digest: give at least 8 hexadecimal digits"
@@ -54,13 +51,13 @@ impl Store {
     }
 
     /// One model, by its full digest.
-    pub async fn model(&self, digest: &str) -> StoreResult<v1::Model> {
+    pub(crate) async fn model(&self, digest: &str) -> StoreResult<v1::Model> {
         let model = self.select_models(Some(digest), None, 1).await?.pop();
         Ok(model.ok_or_else(|| ApiError::not_found("model", digest))?)
     }
 
     /// Models registered before the one with digest `after`, newest first.
-    pub async fn models(&self, after: Option<&str>, limit: i64) -> StoreResult<Vec<v1::Model>> {
+    pub(crate) async fn models(&self, after: Option<&str>, limit: i64) -> StoreResult<Vec<v1::Model>> {
         self.select_models(None, after, limit).await
     }
 

@@ -9,7 +9,7 @@ use super::{Store, StoreResult, Topic, Tx, hint};
 
 impl Store {
     /// Notes that a node is there and what it serves.
-    pub async fn see_node(&self, id: Uuid, report: &v1::NodeReport) -> StoreResult<()> {
+    pub(crate) async fn see_node(&self, id: Uuid, report: &v1::NodeReport) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         sqlx::query!(
             "insert into nodes (id, name, version, http_address, grpc_address) values ($1, $2, $3, $4, $5)
@@ -33,7 +33,7 @@ impl Store {
     }
 
     /// Nodes seen in the last day; one that did not report for `patience` is offline.
-    pub async fn nodes(&self, patience: Duration) -> StoreResult<Vec<v1::Node>> {
+    pub(crate) async fn nodes(&self, patience: Duration) -> StoreResult<Vec<v1::Node>> {
         let rows = sqlx::query!(
             r#"select id, name, version, http_address, grpc_address, last_seen_at,
                 last_seen_at > now() - make_interval(secs => $1) as "online!"

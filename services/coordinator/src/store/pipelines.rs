@@ -11,7 +11,7 @@ use super::{Store, StoreError, StoreResult, Topic, Tx, hint};
 
 /// A pipeline that was checked and is to be stored.
 #[derive(Debug)]
-pub struct Submission<'a> {
+pub(crate) struct Submission<'a> {
     /// What to run.
     pub pipeline: &'a PipelineSpec,
     /// The caller's key, if any.
@@ -22,7 +22,7 @@ pub struct Submission<'a> {
 
 /// A stored pipeline.
 #[derive(Debug, Clone)]
-pub struct PipelineRow {
+pub(crate) struct PipelineRow {
     /// Its id.
     pub id: Uuid,
     /// Its name.
@@ -34,7 +34,7 @@ pub struct PipelineRow {
 impl Store {
     /// Stores a pipeline, or finds the one an earlier request with the same key made. Returns its id and whether it existed.
     #[tracing::instrument(skip_all, err(level = "debug"))]
-    pub async fn submit(&self, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
+    pub(crate) async fn submit(&self, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
         let mut tx = self.begin().await?;
         let id = Uuid::now_v7();
         let inserted = sqlx::query!(
@@ -56,7 +56,7 @@ impl Store {
     }
 
     /// One pipeline with its jobs.
-    pub async fn pipeline(&self, id: Uuid) -> StoreResult<(PipelineRow, Vec<JobRow>)> {
+    pub(crate) async fn pipeline(&self, id: Uuid) -> StoreResult<(PipelineRow, Vec<JobRow>)> {
         let row = sqlx::query_as!(PipelineRow, "select id, name, created_at from pipelines where id = $1", id)
             .fetch_optional(&self.pool)
             .await?
@@ -65,7 +65,11 @@ impl Store {
     }
 
     /// Pipelines older than `before`, newest first, with their jobs.
-    pub async fn pipelines(&self, before: Option<Uuid>, limit: i64) -> StoreResult<Vec<(PipelineRow, Vec<JobRow>)>> {
+    pub(crate) async fn pipelines(
+        &self,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> StoreResult<Vec<(PipelineRow, Vec<JobRow>)>> {
         let rows = sqlx::query_as!(
             PipelineRow,
             "select id, name, created_at from pipelines where $1::uuid is null or id < $1 order by id desc limit $2",

@@ -15,7 +15,7 @@ use super::{Store, StoreError, StoreResult, Topic, Tx, hint};
 
 /// What became of a waiting job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Planned {
+pub(crate) enum Planned {
     /// It still waits, or somebody else was faster.
     Waits,
     /// It moved: started, skipped, or failed in planning.
@@ -39,7 +39,7 @@ impl NewTask {
 impl Store {
     /// Starts, skips or leaves a waiting job.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn plan_job(&self, id: Uuid) -> StoreResult<Planned> {
+    pub(crate) async fn plan_job(&self, id: Uuid) -> StoreResult<Planned> {
         let mut tx = self.begin().await?;
         let Some(job) = lock(&mut tx, id).await?.filter(|job| job.state == JobState::Waiting) else {
             return Ok(Planned::Waits);

@@ -11,7 +11,7 @@ use super::{Store, StoreError, StoreResult, jobs};
 
 /// A kept image of a dataset.
 #[derive(Debug, Clone)]
-pub struct SnapshotImage {
+pub(crate) struct SnapshotImage {
     /// Its id.
     pub id: Uuid,
     /// Its class.
@@ -38,7 +38,7 @@ pub struct SnapshotImage {
 
 /// A snapshot to store.
 #[derive(Debug)]
-pub struct SnapshotRow<'a> {
+pub(crate) struct SnapshotRow<'a> {
     /// The dataset's name.
     pub dataset: &'a str,
     /// Its number.
@@ -55,7 +55,7 @@ pub struct SnapshotRow<'a> {
 
 impl Store {
     /// The classes of a dataset in order, its kept images in the order of their ids, and the number of its next snapshot.
-    pub async fn images_to_freeze(&self, dataset: &str) -> StoreResult<(Vec<String>, Vec<SnapshotImage>, u32)> {
+    pub(crate) async fn images_to_freeze(&self, dataset: &str) -> StoreResult<(Vec<String>, Vec<SnapshotImage>, u32)> {
         let classes = sqlx::query_scalar!(
             "select c.name from classes c join datasets d on d.id = c.dataset_id where d.name = $1 order by c.index",
             dataset,
@@ -85,7 +85,7 @@ impl Store {
     /// Ends a snapshot attempt well: the manifest counts from now on. A number taken in the meantime is a database error,
     /// which makes the attempt start over.
     #[tracing::instrument(skip(self, snapshot), err(level = "debug"))]
-    pub async fn complete_snapshot(&self, lease: &Lease, snapshot: &SnapshotRow<'_>) -> StoreResult<()> {
+    pub(crate) async fn complete_snapshot(&self, lease: &Lease, snapshot: &SnapshotRow<'_>) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let held = hold(&mut tx, lease).await?;
         let id = Uuid::now_v7();
@@ -115,7 +115,7 @@ impl Store {
     }
 
     /// Snapshots of a dataset, newest first.
-    pub async fn snapshots(&self, dataset: &str) -> StoreResult<Vec<v1::Snapshot>> {
+    pub(crate) async fn snapshots(&self, dataset: &str) -> StoreResult<Vec<v1::Snapshot>> {
         self.dataset_id(dataset).await?;
         let rows = sqlx::query!(
             "select s.id, s.number, s.digest, s.seed, s.valid_percent, s.classes, s.created_at
@@ -146,7 +146,7 @@ impl Store {
     }
 
     /// The id of the dataset called `name`.
-    pub async fn dataset_id(&self, name: &str) -> StoreResult<Uuid> {
+    pub(crate) async fn dataset_id(&self, name: &str) -> StoreResult<Uuid> {
         let id =
             sqlx::query_scalar!("select id from datasets where name = $1", name).fetch_optional(&self.pool).await?;
         Ok(id.ok_or_else(|| ApiError::not_found("dataset", name))?)

@@ -14,7 +14,7 @@ use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, hint, word};
 
 /// A task that was just leased.
 #[derive(Debug, Clone)]
-pub struct ClaimedTask {
+pub(crate) struct ClaimedTask {
     /// The right to work on it.
     pub lease: Lease,
     /// Its job.
@@ -27,7 +27,7 @@ pub struct ClaimedTask {
 
 /// What a worker says of an attempt it works on.
 #[derive(Debug, Clone, Default)]
-pub struct TaskReport {
+pub(crate) struct TaskReport {
     /// Its leases, side by side with the columns below.
     pub leases: Vec<Lease>,
     /// Progress of each.
@@ -36,7 +36,7 @@ pub struct TaskReport {
 
 /// What became of a lease that was to be renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseStatus {
+pub(crate) enum LeaseStatus {
     /// Renewed.
     Current,
     /// Renewed, but its job shall stop.
@@ -47,7 +47,7 @@ pub enum LeaseStatus {
 
 /// See [`Store::renew`].
 #[derive(Debug, Clone, Copy)]
-pub struct RenewedLease {
+pub(crate) struct RenewedLease {
     /// The lease presented.
     pub lease: Lease,
     /// What became of it.
@@ -110,8 +110,23 @@ pub(super) async fn check(tx: &mut Tx, lease: &Lease) -> StoreResult<Uuid> {
     job_id.ok_or_else(|| lease_lost(lease))
 }
 
-/// Whether the attempt of `lease` has already ended as `state`: the answer to the first request was lost on its way.
-pub(super) async fn already_ended(tx: &mut Tx, lease: &Lease, state: &str) -> StoreResult<bool> {
+/// Locks the task of a lease that a `kind` of result is presented for; `None` when the attempt has succeeded already: the
+/// answer to the first request was lost on its way.
+pub(super) async fn hold_to_complete(tx: &mut Tx, lease: &Lease, kind: JobKind) -> StoreResult<Option<Held>> {
+    match hold(tx, lease).await {
+        Ok(held) if held.kind == kind.as_str() => Ok(Some(held)),
+        Ok(held) => Err(ApiError::invalid(format!("a {kind} result does not end a {} task", held.kind)).into()),
+        Err(lost) => {
+            if already_ended(tx, lease, "succeeded").await? {
+                Ok(None)
+            } else {
+                Err(lost)
+            }
+        }
+    }
+}
+
+async fn already_ended(tx: &mut Tx, lease: &Lease, state: &str) -> StoreResult<bool> {
     let ended = sqlx::query_scalar!(
         r#"select exists (select from attempts where task_id = $1 and number = $2 and lease_token = $3 and state = $4) as "e!""#,
         lease.task_id,
@@ -214,7 +229,7 @@ async fn release(tx: &mut Tx, held: &Held, after: TaskState, wait: Duration) -> 
 impl Store {
     /// Leases up to `limit` ready tasks of `kinds` to a worker for `ttl`. Never waits for another coordinator's claim.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub async fn claim(
+    pub(crate) async fn claim(
         &self,
         worker: Uuid,
         kinds: &[JobKind],
@@ -249,7 +264,7 @@ impl Store {
     }
 
     /// Renews the leases a worker still works on and stores their progress, in one statement.
-    pub async fn renew(&self, report: &TaskReport, ttl: Duration) -> StoreResult<Vec<RenewedLease>> {
+    pub(crate) async fn renew(&self, report: &TaskReport, ttl: Duration) -> StoreResult<Vec<RenewedLease>> {
         if report.leases.is_empty() {
             return Ok(Vec::new());
         }
@@ -278,7 +293,7 @@ impl Store {
     }
 
     /// How many tasks a worker holds leases of.
-    pub async fn leased_by(&self, worker: Uuid) -> StoreResult<u32> {
+    pub(crate) async fn leased_by(&self, worker: Uuid) -> StoreResult<u32> {
         let count = sqlx::query_scalar!(
             r#"select count(*) as "count!" from tasks where worker_id = $1 and state = 'leased'"#,
             worker
@@ -290,7 +305,13 @@ impl Store {
 
     /// Ends an attempt badly at the word of whoever holds its lease.
     #[tracing::instrument(skip(self, message, jitter), err(level = "debug"))]
-    pub async fn fail_task(&self, lease: &Lease, class: ErrorClass, message: &str, jitter: f64) -> StoreResult<()> {
+    pub(crate) async fn fail_task(
+        &self,
+        lease: &Lease,
+        class: ErrorClass,
+        message: &str,
+        jitter: f64,
+    ) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         match hold(&mut tx, lease).await {
             Ok(held) => fail(&mut tx, &held, &Failure { class, message, lost: false, jitter }).await?,
@@ -304,7 +325,7 @@ impl Store {
     }
 
     /// Takes back leases that ran out; returns how many. Each in its own transaction, so that one bad row holds up nothing.
-    pub async fn expire_leases(&self, jitter: impl Fn() -> f64) -> StoreResult<u32> {
+    pub(crate) async fn expire_leases(&self, jitter: impl Fn() -> f64) -> StoreResult<u32> {
         let mut expired = 0;
         let candidates = sqlx::query!(
             r#"select t.id, t.attempt, t.lease_token as "token!", w.name from tasks t join workers w on w.id = t.worker_id
@@ -340,7 +361,7 @@ impl Store {
     }
 
     /// The tasks of a job with their attempts, in order.
-    pub async fn tasks(&self, job_id: Uuid) -> StoreResult<Vec<v1::Task>> {
+    pub(crate) async fn tasks(&self, job_id: Uuid) -> StoreResult<Vec<v1::Task>> {
         let tasks = sqlx::query!(
             "select id, ordinal, state, ready_at, progress_done, progress_total, progress_unit, progress_message
             from tasks where job_id = $1 order by ordinal",

@@ -10,7 +10,7 @@ use super::{Store, StoreResult};
 
 /// What a worker says of itself.
 #[derive(Debug)]
-pub struct WorkerReportRow<'a> {
+pub(crate) struct WorkerReportRow<'a> {
     /// Its id.
     pub id: Uuid,
     /// Its name.
@@ -27,7 +27,7 @@ pub struct WorkerReportRow<'a> {
 
 impl Store {
     /// Notes that a worker is there.
-    pub async fn see_worker(&self, worker: &WorkerReportRow<'_>) -> StoreResult<()> {
+    pub(crate) async fn see_worker(&self, worker: &WorkerReportRow<'_>) -> StoreResult<()> {
         sqlx::query!(
             "insert into workers (id, name, version, slots, gpus, internal) values ($1, $2, $3, $4, $5, $6)
             on conflict (id) do update set name = $2, version = $3, slots = $4, gpus = $5, last_seen_at = now()",
@@ -44,7 +44,7 @@ impl Store {
     }
 
     /// Workers seen in the last day; one that did not report for `patience` is offline.
-    pub async fn workers(&self, patience: Duration) -> StoreResult<Vec<v1::Worker>> {
+    pub(crate) async fn workers(&self, patience: Duration) -> StoreResult<Vec<v1::Worker>> {
         let rows = sqlx::query!(
             r#"select id, name, version, slots, gpus, last_seen_at,
                 last_seen_at > now() - make_interval(secs => $1) as "online!",

@@ -1,0 +1,22 @@
+# Every command of the project. The same names work in continuous integration.
+.PHONY: setup build test lint sqlx fmt
+
+setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
+	@./deploy/setup.sh
+
+build: setup ## Builds everything.
+	cargo build --workspace
+
+test: setup ## Runs every test.
+	cargo nextest run --workspace || { command -v cargo-nextest >/dev/null && exit 1 || cargo test --workspace; }
+
+lint: setup ## Formatting, clippy with warnings denied, licences.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	./deploy/licences.sh
+
+sqlx: ## Checks every query against a fresh database and rewrites .sqlx/.
+	@./deploy/sqlx.sh
+
+fmt: ## Formats the code.
+	cargo fmt --all

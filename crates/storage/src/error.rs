@@ -1,0 +1,125 @@
+//! What can go wrong with an object, in the few kinds a caller acts on.
+
+use crate::Digest;
+
+/// An object-store error. The message says what happened, to what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// There is no such object.
+    #[error("object {key} is missing from the object store")]
+    NotFound {
+        /// Its key.
+        key: String,
+    },
+    /// The bytes are not those that were stored.
+    #[error("object {key} is corrupt: its SHA-256 is {found}, it was stored as {expected}")]
+    Corrupt {
+        /// Its key.
+        key: String,
+        /// What it was.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+    },
+    /// No room.
+    #[error("the object store is full while writing {key}: free some space, then retry")]
+    Full {
+        /// What was being written.
+        key: String,
+    },
+    /// Not reachable, or busy.
+    #[error("the object store is not available for {key}: {reason}")]
+    Unavailable {
+        /// What was wanted.
+        key: String,
+        /// What the store or the network said.
+        reason: String,
+    },
+    /// Not allowed.
+    #[error("the object store refuses access to {key}: {reason}; check its credentials or permissions")]
+    PermissionDenied {
+        /// What was wanted.
+        key: String,
+        /// What the store said.
+        reason: String,
+    },
+    /// A location that cannot be opened.
+    #[error("{location:?} is not an object store: {reason}; use a folder, file:///folder or s3://bucket/prefix")]
+    InvalidLocation {
+        /// As configured.
+        location: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A key that no part of Ursa writes.
+    #[error("{key:?} is not the key of an object")]
+    InvalidKey {
+        /// As found.
+        key: String,
+    },
+    /// A shard, manifest or package that does not parse.
+    #[error("malformed {what}: {reason}")]
+    Malformed {
+        /// Which format.
+        what: &'static str,
+        /// Where and why.
+        reason: String,
+    },
+}
+
+impl StorageError {
+    pub(crate) fn malformed(what: &'static str, reason: impl ToString) -> Self {
+        Self::Malformed { what, reason: reason.to_string() }
+    }
+
+    /// Whether the same call may work later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+    }
+
+    /// Classifies what `object_store` says of `key`.
+    pub(crate) fn from_store(key: &str, error: &object_store::Error) -> Self {
+        use object_store::Error as E;
+        let (key, reason) = (key.to_owned(), error.to_string());
+        match error {
+            E::NotFound { .. } => Self::NotFound { key },
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::PermissionDenied { key, reason },
+            error if io_kind(error) == Some(std::io::ErrorKind::StorageFull) => Self::Full { key },
+            error if io_kind(error) == Some(std::io::ErrorKind::QuotaExceeded) => Self::Full { key },
+            _ => Self::Unavailable { key, reason },
+        }
+    }
+}
+
+/// The kind of the I/O error at the root, if there is one.
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(kind: std::io::ErrorKind) -> object_store::Error {
+        object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(std::io::Error::from(kind)) }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart_and_worth_another_try() {
+        let error = StorageError::from_store("k", &generic(std::io::ErrorKind::StorageFull));
+        assert!(matches!(error, StorageError::Full { .. }) && error.is_retryable(), "{error:?}");
+    }
+
+    #[test]
+    fn an_unknown_failure_is_an_outage() {
+        let error = StorageError::from_store("k", &generic(std::io::ErrorKind::ConnectionRefused));
+        assert!(matches!(error, StorageError::Unavailable { .. }), "{error:?}");
+    }
+}

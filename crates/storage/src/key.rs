@@ -1,0 +1,168 @@
+//! Keys: every object's place in the store, made from ids, attempts and digests alone.
+//!
+//! Attempts are part of the keys, so a zombie's upload can never replace what counts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::{Digest, StorageError};
+
+/// The place of one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Pictures as fetched by one attempt of a scrape task.
+    RawShard {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Pictures as normalised by one attempt of a verify task.
+    NormalShard {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The manifest of a snapshot.
+    Manifest {
+        /// Of its bytes.
+        digest: Digest,
+    },
+    /// The state of a training run after an epoch.
+    Checkpoint {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+        /// Epochs completed.
+        epoch: u32,
+    },
+    /// A file of a model package.
+    ModelFile {
+        /// The package's digest.
+        digest: Digest,
+        /// Which file.
+        file: ModelFile,
+    },
+    /// Written, read and deleted to see whether the store works.
+    Probe {
+        /// Drawn for the occasion.
+        id: Uuid,
+    },
+}
+
+/// The files of a model package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModelFile {
+    /// model.json.
+    Manifest,
+    /// model.safetensors.
+    Weights,
+    /// golden.safetensors.
+    Golden,
+}
+
+impl ModelFile {
+    /// Its name in the package.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "model.json",
+            Self::Weights => "model.safetensors",
+            Self::Golden => "golden.safetensors",
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RawShard { task, attempt } => write!(f, "shards/raw/{task}/{attempt}.tar"),
+            Self::NormalShard { task, attempt } => write!(f, "shards/normal/{task}/{attempt}.tar"),
+            Self::Manifest { digest } => write!(f, "snapshots/{digest}.parquet"),
+            Self::Checkpoint { task, attempt, epoch } => write!(f, "checkpoints/{task}/{attempt}/{epoch}.safetensors"),
+            Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
+            Self::Probe { id } => write!(f, "probes/{id}"),
+        }
+    }
+}
+
+impl FromStr for Key {
+    type Err = StorageError;
+
+    /// Reads a key back, refusing everything [`Key`] would not write, letter by letter.
+    fn from_str(text: &str) -> Result<Self, StorageError> {
+        parse(text)
+            .filter(|key| key.to_string() == text)
+            .ok_or_else(|| StorageError::InvalidKey { key: text.to_owned() })
+    }
+}
+
+fn parse(text: &str) -> Option<Key> {
+    let parts: Vec<&str> = text.split('/').collect();
+    Some(match parts[..] {
+        ["shards", "raw", task, file] => Key::RawShard { task: id(task)?, attempt: number(file, ".tar")? },
+        ["shards", "normal", task, file] => Key::NormalShard { task: id(task)?, attempt: number(file, ".tar")? },
+        ["snapshots", file] => Key::Manifest { digest: file.strip_suffix(".parquet")?.parse().ok()? },
+        ["checkpoints", task, attempt, file] => {
+            Key::Checkpoint { task: id(task)?, attempt: attempt.parse().ok()?, epoch: number(file, ".safetensors")? }
+        }
+        ["models", digest, file] => Key::ModelFile { digest: digest.parse().ok()?, file: model_file(file)? },
+        ["probes", probe] => Key::Probe { id: id(probe)? },
+        _ => return None,
+    })
+}
+
+fn id(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok()
+}
+
+fn number(file: &str, suffix: &str) -> Option<u32> {
+    file.strip_suffix(suffix)?.parse().ok()
+}
+
+fn model_file(name: &str) -> Option<ModelFile> {
+    [ModelFile::Manifest, ModelFile::Weights, ModelFile::Golden].into_iter().find(|file| file.as_str() == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_reads_back() {
+        let (task, digest) = (Uuid::from_u128(7), Digest::of(b"x"));
+        for key in [
+            Key::RawShard { task, attempt: 1 },
+            Key::NormalShard { task, attempt: 12 },
+            Key::Manifest { digest },
+            Key::Checkpoint { task, attempt: 2, epoch: 10 },
+            Key::ModelFile { digest, file: ModelFile::Weights },
+            Key::Probe { id: task },
+        ] {
+            assert_eq!(key.to_string().parse::<Key>().unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn what_no_part_of_ursa_writes_is_refused() {
+        let task = Uuid::from_u128(7);
+        for text in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "models/../../x",
+            "shards/raw/x/1.tar",
+            &format!("shards/raw/{task}/../1.tar"),
+            &format!("shards/raw/{task}/01.tar"),
+            &format!("shards/raw/{task}/1.tar/"),
+            &format!("shards/raw/{task}/1%2etar"),
+            &format!("shards/raw/{}/1.tar", task.simple()),
+            &format!("models/{}/evil.pkl", Digest::of(b"x")),
+        ] {
+            assert!(text.parse::<Key>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Manifests: what a snapshot is, as Parquet, so that any data tool can read it.
+//!
+//! Equal snapshots give equal bytes: the digest of a manifest is the digest of the data.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::record::{Row, RowAccessor};
+use parquet::schema::parser::parse_message_type;
+use ursa_domain::split::Side;
+use uuid::Uuid;
+
+use crate::StorageError;
+
+const WHAT: &str = "manifest";
+
+/// The columns, in the order rows are read and written.
+const SCHEMA: &str = "message manifest {
+    required binary image_id (UTF8);
+    required int32 class_index;
+    required binary side (UTF8);
+    required binary content_id (UTF8);
+    required binary shard (UTF8);
+    required int64 offset;
+    required int64 length;
+    required int32 width;
+    required int32 height;
+    required binary sha256 (UTF8);
+    required binary source_url (UTF8);
+}";
+
+/// An immutable version of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The dataset.
+    pub dataset: String,
+    /// The snapshot's number.
+    pub number: u32,
+    /// Seed of the split.
+    pub seed: u64,
+    /// Share of the validation side, in percent.
+    pub valid_percent: u32,
+    /// Classes in the order of a model's outputs.
+    pub classes: Vec<String>,
+    /// The images.
+    pub rows: Vec<ManifestRow>,
+}
+
+/// One image of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRow {
+    /// Its id.
+    pub image_id: Uuid,
+    /// Its label: an index into [`Manifest::classes`].
+    pub class_index: u32,
+    /// Its side of the split.
+    pub side: Side,
+    /// Its duplicate group.
+    pub content_id: String,
+    /// Key of the shard with the normalised picture.
+    pub shard: String,
+    /// Of the picture in the shard, in bytes.
+    pub offset: u64,
+    /// Of the picture in the shard, in bytes.
+    pub length: u64,
+    /// Of the normalised picture, in pixels.
+    pub width: u32,
+    /// Of the normalised picture, in pixels.
+    pub height: u32,
+    /// SHA-256 of the bytes as fetched, hex.
+    pub sha256: String,
+    /// Where it came from.
+    pub source_url: String,
+}
+
+fn malformed(error: impl ToString) -> StorageError {
+    StorageError::malformed(WHAT, error)
+}
+
+impl Manifest {
+    /// Writes the manifest.
+    pub fn to_parquet(&self) -> Result<Bytes, StorageError> {
+        self.write().map_err(malformed)
+    }
+
+    fn write(&self) -> Result<Bytes, ParquetError> {
+        let schema = Arc::new(parse_message_type(SCHEMA)?);
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_created_by("ursa".into())
+            .set_key_value_metadata(Some(self.metadata()))
+            .build();
+        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+        let mut group = writer.next_row_group()?;
+        let rows = &self.rows;
+        text(&mut group, rows, |row| row.image_id.to_string())?;
+        int(&mut group, rows, |row| row.class_index)?;
+        text(&mut group, rows, |row| row.side.to_string())?;
+        text(&mut group, rows, |row| row.content_id.clone())?;
+        text(&mut group, rows, |row| row.shard.clone())?;
+        long(&mut group, rows, |row| row.offset)?;
+        long(&mut group, rows, |row| row.length)?;
+        int(&mut group, rows, |row| row.width)?;
+        int(&mut group, rows, |row| row.height)?;
+        text(&mut group, rows, |row| row.sha256.clone())?;
+        text(&mut group, rows, |row| row.source_url.clone())?;
+        group.close()?;
+        Ok(writer.into_inner()?.into())
+    }
+
+    fn metadata(&self) -> Vec<KeyValue> {
+        let classes = serde_json::Value::from(self.classes.clone()).to_string();
+        [
+            ("ursa.dataset", self.dataset.clone()),
+            ("ursa.number", self.number.to_string()),
+            ("ursa.seed", self.seed.to_string()),
+            ("ursa.valid_percent", self.valid_percent.to_string()),
+            ("ursa.classes", classes),
+        ]
+        .into_iter()
+        .map(|(key, value)| KeyValue::new(key.to_owned(), value))
+        .collect()
+    }
+
+    /// Reads a manifest.
+    pub fn from_parquet(bytes: Bytes) -> Result<Self, StorageError> {
+        let reader = SerializedFileReader::new(bytes).map_err(malformed)?;
+        let metadata = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let value = |name: &str| {
+            let found = metadata.iter().find(|pair| pair.key == name).and_then(|pair| pair.value.clone());
+            found.ok_or_else(|| malformed(format!("{name} is missing")))
+        };
+        let classes: Vec<String> = serde_json::from_str(&value("ursa.classes")?).map_err(malformed)?;
+        let rows = reader
+            .get_row_iter(None)
+            .map_err(malformed)?
+            .map(|row| read_row(&row.map_err(malformed)?, classes.len()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            dataset: value("ursa.dataset")?,
+            number: value("ursa.number")?.parse().map_err(malformed)?,
+            seed: value("ursa.seed")?.parse().map_err(malformed)?,
+            valid_percent: value("ursa.valid_percent")?.parse().map_err(malformed)?,
+            classes,
+            rows,
+        })
+    }
+}
+
+type Group<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
+
+fn text(
+    group: &mut Group<'_>,
+    rows: &[ManifestRow],
+    pick: impl Fn(&ManifestRow) -> String,
+) -> Result<(), ParquetError> {
+    let values: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(pick(row).into_bytes())).collect();
+    write_column::<ByteArrayType>(group, &values)
+}
+
+fn int(group: &mut Group<'_>, rows: &[ManifestRow], pick: impl Fn(&ManifestRow) -> u32) -> Result<(), ParquetError> {
+    let values: Vec<i32> = rows.iter().map(|row| pick(row) as i32).collect();
+    write_column::<Int32Type>(group, &values)
+}
+
+fn long(group: &mut Group<'_>, rows: &[ManifestRow], pick: impl Fn(&ManifestRow) -> u64) -> Result<(), ParquetError> {
+    let values: Vec<i64> = rows.iter().map(|row| pick(row) as i64).collect();
+    write_column::<Int64Type>(group, &values)
+}
+
+fn write_column<T: parquet::data_type::DataType>(group: &mut Group<'_>, values: &[T::T]) -> Result<(), ParquetError> {
+    let missing = || ParquetError::General("the schema has fewer columns than the writer".into());
+    let mut column = group.next_column()?.ok_or_else(missing)?;
+    column.typed::<T>().write_batch(values, None, None)?;
+    column.close()
+}
+
+fn read_row(row: &Row, classes: usize) -> Result<ManifestRow, StorageError> {
+    let text = |column| row.get_string(column).map(String::as_str).map_err(malformed);
+    let int = |column| row.get_int(column).map(|value| value as u32).map_err(malformed);
+    let long = |column| row.get_long(column).map(|value| value as u64).map_err(malformed);
+    let class_index = int(1)?;
+    if class_index as usize >= classes {
+        return Err(malformed(format!("class {class_index} of {classes}")));
+    }
+    Ok(ManifestRow {
+        image_id: Uuid::try_parse(text(0)?).map_err(malformed)?,
+        class_index,
+        side: text(2)?.parse().map_err(malformed)?,
+        content_id: text(3)?.to_owned(),
+        shard: text(4)?.to_owned(),
+        offset: long(5)?,
+        length: long(6)?,
+        width: int(7)?,
+        height: int(8)?,
+        sha256: text(9)?.to_owned(),
+        source_url: text(10)?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(rows: u32) -> Manifest {
+        let row = |index: u32| ManifestRow {
+            image_id: Uuid::from_u128(u128::from(index)),
+            class_index: index % 2,
+            side: if index % 5 == 0 { Side::Valid } else { Side::Train },
+            content_id: format!("content {index}"),
+            shard: "shards/normal/x/1.tar".into(),
+            offset: 512 + u64::from(index) * 4096,
+            length: 4000,
+            width: 512,
+            height: 384,
+            sha256: "00".repeat(32),
+            source_url: format!("http://example.org/{index}.jpg?ü"),
+        };
+        Manifest {
+            dataset: "bears".into(),
+            number: 3,
+            seed: u64::MAX,
+            valid_percent: 20,
+            classes: vec!["teddy".into(), "grizzly \"bear\"".into()],
+            rows: (0..rows).map(row).collect(),
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back() {
+        for rows in [0, 1, 1000] {
+            let manifest = manifest(rows);
+            assert_eq!(Manifest::from_parquet(manifest.to_parquet().unwrap()).unwrap(), manifest);
+        }
+    }
+
+    #[test]
+    fn equal_manifests_have_equal_bytes() {
+        assert_eq!(manifest(50).to_parquet().unwrap(), manifest(50).to_parquet().unwrap());
+    }
+
+    #[test]
+    fn nonsense_and_cut_files_are_refused() {
+        let bytes = manifest(50).to_parquet().unwrap();
+        assert!(Manifest::from_parquet(Bytes::from_static(b"PAR1 but not really")).is_err());
+        assert!(Manifest::from_parquet(bytes.slice(..bytes.len() / 2)).is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! Model packages: weights, what they mean, and the proof that they work.
+//!
+//! A package is three objects. `model.json` names the SHA-256 of the other two, and the package's digest is the SHA-256
+//! of `model.json`: one flipped byte anywhere is found. No file of a package can hold code.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Digest, Key, ModelFile, Storage, StorageError};
+
+/// Version of `model.json` that this code writes and reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const WHAT: &str = "model package";
+
+/// `model.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelManifest {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// For instance `resnet18`.
+    pub architecture: String,
+    /// For instance `fastai-v1`.
+    pub head: String,
+    /// In the order of the outputs.
+    pub classes: Vec<String>,
+    /// How a picture becomes the network's input; `ursa-vision` reads it.
+    pub preprocessing: Value,
+    /// What was measured on the validation side.
+    pub metrics: ModelMetrics,
+    /// Where it came from.
+    pub lineage: Lineage,
+    /// How it was trained, every default filled in.
+    pub recipe: Value,
+    /// The examples it must reproduce.
+    pub golden: GoldenInfo,
+    /// The other files by name.
+    pub files: BTreeMap<String, FileInfo>,
+}
+
+/// What was measured on the validation side after the last epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelMetrics {
+    /// `wrong / validated`.
+    pub error_rate: f64,
+    /// Images classified wrongly.
+    pub wrong: u64,
+    /// Images measured on.
+    pub validated: u64,
+    /// Mean cross-entropy.
+    pub valid_loss: f64,
+    /// Rows actual, columns predicted.
+    pub confusion: Vec<Vec<u64>>,
+    /// Epochs trained.
+    pub epochs: u32,
+}
+
+/// Where a model came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// UUID of the train job.
+    pub job_id: String,
+    /// UUID of its task.
+    pub task_id: String,
+    /// The attempt that finished.
+    pub attempt: u32,
+    /// UUID of the snapshot.
+    pub snapshot_id: String,
+    /// SHA-256 of the snapshot's manifest, which names every source URL.
+    pub snapshot_digest: String,
+    /// The dataset.
+    pub dataset: String,
+    /// The snapshot's number.
+    pub snapshot_number: u32,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the software that trained it.
+    pub code_version: String,
+    /// SHA-256 of the pretrained weights; `None` when trained from scratch.
+    pub pretrained: Option<String>,
+}
+
+/// The examples a model must reproduce before it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct GoldenInfo {
+    /// How many.
+    pub count: u32,
+    /// Largest absolute difference of a logit that still counts as reproduced.
+    pub tolerance: f32,
+}
+
+/// One file of a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInfo {
+    /// Of its bytes.
+    pub sha256: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A whole package in memory.
+#[derive(Debug, Clone)]
+pub struct ModelPackage {
+    /// `model.json`, parsed.
+    pub manifest: ModelManifest,
+    /// `model.json`, verbatim.
+    pub manifest_json: Bytes,
+    /// `model.safetensors`.
+    pub weights: Bytes,
+    /// `golden.safetensors`.
+    pub golden: Bytes,
+}
+
+impl ModelPackage {
+    /// Completes `manifest` with the files' digests.
+    pub fn seal(mut manifest: ModelManifest, weights: Bytes, golden: Bytes) -> Result<Self, StorageError> {
+        let info = |bytes: &Bytes| FileInfo { sha256: Digest::of(bytes), bytes: bytes.len() as u64 };
+        manifest.files = BTreeMap::from([
+            (ModelFile::Weights.as_str().to_owned(), info(&weights)),
+            (ModelFile::Golden.as_str().to_owned(), info(&golden)),
+        ]);
+        let json = serde_json::to_vec_pretty(&manifest).map_err(|error| StorageError::malformed(WHAT, error))?;
+        Ok(Self { manifest, manifest_json: json.into(), weights, golden })
+    }
+
+    /// The package's digest.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest_json)
+    }
+
+    /// Stores the package; `model.json` comes last, so that whoever finds it finds the rest.
+    pub async fn upload(&self, storage: &Storage) -> Result<Digest, StorageError> {
+        let digest = self.digest();
+        let key = |file| Key::ModelFile { digest, file };
+        storage.put(&key(ModelFile::Weights), self.weights.clone()).await?;
+        storage.put(&key(ModelFile::Golden), self.golden.clone()).await?;
+        storage.put(&key(ModelFile::Manifest), self.manifest_json.clone()).await
+    }
+
+    /// Reads a package and checks every byte of it.
+    pub async fn download(storage: &Storage, digest: &Digest) -> Result<Self, StorageError> {
+        let key = |file| Key::ModelFile { digest: *digest, file };
+        let manifest_json = storage.get_verified(&key(ModelFile::Manifest), digest).await?;
+        let manifest = parse_manifest(&manifest_json)?;
+        let mut files = [Bytes::new(), Bytes::new()];
+        for (bytes, file) in files.iter_mut().zip([ModelFile::Weights, ModelFile::Golden]) {
+            let info = manifest.files.get(file.as_str());
+            let info = info
+                .ok_or_else(|| StorageError::malformed(WHAT, format!("model.json does not name {}", file.as_str())))?;
+            *bytes = storage.get_verified(&key(file), &info.sha256).await?;
+        }
+        let [weights, golden] = files;
+        Ok(Self { manifest, manifest_json, weights, golden })
+    }
+}
+
+/// Reads `model.json`, telling another schema version apart from nonsense.
+pub fn parse_manifest(json: &[u8]) -> Result<ModelManifest, StorageError> {
+    let value: Value = serde_json::from_slice(json).map_err(|error| StorageError::malformed(WHAT, error))?;
+    let version = value["schema_version"].as_u64();
+    if version != Some(u64::from(SCHEMA_VERSION)) {
+        let found = version.map_or("none".to_owned(), |version| version.to_string());
+        let reason = format!("model.json has schema version {found}, this software reads {SCHEMA_VERSION}");
+        return Err(StorageError::malformed(WHAT, reason));
+    }
+    serde_json::from_value(value).map_err(|error| StorageError::malformed(WHAT, error))
+}
+
+/// Pictures and the logits the model gave for them when it was trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GoldenExamples {
+    /// Picture files.
+    pub images: Vec<Vec<u8>>,
+    /// One row per picture, one column per class.
+    pub logits: Vec<Vec<f32>>,
+}
+
+impl GoldenExamples {
+    /// As safetensors: `image.0000`… (u8, the file's bytes) and `logits` (f32, pictures × classes).
+    pub fn to_safetensors(&self) -> Result<Bytes, StorageError> {
+        let failed = |error: safetensors::SafeTensorError| StorageError::malformed(WHAT, error);
+        let flat: Vec<u8> = self.logits.iter().flatten().flat_map(|logit| logit.to_le_bytes()).collect();
+        let classes = self.logits.first().map_or(0, Vec::len);
+        let mut tensors = Vec::new();
+        for (index, image) in self.images.iter().enumerate() {
+            let view = TensorView::new(Dtype::U8, vec![image.len()], image).map_err(failed)?;
+            tensors.push((format!("image.{index:04}"), view));
+        }
+        let logits = TensorView::new(Dtype::F32, vec![self.logits.len(), classes], &flat).map_err(failed)?;
+        tensors.push(("logits".to_owned(), logits));
+        safetensors::serialize(tensors, None).map(Bytes::from).map_err(failed)
+    }
+
+    /// The reverse of [`GoldenExamples::to_safetensors`].
+    pub fn from_safetensors(bytes: &[u8]) -> Result<Self, StorageError> {
+        let failed = |error: safetensors::SafeTensorError| StorageError::malformed(WHAT, error);
+        let tensors = SafeTensors::deserialize(bytes).map_err(failed)?;
+        let logits = tensors.tensor("logits").map_err(failed)?;
+        let [count, classes] = logits.shape()[..] else {
+            return Err(StorageError::malformed(WHAT, "golden logits are not a matrix"));
+        };
+        if logits.dtype() != Dtype::F32 || classes == 0 {
+            return Err(StorageError::malformed(WHAT, "golden logits are not numbers per class"));
+        }
+        let values: Vec<f32> =
+            logits.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let images = (0..count)
+            .map(|index| Ok(tensors.tensor(&format!("image.{index:04}")).map_err(failed)?.data().to_vec()))
+            .collect::<Result<_, StorageError>>()?;
+        Ok(Self { images, logits: values.chunks_exact(classes).map(<[f32]>::to_vec).collect() })
+    }
+}

@@ -1,0 +1,167 @@
+//! One suite, run on every backend.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ursa_storage::package::{
+    GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
+};
+use ursa_storage::testing::{BUCKET, S3Server};
+use ursa_storage::{Digest, Key, ModelFile, Storage, StorageError};
+use uuid::Uuid;
+
+macro_rules! on_every_backend {
+    ($($rule:ident),+ $(,)?) => {
+        mod in_memory { $(#[tokio::test] async fn $rule() { super::$rule(ursa_storage::Storage::in_memory()).await; })+ }
+        mod local_directory {
+            $(#[tokio::test] async fn $rule() {
+                let dir = tempfile::tempdir().unwrap();
+                let store = ursa_storage::Storage::open(dir.path().to_str().unwrap()).unwrap();
+                super::$rule(store).await;
+            })+
+        }
+        mod s3 {
+            $(#[tokio::test] async fn $rule() {
+                let dir = tempfile::tempdir().unwrap();
+                let server = super::S3Server::start(dir.path()).await.unwrap();
+                let location = format!("s3://{}/some/prefix", super::BUCKET);
+                super::$rule(ursa_storage::Storage::open_with(&location, server.settings()).unwrap()).await;
+            })+
+        }
+    };
+}
+
+on_every_backend!(
+    what_was_put_is_what_is_read,
+    a_missing_object_is_named,
+    deleting_twice_is_no_error,
+    a_start_up_check_passes_and_leaves_nothing,
+    a_package_survives_and_one_flipped_byte_is_found,
+);
+
+fn key() -> Key {
+    Key::RawShard { task: Uuid::new_v4(), attempt: 1 }
+}
+
+async fn what_was_put_is_what_is_read(store: Storage) {
+    let key = key();
+    let bytes = Bytes::from((0..100_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
+    let digest = store.put(&key, bytes.clone()).await.unwrap();
+    assert_eq!(digest, Digest::of(&bytes));
+    assert_eq!(store.put(&key, bytes.clone()).await.unwrap(), digest, "writing the same again is harmless");
+    assert!(store.exists(&key).await.unwrap());
+    assert_eq!(store.get_verified(&key, &digest).await.unwrap(), bytes);
+    assert_eq!(store.get_range(&key, 1000..1010).await.unwrap(), bytes.slice(1000..1010));
+    let error = store.get_verified(&key, &Digest::of(b"other")).await.unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error:?}");
+}
+
+async fn a_missing_object_is_named(store: Storage) {
+    let key = key();
+    assert!(!store.exists(&key).await.unwrap());
+    for error in [store.get(&key).await.unwrap_err(), store.get_range(&key, 0..1).await.unwrap_err()] {
+        assert!(matches!(&error, StorageError::NotFound { key: named } if *named == key.to_string()), "{error:?}");
+        assert!(!error.is_retryable());
+    }
+}
+
+async fn deleting_twice_is_no_error(store: Storage) {
+    let key = key();
+    store.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    store.delete(&key).await.unwrap();
+    store.delete(&key).await.unwrap();
+    assert!(!store.exists(&key).await.unwrap());
+}
+
+async fn a_start_up_check_passes_and_leaves_nothing(store: Storage) {
+    store.check().await.unwrap();
+}
+
+async fn a_package_survives_and_one_flipped_byte_is_found(store: Storage) {
+    let package = package();
+    let digest = package.upload(&store).await.unwrap();
+    let back = ModelPackage::download(&store, &digest).await.unwrap();
+    assert_eq!((back.manifest, back.weights), (package.manifest.clone(), package.weights.clone()));
+    let golden = GoldenExamples::from_safetensors(&back.golden).unwrap();
+    assert_eq!(golden, golden_examples());
+    for file in [ModelFile::Manifest, ModelFile::Weights, ModelFile::Golden] {
+        let key = Key::ModelFile { digest, file };
+        let sound = store.get(&key).await.unwrap();
+        let mut flipped = sound.to_vec();
+        flipped[sound.len() / 2] ^= 1;
+        store.put(&key, flipped.into()).await.unwrap();
+        let error = ModelPackage::download(&store, &digest).await.unwrap_err();
+        assert!(matches!(&error, StorageError::Corrupt { key: named, .. } if *named == key.to_string()), "{error:?}");
+        store.put(&key, sound).await.unwrap();
+    }
+    ModelPackage::download(&store, &digest).await.unwrap();
+}
+
+fn golden_examples() -> GoldenExamples {
+    GoldenExamples { images: vec![vec![1, 2, 3], vec![4]], logits: vec![vec![0.5, -1.0], vec![2.0, 3.5]] }
+}
+
+fn package() -> ModelPackage {
+    let manifest = ModelManifest {
+        schema_version: SCHEMA_VERSION,
+        architecture: "resnet18".into(),
+        head: "fastai-v1".into(),
+        classes: vec!["black".into(), "teddy".into()],
+        preprocessing: serde_json::json!({"size": 64}),
+        metrics: ModelMetrics {
+            error_rate: 0.25,
+            wrong: 1,
+            validated: 4,
+            valid_loss: 0.7,
+            confusion: vec![vec![2, 1], vec![0, 1]],
+            epochs: 3,
+        },
+        lineage: Lineage {
+            job_id: Uuid::from_u128(1).to_string(),
+            task_id: Uuid::from_u128(2).to_string(),
+            attempt: 1,
+            snapshot_id: Uuid::from_u128(3).to_string(),
+            snapshot_digest: Digest::of(b"snapshot").to_string(),
+            dataset: "bears".into(),
+            snapshot_number: 1,
+            seed: 42,
+            code_version: "test".into(),
+            pretrained: None,
+        },
+        recipe: serde_json::json!({}),
+        golden: GoldenInfo { count: 2, tolerance: 1e-3 },
+        files: std::collections::BTreeMap::new(),
+    };
+    let golden = golden_examples().to_safetensors().unwrap();
+    ModelPackage::seal(manifest, Bytes::from(vec![7; 1000]), golden).unwrap()
+}
+
+#[test]
+fn a_package_of_another_schema_version_is_refused_with_both_numbers() {
+    let json = String::from_utf8(package().manifest_json.to_vec()).unwrap();
+    let newer = json.replace("\"schema_version\": 1", "\"schema_version\": 2");
+    let error = ursa_storage::package::parse_manifest(newer.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("schema version 2") && error.contains("reads 1"), "{error}");
+}
+
+#[test]
+fn a_location_that_is_none_names_those_that_work() {
+    for location in ["ftp://x/y", "bucket", "s3://"] {
+        let error = Storage::open(location).unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/prefix"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_store_is_an_outage_within_bounded_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = S3Server::start(dir.path()).await.unwrap();
+    let settings = server.settings();
+    drop(server);
+    let store = Storage::open_with(&format!("s3://{BUCKET}/x"), settings).unwrap();
+    let begin = Instant::now();
+    let error = store.get(&key()).await.unwrap_err();
+    assert!(matches!(error, StorageError::Unavailable { .. }) && error.is_retryable(), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
