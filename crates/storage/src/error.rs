@@ -1,5 +1,7 @@
 //! What can go wrong with an object, in the few kinds a caller acts on.
 
+use std::io::ErrorKind as IoKind;
+
 use crate::Digest;
 
 /// An object-store error. The message says what happened, to what, and what to do.
@@ -20,6 +22,16 @@ pub enum StorageError {
         expected: Digest,
         /// What it is.
         found: Digest,
+    },
+    /// An object that ends before the bytes asked for.
+    #[error("object {key} is too short: it has {length} bytes, {end} are needed; it is not the one that was stored")]
+    TooShort {
+        /// Its key.
+        key: String,
+        /// Its size in bytes.
+        length: u64,
+        /// How many bytes it must have.
+        end: u64,
     },
     /// No room.
     #[error("the object store is full while writing {key}: free some space, then retry")]
@@ -84,15 +96,17 @@ impl StorageError {
         match error {
             E::NotFound { .. } => Self::NotFound { key },
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::PermissionDenied { key, reason },
-            error if io_kind(error) == Some(std::io::ErrorKind::StorageFull) => Self::Full { key },
-            error if io_kind(error) == Some(std::io::ErrorKind::QuotaExceeded) => Self::Full { key },
-            _ => Self::Unavailable { key, reason },
+            error => match io_kind(error) {
+                Some(IoKind::StorageFull | IoKind::QuotaExceeded | IoKind::FileTooLarge) => Self::Full { key },
+                Some(IoKind::PermissionDenied | IoKind::ReadOnlyFilesystem) => Self::PermissionDenied { key, reason },
+                _ => Self::Unavailable { key, reason },
+            },
         }
     }
 }
 
 /// The kind of the I/O error at the root, if there is one.
-fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<IoKind> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
@@ -107,19 +121,29 @@ fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKi
 mod tests {
     use super::*;
 
-    fn generic(kind: std::io::ErrorKind) -> object_store::Error {
+    fn generic(kind: IoKind) -> object_store::Error {
         object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(std::io::Error::from(kind)) }
     }
 
     #[test]
     fn a_full_disk_is_told_apart_and_worth_another_try() {
-        let error = StorageError::from_store("k", &generic(std::io::ErrorKind::StorageFull));
-        assert!(matches!(error, StorageError::Full { .. }) && error.is_retryable(), "{error:?}");
+        for kind in [IoKind::StorageFull, IoKind::QuotaExceeded, IoKind::FileTooLarge] {
+            let error = StorageError::from_store("k", &generic(kind));
+            assert!(matches!(error, StorageError::Full { .. }) && error.is_retryable(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_may_not_be_written_is_not_worth_another_try() {
+        for kind in [IoKind::PermissionDenied, IoKind::ReadOnlyFilesystem] {
+            let error = StorageError::from_store("k", &generic(kind));
+            assert!(matches!(error, StorageError::PermissionDenied { .. }) && !error.is_retryable(), "{error:?}");
+        }
     }
 
     #[test]
     fn an_unknown_failure_is_an_outage() {
-        let error = StorageError::from_store("k", &generic(std::io::ErrorKind::ConnectionRefused));
+        let error = StorageError::from_store("k", &generic(IoKind::ConnectionRefused));
         assert!(matches!(error, StorageError::Unavailable { .. }), "{error:?}");
     }
 }

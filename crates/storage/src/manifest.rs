@@ -17,7 +17,7 @@ use parquet::schema::parser::parse_message_type;
 use ursa_domain::split::Side;
 use uuid::Uuid;
 
-use crate::StorageError;
+use crate::{Digest, Key, Storage, StorageError};
 
 const WHAT: &str = "manifest";
 
@@ -85,8 +85,12 @@ fn malformed(error: impl ToString) -> StorageError {
 }
 
 impl Manifest {
-    /// Writes the manifest.
+    /// Writes the manifest; a row whose class does not exist is refused.
     pub fn to_parquet(&self) -> Result<Bytes, StorageError> {
+        let classes = self.classes.len();
+        if let Some(row) = self.rows.iter().find(|row| row.class_index as usize >= classes) {
+            return Err(malformed(format!("image {} has class {} of {classes}", row.image_id, row.class_index)));
+        }
         self.write().map_err(malformed)
     }
 
@@ -129,7 +133,13 @@ impl Manifest {
         .collect()
     }
 
-    /// Reads a manifest.
+    /// Reads the manifest with this digest from the store.
+    pub async fn download(storage: &Storage, digest: &Digest) -> Result<Self, StorageError> {
+        Self::from_parquet(storage.get_verified(&Key::Manifest { digest: *digest }, digest).await?)
+    }
+
+    /// Reads a manifest whose digest was checked: Parquet has no checksum of its own, and a flipped byte may pass as
+    /// another value or panic in the reader. [`Manifest::download`] checks it.
     pub fn from_parquet(bytes: Bytes) -> Result<Self, StorageError> {
         let reader = SerializedFileReader::new(bytes).map_err(malformed)?;
         let metadata = reader.metadata().file_metadata().key_value_metadata().cloned().unwrap_or_default();
@@ -213,7 +223,7 @@ mod tests {
         let row = |index: u32| ManifestRow {
             image_id: Uuid::from_u128(u128::from(index)),
             class_index: index % 2,
-            side: if index % 5 == 0 { Side::Valid } else { Side::Train },
+            side: if index.is_multiple_of(5) { Side::Valid } else { Side::Train },
             content_id: format!("content {index}"),
             shard: "shards/normal/x/1.tar".into(),
             offset: 512 + u64::from(index) * 4096,
@@ -239,6 +249,13 @@ mod tests {
             let manifest = manifest(rows);
             assert_eq!(Manifest::from_parquet(manifest.to_parquet().unwrap()).unwrap(), manifest);
         }
+    }
+
+    #[test]
+    fn a_class_that_does_not_exist_is_refused_before_it_is_written() {
+        let mut manifest = manifest(2);
+        manifest.classes.pop();
+        assert!(manifest.to_parquet().unwrap_err().to_string().contains("class 1 of 1"));
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl ModelPackage {
             (ModelFile::Golden.as_str().to_owned(), info(&golden)),
         ]);
         let json = serde_json::to_vec_pretty(&manifest).map_err(|error| StorageError::malformed(WHAT, error))?;
+        // JSON has no NaN: it would be written as null, and nobody could read the package again.
+        parse_manifest(&json)?;
+        check(&manifest, &golden)?;
         Ok(Self { manifest, manifest_json: json.into(), weights, golden })
     }
 
@@ -155,8 +158,26 @@ impl ModelPackage {
             *bytes = storage.get_verified(&key(file), &info.sha256).await?;
         }
         let [weights, golden] = files;
+        check(&manifest, &golden)?;
         Ok(Self { manifest, manifest_json, weights, golden })
     }
+}
+
+/// Whether the parts speak of the same model: as many golden examples as promised, one logit per class.
+fn check(manifest: &ModelManifest, golden: &[u8]) -> Result<(), StorageError> {
+    let examples = GoldenExamples::from_safetensors(golden)?;
+    let (count, promised) = (examples.images.len(), manifest.golden.count);
+    if count != promised as usize {
+        return Err(StorageError::malformed(
+            WHAT,
+            format!("it has {count} golden examples, model.json says {promised}"),
+        ));
+    }
+    let (logits, classes) = (examples.logits.first().map_or(0, Vec::len), manifest.classes.len());
+    if logits != classes {
+        return Err(StorageError::malformed(WHAT, format!("{logits} golden logits per picture for {classes} classes")));
+    }
+    Ok(())
 }
 
 /// Reads `model.json`, telling another schema version apart from nonsense.
@@ -186,6 +207,12 @@ impl GoldenExamples {
         let failed = |error: safetensors::SafeTensorError| StorageError::malformed(WHAT, error);
         let flat: Vec<u8> = self.logits.iter().flatten().flat_map(|logit| logit.to_le_bytes()).collect();
         let classes = self.logits.first().map_or(0, Vec::len);
+        if self.images.len() != self.logits.len() || self.logits.iter().any(|row| row.len() != classes) {
+            return Err(StorageError::malformed(
+                WHAT,
+                "golden examples need one row of logits per picture, all equally long",
+            ));
+        }
         let mut tensors = Vec::new();
         for (index, image) in self.images.iter().enumerate() {
             let view = TensorView::new(Dtype::U8, vec![image.len()], image).map_err(failed)?;
@@ -209,9 +236,21 @@ impl GoldenExamples {
         }
         let values: Vec<f32> =
             logits.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let images = (0..count)
-            .map(|index| Ok(tensors.tensor(&format!("image.{index:04}")).map_err(failed)?.data().to_vec()))
-            .collect::<Result<_, StorageError>>()?;
+        if tensors.len() != count + 1 {
+            return Err(StorageError::malformed(
+                WHAT,
+                format!("{count} rows of golden logits in {} tensors", tensors.len()),
+            ));
+        }
+        let image = |index| {
+            let name = format!("image.{index:04}");
+            let tensor = tensors.tensor(&name).map_err(failed)?;
+            if tensor.dtype() != Dtype::U8 || tensor.shape().len() != 1 {
+                return Err(StorageError::malformed(WHAT, format!("golden {name} is not the bytes of a file")));
+            }
+            Ok(tensor.data().to_vec())
+        };
+        let images = (0..count).map(image).collect::<Result<_, _>>()?;
         Ok(Self { images, logits: values.chunks_exact(classes).map(<[f32]>::to_vec).collect() })
     }
 }

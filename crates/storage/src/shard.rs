@@ -3,6 +3,8 @@
 //! Rows in Postgres point into shards by offset and length, so one picture is one range read. Equal content gives equal
 //! bytes: headers hold no clock and no owner.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,7 +28,7 @@ pub struct ShardEntry {
 #[derive(Debug, Default)]
 pub struct ShardWriter {
     bytes: Vec<u8>,
-    images: usize,
+    images: HashSet<Uuid>,
 }
 
 impl ShardWriter {
@@ -37,10 +39,13 @@ impl ShardWriter {
 
     /// Pictures so far.
     pub fn images(&self) -> usize {
-        self.images
+        self.images.len()
     }
 
-    /// Adds a picture and what is known of it.
+    /// Adds a picture and what is known of it. `extension` is of lower-case letters and digits, and not `json`.
+    ///
+    /// # Errors
+    /// [`StorageError::Malformed`] for another extension, or an id that is in the shard already.
     pub fn push(
         &mut self,
         id: Uuid,
@@ -48,10 +53,16 @@ impl ShardWriter {
         bytes: &[u8],
         sidecar: &impl Serialize,
     ) -> Result<ShardEntry, StorageError> {
+        if !is_extension(extension) {
+            return Err(StorageError::malformed(WHAT, format!("{extension:?} is not a picture's extension")));
+        }
+        if self.images.contains(&id) {
+            return Err(StorageError::malformed(WHAT, format!("picture {id} is in it already")));
+        }
         let sidecar = serde_json::to_vec(sidecar).map_err(|error| StorageError::malformed(WHAT, error))?;
         let offset = self.append(&format!("{id}.{extension}"), bytes)?;
         self.append(&format!("{id}.json"), &sidecar)?;
-        self.images += 1;
+        self.images.insert(id);
         Ok(ShardEntry { id, offset, length: bytes.len() as u64 })
     }
 
@@ -91,12 +102,19 @@ pub struct ShardImage {
     pub sidecar: serde_json::Value,
 }
 
-/// Reads every picture of a shard, in order. A picture without a sidecar, or a member that is neither, is an error.
+fn is_extension(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    !text.is_empty() && text.bytes().all(is_plain) && text != "json"
+}
+
+/// Reads every picture of a shard, in order. A picture without a sidecar, a member that is neither, or a shard without
+/// its end is an error.
 pub fn read(shard: &Bytes) -> Result<Vec<ShardImage>, StorageError> {
     let malformed = |reason: &dyn ToString| StorageError::malformed(WHAT, reason.to_string());
     let mut archive = tar::Archive::new(shard.as_ref());
     let mut images = Vec::new();
     let mut picture: Option<(Uuid, String, Bytes)> = None;
+    let mut end = 0;
     for entry in archive.entries().map_err(|error| malformed(&error))? {
         let entry = entry.map_err(|error| malformed(&error))?;
         let path = entry.path().map_err(|error| malformed(&error))?.to_string_lossy().into_owned();
@@ -104,15 +122,21 @@ pub fn read(shard: &Bytes) -> Result<Vec<ShardImage>, StorageError> {
             member(shard, entry.raw_file_position(), entry.size()).ok_or_else(|| malformed(&"it is cut short"))?;
         let (stem, extension) =
             path.split_once('.').ok_or_else(|| malformed(&format!("unexpected member {path:?}")))?;
+        end = (entry.raw_file_position() + entry.size()).next_multiple_of(BLOCK as u64) as usize;
         let id = Uuid::try_parse(stem).map_err(|_| malformed(&format!("unexpected member {path:?}")))?;
         match picture.take() {
-            None if extension != "json" => picture = Some((id, extension.to_owned(), bytes)),
+            None if is_extension(extension) => picture = Some((id, extension.to_owned(), bytes)),
             Some((of, kind, data)) if of == id && extension == "json" => {
                 let sidecar = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
                 images.push(ShardImage { id, extension: kind, bytes: data, sidecar });
             }
             _ => return Err(malformed(&format!("member {path:?} is out of place"))),
         }
+    }
+    // Without the closing blocks, a shard cut between two pictures would pass for a smaller one.
+    let closing = shard.get(end..).unwrap_or_default();
+    if closing.len() < 2 * BLOCK || closing.iter().any(|byte| *byte != 0) {
+        return Err(malformed(&"it is cut short"));
     }
     match picture {
         None => Ok(images),
@@ -160,8 +184,24 @@ mod tests {
     #[test]
     fn a_cut_shard_is_refused() {
         let (_, shard) = shard();
-        for end in [100, 700, 1200] {
+        for end in 0..shard.len() {
             assert!(read(&shard.slice(..end)).is_err(), "cut at {end}");
         }
+    }
+
+    #[test]
+    fn an_extension_that_would_not_read_back_is_refused() {
+        for extension in ["", "json", "JPG", "tar.gz", "a/b", ".."] {
+            let error = ShardWriter::new().push(Uuid::from_u128(1), extension, b"x", &1).unwrap_err();
+            assert!(matches!(error, StorageError::Malformed { .. }), "{extension:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_in_a_shard_once() {
+        let mut writer = ShardWriter::new();
+        writer.push(Uuid::from_u128(1), "jpg", b"x", &1).unwrap();
+        assert!(writer.push(Uuid::from_u128(1), "png", b"y", &1).is_err());
+        assert_eq!(read(&writer.finish()).unwrap().len(), 1);
     }
 }

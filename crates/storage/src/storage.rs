@@ -32,7 +32,10 @@ impl Storage {
     /// Opens `/folder`, `file:///folder` or `s3://bucket/prefix`; S3 takes credentials, endpoint and region from the
     /// usual `AWS_*` environment variables. A folder is made if need be.
     pub fn open(location: &str) -> Result<Self, StorageError> {
-        Self::open_with(location, std::env::vars().filter(|(name, _)| name.starts_with("AWS_")))
+        // Not `vars`, which panics at a variable that is not UTF-8, whoever set it.
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::open_with(location, variables.filter(|(name, _)| name.starts_with("AWS_")))
     }
 
     /// As [`Storage::open`], with other `AWS_*` settings than the environment's.
@@ -91,9 +94,24 @@ impl Storage {
         Err(StorageError::Corrupt { key: key.to_string(), expected: *expected, found })
     }
 
-    /// Reads a part of an object, in bytes.
+    /// Reads a part of an object, in bytes; all of it, or [`StorageError::TooShort`].
     pub async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, StorageError> {
-        self.store.get_range(&path_of(key), range).await.map_err(|error| self.failed(key, &error))
+        let read = self.store.get_range(&path_of(key), range.clone()).await;
+        match read {
+            Ok(bytes) if bytes.len() as u64 == range.end - range.start => return Ok(bytes),
+            Err(error @ object_store::Error::NotFound { .. }) => return Err(self.failed(key, &error)),
+            _ => {}
+        }
+        // Backends cut a range at the object's end, or fail in words of their own when nothing is left: ask for the size.
+        let length = self.store.head(&path_of(key)).await.map_err(|error| self.failed(key, &error))?.size;
+        match read {
+            _ if length < range.end => Err(StorageError::TooShort { key: key.to_string(), length, end: range.end }),
+            _ if range.is_empty() => Ok(Bytes::new()),
+            Ok(_) => {
+                Err(StorageError::Unavailable { key: key.to_string(), reason: "it changed while it was read".into() })
+            }
+            Err(error) => Err(self.failed(key, &error)),
+        }
     }
 
     /// Whether an object is there.
@@ -133,7 +151,9 @@ fn path_of(key: &Key) -> ObjectPath {
 
 fn open_folder(folder: &Path) -> Result<LocalFileSystem, String> {
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-    LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())
+    let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())?;
+    // Rows that point at an object are committed after it is put: it must survive a power cut no less than they do.
+    Ok(store.with_fsync(true))
 }
 
 fn open_s3(url: &Url, settings: impl IntoIterator<Item = (String, String)>) -> Result<Arc<dyn ObjectStore>, String> {

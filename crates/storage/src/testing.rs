@@ -8,9 +8,9 @@ use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-/// A running server; stops when dropped.
+/// A running server; when dropped, it and its open connections end, as in a crash.
 #[derive(Debug)]
 pub struct S3Server {
     address: SocketAddr,
@@ -34,9 +34,12 @@ impl S3Server {
         let address = listener.local_addr()?;
         let accepting = tokio::spawn(async move {
             let http = Builder::new(TokioExecutor::new());
+            // Owned here, so that they end with the server: a client's pooled connection must not outlive it.
+            let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
                 let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
-                tokio::spawn(connection);
+                connections.spawn(connection);
+                while connections.try_join_next().is_some() {}
             }
         });
         Ok(Self { address, accepting })

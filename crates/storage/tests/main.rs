@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ursa_storage::manifest::Manifest;
 use ursa_storage::package::{
     GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
 };
@@ -35,6 +36,7 @@ macro_rules! on_every_backend {
 on_every_backend!(
     what_was_put_is_what_is_read,
     a_missing_object_is_named,
+    a_range_past_the_end_is_an_error_another_try_cannot_cure,
     deleting_twice_is_no_error,
     a_start_up_check_passes_and_leaves_nothing,
     a_package_survives_and_one_flipped_byte_is_found,
@@ -53,6 +55,7 @@ async fn what_was_put_is_what_is_read(store: Storage) {
     assert!(store.exists(&key).await.unwrap());
     assert_eq!(store.get_verified(&key, &digest).await.unwrap(), bytes);
     assert_eq!(store.get_range(&key, 1000..1010).await.unwrap(), bytes.slice(1000..1010));
+    assert_eq!(store.get_range(&key, 1000..1000).await.unwrap(), Bytes::new());
     let error = store.get_verified(&key, &Digest::of(b"other")).await.unwrap_err();
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error:?}");
 }
@@ -63,6 +66,17 @@ async fn a_missing_object_is_named(store: Storage) {
     for error in [store.get(&key).await.unwrap_err(), store.get_range(&key, 0..1).await.unwrap_err()] {
         assert!(matches!(&error, StorageError::NotFound { key: named } if *named == key.to_string()), "{error:?}");
         assert!(!error.is_retryable());
+    }
+}
+
+async fn a_range_past_the_end_is_an_error_another_try_cannot_cure(store: Storage) {
+    let key = key();
+    store.put(&key, Bytes::from_static(b"0123456789")).await.unwrap();
+    assert_eq!(store.get_range(&key, 5..10).await.unwrap(), "56789");
+    for range in [5..20, 15..20, 11..11] {
+        let error = store.get_range(&key, range.clone()).await.unwrap_err();
+        let told = matches!(&error, StorageError::TooShort { length: 10, end, .. } if *end == range.end);
+        assert!(told && !error.is_retryable(), "{error:?}");
     }
 }
 
@@ -146,6 +160,26 @@ fn a_package_of_another_schema_version_is_refused_with_both_numbers() {
 }
 
 #[test]
+fn a_package_whose_parts_disagree_is_not_sealed() {
+    let refused = |change: fn(&mut ModelManifest)| {
+        let mut package = package();
+        change(&mut package.manifest);
+        ModelPackage::seal(package.manifest, package.weights, package.golden).unwrap_err().to_string()
+    };
+    assert!(refused(|manifest| manifest.golden.count = 3).contains("model.json says 3"));
+    assert!(refused(|manifest| manifest.classes.push("panda".into())).contains("3 classes"));
+    assert!(refused(|manifest| manifest.metrics.valid_loss = f64::NAN).contains("null"));
+}
+
+#[test]
+fn golden_examples_that_would_not_read_back_are_refused() {
+    for logits in [vec![vec![1.0, 2.0, 3.0], vec![4.0]], vec![vec![1.0, 2.0]], vec![]] {
+        let images = vec![vec![1], vec![2]];
+        assert!(GoldenExamples { images, logits }.to_safetensors().is_err());
+    }
+}
+
+#[test]
 fn a_location_that_is_none_names_those_that_work() {
     for location in ["ftp://x/y", "bucket", "s3://"] {
         let error = Storage::open(location).unwrap_err().to_string();
@@ -157,11 +191,90 @@ fn a_location_that_is_none_names_those_that_work() {
 async fn an_unreachable_store_is_an_outage_within_bounded_time() {
     let dir = tempfile::tempdir().unwrap();
     let server = S3Server::start(dir.path()).await.unwrap();
-    let settings = server.settings();
+    let store = Storage::open_with(&format!("s3://{BUCKET}/x"), server.settings()).unwrap();
+    store.check().await.unwrap();
     drop(server);
-    let store = Storage::open_with(&format!("s3://{BUCKET}/x"), settings).unwrap();
+    expect_outage(&store).await;
+}
+
+#[tokio::test]
+async fn a_store_that_never_answers_is_an_outage_within_bounded_time() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = [
+        ("AWS_ACCESS_KEY_ID", "x".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "x".to_owned()),
+        ("AWS_ENDPOINT_URL", format!("http://{}", silent.local_addr().unwrap())),
+        ("AWS_ALLOW_HTTP", "true".to_owned()),
+        ("AWS_TIMEOUT", "200ms".to_owned()),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value));
+    expect_outage(&Storage::open_with(&format!("s3://{BUCKET}/x"), settings).unwrap()).await;
+}
+
+async fn expect_outage(store: &Storage) {
     let begin = Instant::now();
     let error = store.get(&key()).await.unwrap_err();
     assert!(matches!(error, StorageError::Unavailable { .. }) && error.is_retryable(), "{error:?}");
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+/// Set in a process whose only task is to fill the folder it names.
+const TINY_FOLDER: &str = "URSA_TEST_TINY_FOLDER";
+
+#[tokio::test]
+async fn a_full_disk_is_told_apart_and_harms_nothing_stored_before() {
+    if let Some(folder) = std::env::var_os(TINY_FOLDER) {
+        return fill(&Storage::open(folder.to_str().unwrap()).unwrap()).await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // A file system of 64 KiB where namespaces are allowed, else a limit of 64 KiB per file, which the kernel enforces.
+    let tiny_disk = "exec unshare -rm sh -c 'mount -t tmpfs -o size=64k tiny \"$0\" && exec \"$@\"' \"$0\" \"$@\"";
+    let tiny_files = "trap '' XFSZ; ulimit -f 128; exec \"$@\"";
+    let run = |script: &str, command: &[&str]| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script]).arg(folder.path()).args(command).env(TINY_FOLDER, folder.path()).output().unwrap()
+    };
+    let script = if run(tiny_disk, &["true"]).status.success() { tiny_disk } else { tiny_files };
+    let test = "a_full_disk_is_told_apart_and_harms_nothing_stored_before";
+    let done = run(script, &[std::env::current_exe().unwrap().to_str().unwrap(), "--exact", test, "--nocapture"]);
+    assert!(
+        done.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    assert!(String::from_utf8_lossy(&done.stdout).contains("1 passed"), "the test did not run in the tiny folder");
+}
+
+async fn fill(store: &Storage) {
+    let before = key();
+    store.put(&before, Bytes::from_static(b"small")).await.unwrap();
+    let large = key();
+    let error = store.put(&large, vec![7; 200_000].into()).await.unwrap_err();
+    assert!(matches!(error, StorageError::Full { .. }) && error.is_retryable(), "{error:?}");
+    assert!(!store.exists(&large).await.unwrap(), "half an object must not show");
+    assert_eq!(store.get(&before).await.unwrap(), "small");
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_manifest_with_one_flipped_byte_is_corrupt() {
+    let manifest = Manifest {
+        dataset: "bears".into(),
+        number: 1,
+        seed: 42,
+        valid_percent: 20,
+        classes: vec!["black".into()],
+        rows: Vec::new(),
+    };
+    let store = Storage::in_memory();
+    let bytes = manifest.to_parquet().unwrap();
+    let digest = Digest::of(&bytes);
+    store.put(&Key::Manifest { digest }, bytes.clone()).await.unwrap();
+    assert_eq!(Manifest::download(&store, &digest).await.unwrap(), manifest);
+    let mut flipped = bytes.to_vec();
+    flipped[bytes.len() / 2] ^= 1;
+    store.put(&Key::Manifest { digest }, flipped.into()).await.unwrap();
+    let error = Manifest::download(&store, &digest).await.unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error:?}");
 }
