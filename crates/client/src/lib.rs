@@ -35,9 +35,8 @@ macro_rules! service {
     ($(#[$doc:meta])* $method:ident, $client:ident) => {
         $(#[$doc])*
         pub fn $method(&self) -> $client<Channel> {
-            $client::new(self.channel.clone())
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            // What is too large to send is for the coordinator to refuse: it says so, a limit here would cut the connection.
+            $client::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
         }
     };
 }

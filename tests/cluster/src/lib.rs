@@ -1,1 +1,12 @@
+//! The cluster harness: a private Postgres, a coordinator on a free port, and peers that speak the real protocol and do
+//! what a test tells them. Everything it starts ends with it.
 
+mod coordinator;
+mod peer;
+mod postgres;
+mod wait;
+
+pub use coordinator::Coordinator;
+pub use peer::{Node, Worker};
+pub use postgres::Postgres;
+pub use wait::until;

@@ -1,0 +1,80 @@
+//! What the machine offers: processor cores, an accelerator, fast number types.
+
+use std::sync::Once;
+
+pub use tch::Device;
+use tch::Kind;
+
+/// The number type that convolutions compute in while training; parameters are always float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// float32.
+    Float32,
+    /// bfloat16: twice as fast where the processor has instructions for it, and slower where not.
+    BFloat16,
+}
+
+impl Precision {
+    /// The fastest that the device computes natively.
+    pub fn best(device: Device) -> Self {
+        if device == Device::Cpu && cpu_has_bfloat16() { Self::BFloat16 } else { Self::Float32 }
+    }
+
+    /// Its usual name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::BFloat16 => "bfloat16",
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Float32 => Kind::Float,
+            Self::BFloat16 => Kind::BFloat16,
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_has_bfloat16() -> bool {
+    std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_has_bfloat16() -> bool {
+    false
+}
+
+/// The first CUDA device where there is one that works, else the CPU. Call it before the first tensor is made.
+///
+/// Ursa is linked against libtorch's CPU half only; where the CUDA half is installed it is loaded here.
+pub fn best_device() -> Device {
+    static LOADED: Once = Once::new();
+    LOADED.call_once(load_cuda);
+    Device::cuda_if_available()
+}
+
+#[expect(unsafe_code, reason = "the CUDA half of libtorch registers itself when it is loaded; there is no other way")]
+fn load_cuda() {
+    use nix::libc::{RTLD_GLOBAL, RTLD_NOW, dlopen};
+    // SAFETY: the name is a C string; the library's initialisers are libtorch's own, of the version linked here.
+    unsafe {
+        dlopen(c"libtorch_cuda.so".as_ptr(), RTLD_NOW | RTLD_GLOBAL);
+    }
+}
+
+/// Processor cores that this process may use: its affinity mask and its cgroup's quota count, not the machine's size.
+pub fn usable_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Lets libtorch compute with this many threads. Equal results need equal numbers of threads.
+pub fn set_threads(threads: usize) {
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// Version of the libtorch that was linked.
+pub fn libtorch_version() -> &'static str {
+    option_env!("URSA_LIBTORCH_VERSION").unwrap_or("unknown")
+}

@@ -1,0 +1,72 @@
+//! What can go wrong while learning, in the kinds a caller acts on.
+
+/// A learning error. The message says what happened, to what, and what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum LearnError {
+    /// The recipe asks for something that cannot be done.
+    #[error("the recipe cannot be followed: {0}")]
+    InvalidRecipe(String),
+    /// The pictures do not make a training set.
+    #[error("the data cannot be learned from: {0}")]
+    UnusableData(String),
+    /// Bytes that are no safetensors file.
+    #[error("{what} cannot be read as safetensors: {reason}")]
+    Malformed {
+        /// Which file.
+        what: &'static str,
+        /// What the reader said.
+        reason: String,
+    },
+    /// A tensor that the network has and the file has not.
+    #[error("{what} has no tensor {name:?}: it belongs to another architecture")]
+    MissingTensor {
+        /// Which file.
+        what: &'static str,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor that the file has and the network has not.
+    #[error("{what} has a tensor {name:?} that the network has not: it belongs to another architecture")]
+    UnexpectedTensor {
+        /// Which file.
+        what: &'static str,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor of another shape or number type.
+    #[error("{what}: tensor {name:?} is {found}, the network needs {expected}")]
+    TensorMismatch {
+        /// Which file.
+        what: &'static str,
+        /// The tensor.
+        name: String,
+        /// Type and shape that fit, for instance `F32 [64, 3, 7, 7]`.
+        expected: String,
+        /// Type and shape of the file's tensor.
+        found: String,
+    },
+    /// A checkpoint of another run.
+    #[error("the checkpoint belongs to another run: {what} differs; start again without it")]
+    DifferentRun {
+        /// The part of the identity that differs.
+        what: &'static str,
+    },
+    /// The loss is infinite or not a number.
+    #[error(
+        "the loss became {loss} in batch {step} (epoch {epoch}): training diverged; \
+         lower max_learning_rate (now {max_learning_rate}), by a factor of 10 to begin with"
+    )]
+    NonFiniteLoss {
+        /// What it became.
+        loss: f64,
+        /// Batches done before.
+        step: u64,
+        /// From 0.
+        epoch: u32,
+        /// The recipe's.
+        max_learning_rate: f64,
+    },
+    /// The observer asked for an end.
+    #[error("training was cancelled")]
+    Cancelled,
+}

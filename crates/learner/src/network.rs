@@ -1,0 +1,198 @@
+//! A body and a head with named parameters.
+//!
+//! Names: `body.` before torchvision's (`body.conv1.weight`, `body.layer1.0.bn1.running_mean`, …), `head.bn1`, `head.fc1`,
+//! `head.bn2`, `head.fc2`. All numbers are float32.
+
+use tch::{Device, Kind, Tensor};
+use ursa_domain::spec::Architecture;
+
+use crate::LearnError;
+use crate::head::Head;
+use crate::layers::Body;
+use crate::parameters::{Parameter, Parameters, Role};
+use crate::randomness::{Purpose, seed_libtorch};
+use crate::tensor_file::{self, TensorFile};
+
+const WEIGHTS: &str = "the model's weights file";
+const PRETRAINED: &str = "the pretrained weights file";
+
+/// A classifier that can learn.
+#[derive(Debug)]
+pub struct Network {
+    parameters: Parameters,
+    body: Body,
+    head: Head,
+}
+
+impl Network {
+    /// A network that knows nothing: weights drawn from `seed`, the same on every device.
+    pub fn new(architecture: Architecture, classes: usize, seed: u64, device: Device) -> Self {
+        seed_libtorch(seed, Purpose::Initialisation, 0);
+        Self::build(architecture, classes, Parameters::new(device, true))
+    }
+
+    /// A network with the weights of [`Network::to_safetensors`]. Every tensor must be there and fit, and none be left over.
+    pub fn load(
+        architecture: Architecture,
+        classes: usize,
+        weights: &[u8],
+        device: Device,
+    ) -> Result<Self, LearnError> {
+        let file = TensorFile::parse(WEIGHTS, weights)?;
+        let mut network = Self::build(architecture, classes, Parameters::new(device, false));
+        network.parameters.load(&file, "", ToOwned::to_owned)?;
+        let names = network.names();
+        file.refuse_unknown(|name| names.iter().any(|known| known == name))?;
+        Ok(network)
+    }
+
+    fn build(architecture: Architecture, classes: usize, mut parameters: Parameters) -> Self {
+        let body = Body::new(&mut parameters, architecture);
+        let head = Head::new(&mut parameters, classes as i64);
+        Self { parameters, body, head }
+    }
+
+    /// Takes the body's weights from a safetensors file with torchvision's names; its last layer (`fc.`) is not used.
+    pub fn load_body(&mut self, weights: &[u8]) -> Result<(), LearnError> {
+        let file = TensorFile::parse(PRETRAINED, weights)?;
+        let names = self.names();
+        file.refuse_unknown(|name| {
+            let ours = || names.iter().any(|known| known.strip_prefix("body.") == Some(name));
+            name.starts_with("fc.") || name.ends_with(".num_batches_tracked") || ours()
+        })?;
+        self.parameters.load(&file, "body.", |name| name.trim_start_matches("body.").to_owned())
+    }
+
+    /// Weights and running statistics; equal networks give equal bytes.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>, LearnError> {
+        tensor_file::write(WEIGHTS, &self.parameters.named(), None)
+    }
+
+    /// What is learned, in the order of the layers.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters.learned
+    }
+
+    /// Whether gradients reach the body's weights. Its normalisation always learns, as in fastai (`train_bn`).
+    pub(crate) fn freeze_body(&mut self, frozen: bool) {
+        for parameter in &mut self.parameters.learned {
+            let learns = !frozen || parameter.role == Role::Normalisation || parameter.name.starts_with("head.");
+            parameter.tensor = parameter.tensor.set_requires_grad(learns);
+        }
+    }
+
+    /// Images (f32 `[n, 3, s, s]`, normalised) to logits (f32 `[n, classes]`). The body computes in `kind`.
+    pub(crate) fn forward(&self, images: &Tensor, train: bool, kind: Kind) -> Tensor {
+        self.head.forward(&self.body.forward(images, train, kind), train)
+    }
+
+    /// Every tensor by name.
+    pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
+        self.parameters.named()
+    }
+
+    pub(crate) fn load_scope(
+        &mut self,
+        file: &TensorFile<'_>,
+        rename: impl Fn(&str) -> String,
+    ) -> Result<(), LearnError> {
+        self.parameters.load(file, "", rename)
+    }
+
+    /// The layers alone, for serving.
+    pub(crate) fn into_layers(self) -> (Body, Head) {
+        (self.body, self.head)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.parameters.named().into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(architecture: Architecture) -> Network {
+        Network::new(architecture, 3, 1, Device::Cpu)
+    }
+
+    fn count<'a>(parameters: impl Iterator<Item = &'a Parameter>) -> usize {
+        parameters.map(|parameter| parameter.tensor.numel()).sum()
+    }
+
+    #[test]
+    fn resnet34_has_the_lessons_numbers_of_parameters() {
+        let mut network = network(Architecture::ResNet34);
+        assert_eq!(count(network.parameters().iter()), 21_814_083);
+        for (group, expected) in [(0, 1_347_904), (1, 19_936_768), (2, 529_411)] {
+            assert_eq!(count(network.parameters().iter().filter(|parameter| parameter.group == group)), expected);
+        }
+        network.freeze_body(true);
+        assert_eq!(count(network.parameters().iter().filter(|p| p.tensor.requires_grad())), 546_435);
+        network.freeze_body(false);
+        assert!(network.parameters().iter().all(|parameter| parameter.tensor.requires_grad()));
+    }
+
+    #[test]
+    fn resnet18_has_torchvisions_number_of_parameters() {
+        let body = 11_689_512 - 513_000; // the whole network less its last layer
+        assert_eq!(count(network(Architecture::ResNet18).parameters().iter()), body + 529_411);
+    }
+
+    #[test]
+    fn the_head_starts_as_kaiming_says() {
+        let network = network(Architecture::ResNet18);
+        for (name, deviation) in [("head.fc1.weight", 0.0442), ("head.fc2.weight", 0.0625)] {
+            let parameter = network.parameters().iter().find(|parameter| parameter.name == name).unwrap();
+            let found = parameter.tensor.std(true).double_value(&[]);
+            assert!((found / deviation - 1.0).abs() < 0.1, "{name}: {found}");
+        }
+    }
+
+    #[test]
+    fn weights_are_written_and_read_back_unchanged() {
+        let first = network(Architecture::ResNet18).to_safetensors().unwrap();
+        let second = Network::load(Architecture::ResNet18, 3, &first, Device::Cpu).unwrap();
+        assert_eq!(second.to_safetensors().unwrap(), first);
+    }
+
+    #[test]
+    fn the_seed_decides_the_first_weights() {
+        let bytes = |seed| Network::new(Architecture::ResNet18, 2, seed, Device::Cpu).to_safetensors().unwrap();
+        assert_eq!(bytes(5), bytes(5));
+        assert_ne!(bytes(5), bytes(6));
+    }
+
+    #[test]
+    fn weights_of_another_network_are_refused_naming_the_tensor() {
+        let bytes = network(Architecture::ResNet18).to_safetensors().unwrap();
+        let refused = |architecture, classes, bytes: &[u8]| {
+            Network::load(architecture, classes, bytes, Device::Cpu).unwrap_err().to_string()
+        };
+        assert!(refused(Architecture::ResNet34, 3, &bytes).contains("body.layer1.2.conv1.weight"));
+        assert!(refused(Architecture::ResNet18, 4, &bytes).contains("F32 [3, 512], the network needs F32 [4, 512]"));
+        assert!(refused(Architecture::ResNet18, 3, b"PK pickle").contains("safetensors"));
+        let larger = network(Architecture::ResNet34).to_safetensors().unwrap();
+        let text = refused(Architecture::ResNet18, 3, &larger);
+        assert!(text.contains("that the network has not"), "{text}");
+    }
+
+    #[test]
+    fn a_torchvision_body_replaces_the_body_and_leaves_the_head() {
+        let donor = network(Architecture::ResNet18);
+        let mut torchvision: Vec<(String, Tensor)> = donor
+            .named()
+            .into_iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix("body.")?.to_owned(), tensor)))
+            .collect();
+        torchvision.push(("fc.weight".into(), Tensor::zeros([1000, 512], (Kind::Float, Device::Cpu))));
+        let bytes = tensor_file::write("test", &torchvision, None).unwrap();
+        let mut network = Network::new(Architecture::ResNet18, 3, 2, Device::Cpu);
+        network.load_body(&bytes).unwrap();
+        for ((name, ours), (_, theirs)) in network.named().iter().zip(donor.named()) {
+            let taken = name.starts_with("body.") || !name.ends_with("fc1.weight") && !name.ends_with("fc2.weight");
+            assert_eq!(*ours == theirs, taken, "{name}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Adam with decoupled weight decay, as fastai v1 runs it: `p ← p·(1 − wd·lr)` for every parameter, then Adam with
+//! beta2 0.99, eps 1e-8 and beta1 set anew for each step by the schedule.
+//!
+//! Moments are plain tensors, so that a checkpoint can hold them. Parameters without a gradient are left alone.
+
+use tch::{Tensor, no_grad};
+
+use crate::LearnError;
+use crate::architecture::GROUPS;
+use crate::parameters::Parameter;
+use crate::tensor_file::TensorFile;
+
+const BETA2: f64 = 0.99;
+const EPSILON: f64 = 1e-8;
+
+/// One parameter and what is remembered of its gradients.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    parameter: Tensor,
+    first: Tensor,
+    second: Tensor,
+    group: usize,
+}
+
+/// The optimizer of one stage.
+#[derive(Debug)]
+pub(crate) struct Adam {
+    slots: Vec<Slot>,
+    steps: u64,
+    weight_decay: f64,
+}
+
+impl Adam {
+    /// For those of `parameters` that learn now.
+    pub(crate) fn new(parameters: &[Parameter], weight_decay: f64) -> Self {
+        let slot = |parameter: &Parameter| Slot {
+            name: parameter.name.clone(),
+            parameter: parameter.tensor.shallow_clone(),
+            first: parameter.tensor.zeros_like(),
+            second: parameter.tensor.zeros_like(),
+            group: parameter.group,
+        };
+        let learning = parameters.iter().filter(|parameter| parameter.tensor.requires_grad());
+        Self { slots: no_grad(|| learning.map(slot).collect()), steps: 0, weight_decay }
+    }
+
+    /// Steps made so far.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Forgets the gradients of the last step.
+    pub(crate) fn zero_gradients(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.parameter.zero_grad());
+    }
+
+    /// Moves every parameter by its gradient, each group at its own rate (above 0).
+    pub(crate) fn step(&mut self, rates: &[f64; GROUPS], beta1: f64) {
+        self.steps += 1;
+        let steps = self.steps as f64;
+        let correction1 = 1.0 - beta1.powf(steps);
+        let correction2 = 1.0 - BETA2.powf(steps);
+        no_grad(|| {
+            for slot in &mut self.slots {
+                let mut gradient = slot.parameter.grad();
+                if !gradient.defined() {
+                    continue;
+                }
+                let rate = rates[slot.group];
+                let _ = slot.parameter.g_mul_scalar_(1.0 - self.weight_decay * rate);
+                let _ = slot.first.lerp_(&gradient, 1.0 - beta1);
+                // From here on the gradient's memory is scratch: large tensors are not allocated anew at each step.
+                let _ = gradient.square_();
+                let _ = slot.second.lerp_(&gradient, 1.0 - BETA2);
+                // addcdiv_ adds first/denominator: the factor −rate/correction1 goes into the denominator.
+                let scale = -correction1 / rate;
+                let _ = slot.second.sqrt_out(&gradient);
+                let _ = gradient.g_mul_scalar_(scale / correction2.sqrt());
+                let _ = gradient.g_add_scalar_(scale * EPSILON);
+                let _ = slot.parameter.addcdiv_(&slot.first, &gradient);
+            }
+        });
+    }
+
+    /// The moments by name.
+    pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
+        let moments = |slot: &Slot| {
+            [(first_name(&slot.name), slot.first.shallow_clone()), (second_name(&slot.name), slot.second.shallow_clone())]
+        };
+        self.slots.iter().flat_map(moments).collect()
+    }
+
+    /// Goes on from saved moments.
+    pub(crate) fn load(&mut self, file: &TensorFile<'_>, steps: u64) -> Result<(), LearnError> {
+        self.steps = steps;
+        no_grad(|| {
+            self.slots.iter_mut().try_for_each(|slot| {
+                file.read_into(&first_name(&slot.name), &mut slot.first)?;
+                file.read_into(&second_name(&slot.name), &mut slot.second)
+            })
+        })
+    }
+}
+
+fn first_name(parameter: &str) -> String {
+    format!("optimizer.first.{parameter}")
+}
+
+fn second_name(parameter: &str) -> String {
+    format!("optimizer.second.{parameter}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::parameters::Role;
+
+    fn parameter(values: &[f64], group: usize) -> Parameter {
+        let tensor = Tensor::from_slice(values).to_device(Device::Cpu).set_requires_grad(true);
+        Parameter { name: format!("p{group}"), tensor, role: Role::Weight, group }
+    }
+
+    /// The formula of the module's header in plain numbers.
+    fn by_hand(start: f64, gradients: &[f64], rate: f64, betas: &[f64], decay: f64) -> f64 {
+        let (mut p, mut m, mut v) = (start, 0.0, 0.0);
+        for (index, (g, beta1)) in gradients.iter().zip(betas).enumerate() {
+            let t = index as i32 + 1;
+            p *= 1.0 - decay * rate;
+            m = beta1 * m + (1.0 - beta1) * g;
+            v = 0.99 * v + 0.01 * g * g;
+            p -= rate * (m / (1.0 - beta1.powi(t))) / ((v / (1.0 - 0.99_f64.powi(t))).sqrt() + 1e-8);
+        }
+        p
+    }
+
+    #[test]
+    fn steps_are_those_computed_by_hand_each_group_at_its_rate() {
+        let parameters = [parameter(&[1.0, -2.0], 0), parameter(&[0.5], 2)];
+        let mut adam = Adam::new(&parameters, 0.01);
+        let betas = [0.95, 0.9, 0.85];
+        for beta1 in betas {
+            adam.zero_gradients();
+            // Gradients: 3 and -0.5 in the first, 2 in the second.
+            let loss = (&parameters[0].tensor * Tensor::from_slice(&[3.0, -0.5])).sum(Kind::Double)
+                + (&parameters[1].tensor * 2.0).sum(Kind::Double);
+            loss.backward();
+            adam.step(&[0.1, 1.0, 0.01], beta1);
+        }
+        let cases = [(0, 0, 1.0, 3.0, 0.1), (0, 1, -2.0, -0.5, 0.1), (1, 0, 0.5, 2.0, 0.01)];
+        for (which, index, start, gradient, rate) in cases {
+            let found = parameters[which].tensor.double_value(&[index]);
+            let expected = by_hand(start, &[gradient; 3], rate, &betas, 0.01);
+            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_learn_stays() {
+        let mut frozen = parameter(&[1.0], 0);
+        frozen.tensor = frozen.tensor.set_requires_grad(false);
+        let parameters = [frozen, parameter(&[1.0], 1)];
+        let mut adam = Adam::new(&parameters, 0.5);
+        parameters[1].tensor.sum(Kind::Double).backward();
+        adam.step(&[0.1; 3], 0.9);
+        assert!((parameters[0].tensor.double_value(&[0]) - 1.0).abs() < f64::EPSILON);
+        assert!(parameters[1].tensor.double_value(&[0]) < 1.0);
+    }
+}

@@ -1,0 +1,121 @@
+//! Bad input gets a clear error, and nothing is stored.
+
+use ursa_cluster::Worker;
+use ursa_proto::{ApiError, ErrorCode, SESSION_PROTOCOL_VERSION, v1};
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, after, deploy, job, scrape, snapshot, train, verify};
+
+async fn refused(fixture: &Fixture, jobs: Vec<v1::JobDefinition>) -> ApiError {
+    let pipeline = Some(v1::PipelineSpec { name: "bad".into(), jobs });
+    let request = v1::SubmitPipelineRequest { pipeline, idempotency_key: String::new() };
+    ApiError::from(fixture.client().jobs().submit_pipeline(request).await.unwrap_err())
+}
+
+#[tokio::test]
+async fn a_pipeline_that_cannot_work_is_refused_whole() {
+    let fixture = Fixture::start().await;
+    let mut empty_list = scrape(0);
+    empty_list.name = "empty".into();
+    let no_spec = v1::JobDefinition { name: "nothing".into(), ..v1::JobDefinition::default() };
+    let cases = [
+        (vec![], "has no jobs"),
+        (vec![empty_list], "is empty"),
+        (vec![no_spec], "jobs.nothing.spec: is missing"),
+        (vec![scrape(1), scrape(1)], "two jobs are called"),
+        (vec![scrape(1), after(verify(), &["scarpe"])], "did you mean \"scrape\"?"),
+        (
+            vec![after(verify(), &["snapshot"]), after(snapshot(), &["verify"])],
+            "in a circle: verify → snapshot → verify",
+        ),
+        (vec![train()], "not in the pipeline"),
+        (vec![deploy()], "not in the pipeline"),
+    ];
+    for (jobs, expected) in cases {
+        let error = refused(&fixture, jobs).await;
+        assert_eq!(error.code, ErrorCode::InvalidArgument, "{error}");
+        assert!(error.message.contains(expected), "{error} lacks {expected:?}");
+    }
+    let list = fixture.client().jobs().list_jobs(v1::ListJobsRequest::default()).await.unwrap().into_inner();
+    assert!(list.jobs.is_empty(), "{list:?}");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_tells_a_repetition_from_a_conflict() {
+    let fixture = Fixture::start().await;
+    let request = |urls| v1::SubmitPipelineRequest {
+        pipeline: Some(v1::PipelineSpec { name: "p".into(), jobs: vec![scrape(urls)] }),
+        idempotency_key: "monday".into(),
+    };
+    let mut jobs = fixture.client().jobs();
+    let first = jobs.submit_pipeline(request(1)).await.unwrap().into_inner();
+    let again = jobs.submit_pipeline(request(1)).await.unwrap().into_inner();
+    assert_eq!((first.already_existed, again.already_existed), (false, true));
+    assert_eq!(first.pipeline.unwrap().id, again.pipeline.unwrap().id);
+    let error = ApiError::from(jobs.submit_pipeline(request(2)).await.unwrap_err());
+    assert_eq!(error.code, ErrorCode::IdempotencyConflict, "{error}");
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_not_to() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client();
+    let id = Uuid::new_v4().to_string();
+    let errors = [
+        client.jobs().get_job(v1::GetJobRequest { id: id.clone() }).await.map(drop).unwrap_err(),
+        client.jobs().cancel_job(v1::CancelJobRequest { id: id.clone() }).await.map(drop).unwrap_err(),
+        client.jobs().get_pipeline(v1::GetPipelineRequest { id: id.clone() }).await.map(drop).unwrap_err(),
+        client.datasets().get_dataset(v1::GetDatasetRequest { name: "wolves".into() }).await.map(drop).unwrap_err(),
+        client.datasets().get_image(v1::GetImageRequest { id, original: true }).await.map(drop).unwrap_err(),
+        client.endpoints().get_endpoint(v1::GetEndpointRequest { name: "wolves".into() }).await.map(drop).unwrap_err(),
+        client
+            .endpoints()
+            .deploy(v1::DeployRequest { endpoint: "bears".into(), model_digest: "0123456789".into() })
+            .await
+            .map(drop)
+            .unwrap_err(),
+    ];
+    for error in errors.map(ApiError::from) {
+        assert_eq!(error.code, ErrorCode::NotFound, "{error}");
+    }
+    let error = client.jobs().get_job(v1::GetJobRequest { id: "../../etc/passwd".into() }).await.unwrap_err();
+    assert_eq!(ApiError::from(error).code, ErrorCode::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_job_on_nothing_fails_with_the_cure() {
+    let fixture = Fixture::start().await;
+    let mut numbered = train();
+    let name = v1::SnapshotName { dataset: "wolves".into(), number: 3 };
+    let snapshot_name = Some(v1::train_spec::Snapshot::SnapshotName(name));
+    numbered.spec = Some(v1::job_definition::Spec::Train(v1::TrainSpec { snapshot: snapshot_name, recipe: None }));
+    let ids = fixture.submit(vec![snapshot(), numbered]).await;
+    for (id, expected) in ids.iter().zip(["there is no dataset bears", "there is no dataset wolves"]) {
+        let error = fixture.job_in(id, "failed").await.job.unwrap().error;
+        assert_eq!(error, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_of_another_protocol_version_is_told_both_numbers() {
+    let fixture = Fixture::start().await;
+    let report = v1::WorkerReport {
+        worker_id: Uuid::new_v4().to_string(),
+        protocol_version: SESSION_PROTOCOL_VERSION + 1,
+        ..v1::WorkerReport::default()
+    };
+    let mut worker = Worker::attach_with(fixture.client(), report).await.unwrap();
+    let error = worker.say().await.unwrap_err().downcast::<ApiError>().unwrap();
+    assert_eq!(error.code, ErrorCode::ProtocolMismatch);
+    assert!(error.message.contains("protocol 1") && error.message.contains("speaks 2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_limit_is_refused() {
+    let fixture = Fixture::start().await;
+    let urls = vec!["http://web.test/".to_owned() + &"x".repeat(1000); 17_000];
+    let class = v1::ClassUrls { name: "big".into(), list_name: "big.txt".into(), urls };
+    let spec = v1::ScrapeSpec { dataset: "big".into(), classes: vec![class], ..v1::ScrapeSpec::default() };
+    let error = refused(&fixture, vec![job("scrape", v1::job_definition::Spec::Scrape(spec))]).await;
+    assert_eq!(error.code, ErrorCode::TooLarge, "{error}");
+}

@@ -1,0 +1,8 @@
+//! The coordinator with a real Postgres and a real store, and workers and nodes in the tests' hands.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_input;
+mod fixture;
+mod leases;
+mod pipeline;
+mod restarts;
