@@ -1,0 +1,214 @@
+//! One thread per model with a bounded queue in front: what waits is computed together.
+//!
+//! A batch is what has queued up while the last one was computed, so an idle node answers at once and a busy one works in
+//! large batches, with no delay to tune. Models take turns: two that compute at the same time only fight over the cores.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Most pictures computed together.
+pub(crate) const MAX_BATCH: usize = 16;
+
+/// Most pictures that may wait for one model.
+pub(crate) const QUEUE: usize = 256;
+
+/// One row of logits per picture.
+pub(crate) type Rows = Vec<Vec<f32>>;
+
+/// Why there are no logits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// The queue is full.
+    #[error("the model's queue is full")]
+    Busy,
+    /// The computation failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The cores that all models of a node share.
+#[derive(Debug, Clone)]
+pub(crate) struct Cores {
+    threads: usize,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Cores {
+    /// Models compute with `threads` threads, one model at a time.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { threads, turn: Arc::default() }
+    }
+
+    fn in_turn<T>(&self, compute: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        compute()
+    }
+}
+
+#[derive(Debug)]
+struct Job {
+    picture: Vec<u8>,
+    answer: oneshot::Sender<Result<Vec<f32>, EngineError>>,
+}
+
+/// A model at work. Its thread ends when the last handle is gone and the queue is empty.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    queue: mpsc::Sender<Job>,
+}
+
+impl Engine {
+    /// Starts the thread. `compute` turns prepared pictures into rows of logits; `note` hears the size of each batch.
+    pub(crate) fn start(
+        cores: Cores,
+        compute: impl Fn(&[Vec<u8>]) -> Result<Rows, String> + Send + 'static,
+        note: impl Fn(usize) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        std::thread::Builder::new().name("model".into()).spawn(move || {
+            // libtorch keeps its number of threads per calling thread.
+            ursa_learner::set_threads(cores.threads);
+            work(jobs, &cores, &compute, &note);
+        })?;
+        Ok(Self { queue })
+    }
+
+    /// The logits of prepared pictures, in their order.
+    ///
+    /// # Errors
+    /// `Busy` at once when not all of them fit into the queue.
+    pub(crate) async fn logits(&self, pictures: Vec<Vec<u8>>) -> Result<Rows, EngineError> {
+        let mut answers = Vec::with_capacity(pictures.len());
+        let places = self.queue.try_reserve_many(pictures.len()).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(()) => EngineError::Busy,
+            mpsc::error::TrySendError::Closed(()) => gone(),
+        })?;
+        for (place, picture) in places.zip(pictures) {
+            let (answer, receiver) = oneshot::channel();
+            place.send(Job { picture, answer });
+            answers.push(receiver);
+        }
+        let mut rows = Vec::with_capacity(answers.len());
+        for answer in answers {
+            rows.push(answer.await.unwrap_or_else(|_| Err(gone()))?);
+        }
+        Ok(rows)
+    }
+}
+
+fn gone() -> EngineError {
+    EngineError::Failed("its thread has ended".into())
+}
+
+fn work(
+    mut jobs: mpsc::Receiver<Job>,
+    cores: &Cores,
+    compute: &impl Fn(&[Vec<u8>]) -> Result<Rows, String>,
+    note: &impl Fn(usize),
+) {
+    while let Some(first) = jobs.blocking_recv() {
+        cores.in_turn(|| {
+            // Collected after the wait for the turn: the longer it was, the more there is to take along.
+            let mut batch = vec![first];
+            while batch.len() < MAX_BATCH
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            batch.retain(|job| !job.answer.is_closed());
+            if !batch.is_empty() {
+                note(batch.len());
+                answer(batch, compute);
+            }
+        });
+    }
+}
+
+fn answer(batch: Vec<Job>, compute: &impl Fn(&[Vec<u8>]) -> Result<Rows, String>) {
+    let (pictures, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.picture, job.answer)).unzip();
+    // libtorch reports what it cannot do by an exception, which arrives as a panic; the model goes on serving.
+    let rows = catch_unwind(AssertUnwindSafe(|| compute(&pictures)))
+        .unwrap_or_else(|_| Err("the computation panicked".into()))
+        .and_then(|rows| if rows.len() == answers.len() { Ok(rows) } else { Err("rows are missing".into()) });
+    match rows {
+        // A receiver that is gone has hung up meanwhile.
+        Ok(rows) => answers.into_iter().zip(rows).for_each(|(answer, row)| drop(answer.send(Ok(row)))),
+        Err(reason) => {
+            answers.into_iter().for_each(|answer| drop(answer.send(Err(EngineError::Failed(reason.clone())))));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc as blocking;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn double(pictures: &[Vec<u8>]) -> Result<Rows, String> {
+        Ok(pictures.iter().map(|picture| vec![f32::from(picture[0]) * 2.0]).collect())
+    }
+
+    /// An engine that computes one batch per token, and the sizes of its batches.
+    fn gated() -> (Arc<Engine>, blocking::Sender<()>, mpsc::UnboundedReceiver<usize>) {
+        let (tokens, gate) = blocking::channel::<()>();
+        let (sizes, seen) = mpsc::unbounded_channel();
+        let compute = move |pictures: &[Vec<u8>]| {
+            gate.recv_timeout(Duration::from_secs(20)).map_err(|error| error.to_string())?;
+            double(pictures)
+        };
+        let note = move |size| drop(sizes.send(size));
+        (Arc::new(Engine::start(Cores::new(1), compute, note).unwrap()), tokens, seen)
+    }
+
+    #[tokio::test]
+    async fn rows_come_back_in_the_order_of_the_pictures() {
+        let engine = Engine::start(Cores::new(1), double, |_| ()).unwrap();
+        let pictures = (0..40).map(|value| vec![value]).collect();
+        let rows = engine.logits(pictures).await.unwrap();
+        assert_eq!(rows, (0..40_u8).map(|value| vec![f32::from(value) * 2.0]).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn what_queues_up_is_computed_together_up_to_the_limit() {
+        let (engine, tokens, mut seen) = gated();
+        let first = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.logits(vec![vec![1]]).await }
+        });
+        assert_eq!(seen.recv().await, Some(1));
+        let rest = tokio::spawn(async move { engine.logits(vec![vec![2]; 20]).await });
+        tokio::task::yield_now().await;
+        while !rest.is_finished() {
+            let _ = tokens.send(());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(first.await.unwrap().unwrap(), [[2.0]]);
+        assert_eq!(rest.await.unwrap().unwrap().len(), 20);
+        assert_eq!((seen.recv().await, seen.recv().await), (Some(16), Some(4)));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let (engine, tokens, mut seen) = gated();
+        let held = tokio::spawn({
+            let engine = engine.clone();
+            async move { engine.logits(vec![vec![1]]).await }
+        });
+        assert_eq!(seen.recv().await, Some(1));
+        assert_eq!(engine.logits(vec![vec![2]; QUEUE + 1]).await, Err(EngineError::Busy));
+        let _ = tokens.send(());
+        assert!(held.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_batch_and_not_the_next() {
+        let compute = |pictures: &[Vec<u8>]| if pictures[0][0] == 9 { panic!("bad tensor") } else { double(pictures) };
+        let engine = Engine::start(Cores::new(1), compute, |_| ()).unwrap();
+        assert!(matches!(engine.logits(vec![vec![9]]).await, Err(EngineError::Failed(_))));
+        assert_eq!(engine.logits(vec![vec![3]]).await, Ok(vec![vec![6.0]]));
+    }
+}

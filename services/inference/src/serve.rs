@@ -1,0 +1,91 @@
+//! The two listening servers, and how they stop: no new requests, the running ones finish, within bounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use ursa_proto::MAX_INFERENCE_MESSAGE_BYTES;
+use ursa_proto::inference::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
+
+use crate::catalog::Catalog;
+use crate::open_inference::InferenceApi;
+use crate::predict::Predictor;
+
+const DRAIN: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Answers HTTP until stopped.
+pub(crate) async fn http(
+    predictor: Arc<Predictor>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let serving = axum::serve(listener, crate::http::router(predictor));
+    let serving = serving.with_graceful_shutdown(stop.clone().cancelled_owned());
+    within_bounds(async { serving.await.map_err(Into::into) }, &stop).await
+}
+
+/// Answers gRPC, and gRPC-web, until stopped.
+pub(crate) async fn grpc(
+    predictor: Arc<Predictor>,
+    catalog: watch::Receiver<Catalog>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection =
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
+    let inference = GrpcInferenceServiceServer::new(InferenceApi(predictor))
+        .max_decoding_message_size(MAX_INFERENCE_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_INFERENCE_MESSAGE_BYTES);
+    let serving = Server::builder()
+        .accept_http1(true)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .layer(tonic_web::GrpcWebLayer::new())
+        .add_service(health_service)
+        .add_service(reflection.build_v1()?)
+        .add_service(inference)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+    tokio::select! {
+        outcome = within_bounds(async { serving.await.map_err(Into::into) }, &stop) => outcome,
+        never = tell_health(&health, catalog) => match never {},
+    }
+}
+
+/// Keeps the health service in step with the catalog.
+async fn tell_health(health: &HealthReporter, mut catalog: watch::Receiver<Catalog>) -> std::convert::Infallible {
+    loop {
+        let ready = catalog.borrow_and_update().is_ready();
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        health.set_service_status(SERVICE_NAME, status).await;
+        if catalog.changed().await.is_err() {
+            // Nothing will change any more: the node is stopping.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Lets running requests finish after `stop`, but not for ever.
+async fn within_bounds(
+    serving: impl Future<Output = anyhow::Result<()>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let overdue = async {
+        stop.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        outcome = serving => outcome,
+        () = overdue => {
+            tracing::warn!("requests that were still running have been dropped");
+            Ok(())
+        }
+    }
+}
