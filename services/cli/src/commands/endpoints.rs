@@ -1,0 +1,44 @@
+//! `ursa endpoints`.
+
+use clap::Subcommand;
+use ursa_client::Client;
+use ursa_proto::{ApiError, v1};
+
+use crate::output::{Column, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List endpoints.
+    List,
+    /// Point an endpoint at a model; nodes follow.
+    Deploy {
+        /// The endpoint; made if it does not exist.
+        endpoint: String,
+        /// Digest of the model, or its first eight digits or more.
+        digest: String,
+    },
+}
+
+const ENDPOINTS: &[Column] =
+    &[("NAME", "name"), ("MODEL", "model_digest"), ("GENERATION", "generation"), ("UPDATED", "updated_at")];
+const ASSIGNMENTS: &[Column] = &[
+    ("NODE", "node_name"),
+    ("STATE", "state"),
+    ("SERVING", "serving_digest"),
+    ("HTTP", "http_address"),
+    ("ERROR", "error"),
+];
+
+pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
+    match command {
+        Command::List => {
+            let list = client.endpoints().list_endpoints(v1::ListEndpointsRequest {}).await.map_err(ApiError::from)?;
+            output.print(list.get_ref(), "ListEndpointsResponse", "endpoints", ENDPOINTS)
+        }
+        Command::Deploy { endpoint, digest } => {
+            let request = v1::DeployRequest { endpoint: endpoint.clone(), model_digest: digest.clone() };
+            let endpoint = client.endpoints().deploy(request).await.map_err(ApiError::from)?.into_inner();
+            output.print(&endpoint, "Endpoint", "assignments", ASSIGNMENTS)
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `ursa models`.
+
+use clap::Subcommand;
+use ursa_client::Client;
+use ursa_proto::{ApiError, v1};
+
+use super::first_page;
+use crate::output::{Column, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List models, newest first.
+    List,
+    /// Show one model.
+    Get {
+        /// Its digest, or the first eight digits or more.
+        digest: String,
+    },
+}
+
+const MODELS: &[Column] = &[
+    ("DIGEST", "digest"),
+    ("ARCHITECTURE", "architecture"),
+    ("CLASSES", "classes"),
+    ("ERROR RATE", "error_rate"),
+    ("CREATED", "created_at"),
+];
+
+pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
+    match command {
+        Command::List => {
+            let request = v1::ListModelsRequest { page: first_page() };
+            let list = client.models().list_models(request).await.map_err(ApiError::from)?.into_inner();
+            output.print(&list, "ListModelsResponse", "models", MODELS)
+        }
+        Command::Get { digest } => {
+            let request = v1::GetModelRequest { digest: digest.clone() };
+            let model = client.models().get_model(request).await.map_err(ApiError::from)?.into_inner();
+            output.print(&model, "Model", "", MODELS)
+        }
+    }
+}
