@@ -34,7 +34,8 @@ pub(crate) fn router(predictor: Arc<Predictor>) -> Router {
 /// One endpoint, for the page and for people with curl.
 #[derive(Debug, Serialize)]
 struct Endpoint {
-    endpoint: String,
+    #[serde(rename = "endpoint")]
+    name: String,
     model_digest: String,
     serving_digest: String,
     state: String,
@@ -47,7 +48,7 @@ async fn endpoints(State(predictor): State<Arc<Predictor>>) -> Json<Vec<Endpoint
         statuses
             .into_iter()
             .map(|status| Endpoint {
-                endpoint: status.endpoint,
+                name: status.endpoint,
                 model_digest: status.model_digest,
                 serving_digest: status.serving_digest,
                 state: status.state,

@@ -136,7 +136,9 @@ fn answer(batch: Vec<Job>, compute: &impl Fn(&[Vec<u8>]) -> Result<Rows, String>
         // A receiver that is gone has hung up meanwhile.
         Ok(rows) => answers.into_iter().zip(rows).for_each(|(answer, row)| drop(answer.send(Ok(row)))),
         Err(reason) => {
-            answers.into_iter().for_each(|answer| drop(answer.send(Err(EngineError::Failed(reason.clone())))));
+            for answer in answers {
+                drop(answer.send(Err(EngineError::Failed(reason.clone()))));
+            }
         }
     }
 }
@@ -148,6 +150,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the shape of a computation")]
     fn double(pictures: &[Vec<u8>]) -> Result<Rows, String> {
         Ok(pictures.iter().map(|picture| vec![f32::from(picture[0]) * 2.0]).collect())
     }
@@ -160,7 +163,7 @@ mod tests {
             gate.recv_timeout(Duration::from_secs(20)).map_err(|error| error.to_string())?;
             double(pictures)
         };
-        let note = move |size| drop(sizes.send(size));
+        let note = move |size| sizes.send(size).unwrap();
         (Arc::new(Engine::start(Cores::new(1), compute, note).unwrap()), tokens, seen)
     }
 

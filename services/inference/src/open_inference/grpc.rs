@@ -112,7 +112,7 @@ async fn infer(
     Ok(encode(request.id, response, raw))
 }
 
-fn raw_inputs(inputs: Vec<InferInputTensor>, raw: Vec<impl Into<Bytes>>) -> Result<Vec<Tensor>, ServeError> {
+fn raw_inputs(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>, ServeError> {
     if inputs.len() != raw.len() {
         return Err(ServeError::Invalid(format!(
             "there are {} inputs and {} raw_input_contents; every input needs its own",
@@ -121,7 +121,7 @@ fn raw_inputs(inputs: Vec<InferInputTensor>, raw: Vec<impl Into<Bytes>>) -> Resu
         )));
     }
     let tensor = |(input, raw): (InferInputTensor, _)| {
-        let values = Values::from_raw(&input.datatype, Into::into(raw))?;
+        let values = Values::from_raw(&input.datatype, raw)?;
         Ok(Tensor { name: input.name, shape: input.shape, values })
     };
     inputs.into_iter().zip(raw).map(tensor).collect()
@@ -131,7 +131,7 @@ fn typed_inputs(inputs: Vec<InferInputTensor>) -> Result<Vec<Tensor>, ServeError
     let tensor = |input: InferInputTensor| {
         let contents = input.contents.unwrap_or_default();
         let values = match input.datatype.as_str() {
-            tensor::BYTES => Values::Bytes(contents.bytes_contents.into_iter().map(Into::into).collect()),
+            tensor::BYTES => Values::Bytes(contents.bytes_contents),
             tensor::FP32 => Values::Fp32(contents.fp32_contents),
             other => return Err(tensor::unknown_datatype(other)),
         };
@@ -142,7 +142,7 @@ fn typed_inputs(inputs: Vec<InferInputTensor>) -> Result<Vec<Tensor>, ServeError
 
 fn encode(id: String, response: Response, raw: bool) -> wire::ModelInferResponse {
     let raw_output_contents =
-        if raw { response.outputs.iter().map(|output| output.values.to_raw().into()).collect() } else { Vec::new() };
+        if raw { response.outputs.iter().map(|output| output.values.to_raw()).collect() } else { Vec::new() };
     let output = |tensor: Tensor| InferOutputTensor {
         name: tensor.name,
         datatype: tensor.values.datatype().to_owned(),
@@ -163,9 +163,6 @@ fn encode(id: String, response: Response, raw: bool) -> wire::ModelInferResponse
 fn contents(values: Values) -> wire::InferTensorContents {
     match values {
         Values::Fp32(fp32_contents) => wire::InferTensorContents { fp32_contents, ..Default::default() },
-        Values::Bytes(elements) => wire::InferTensorContents {
-            bytes_contents: elements.into_iter().map(Into::into).collect(),
-            ..Default::default()
-        },
+        Values::Bytes(elements) => wire::InferTensorContents { bytes_contents: elements, ..Default::default() },
     }
 }
