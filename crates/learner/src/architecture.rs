@@ -21,11 +21,9 @@ pub(crate) const GROUPS: usize = 3;
 
 /// The group of a parameter by its name in [`crate::Network`].
 pub(crate) fn group(name: &str) -> usize {
-    if name.starts_with("head.") {
-        2
-    } else if name.starts_with("body.layer3.") || name.starts_with("body.layer4.") {
-        1
-    } else {
-        0
+    match name {
+        name if name.starts_with("head.") => 2,
+        name if name.starts_with("body.layer3.") || name.starts_with("body.layer4.") => 1,
+        _ => 0,
     }
 }

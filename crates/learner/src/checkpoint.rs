@@ -96,7 +96,7 @@ impl<'a> Checkpoint<'a> {
         if header.format != FORMAT {
             return Err(malformed(&format!("it has format {}, this software reads {FORMAT}", header.format)));
         }
-        header.identity.check(&written(expected)?)?;
+        header.identity.check(expected)?;
         Ok(Self { file, position: header.position })
     }
 
@@ -107,12 +107,6 @@ impl<'a> Checkpoint<'a> {
     pub(crate) fn restore_optimizer(&self, optimizer: &mut Adam) -> Result<(), LearnError> {
         optimizer.load(&self.file, self.position.optimizer_steps)
     }
-}
-
-/// The identity as it would be read from a checkpoint: text may change the last digit of a number.
-fn written(identity: &RunIdentity) -> Result<RunIdentity, LearnError> {
-    let text = serde_json::to_string(identity).map_err(|error| malformed(&error))?;
-    serde_json::from_str(&text).map_err(|error| malformed(&error))
 }
 
 fn network_name(name: &str) -> String {

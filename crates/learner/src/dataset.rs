@@ -19,13 +19,12 @@ pub struct Examples {
 impl Examples {
     /// Puts `pixels` (pictures of `size`×`size`×3 bytes, one after another) beside their class indices and image ids.
     pub fn new(size: u32, pixels: &[u8], labels: Vec<u32>, ids: Vec<u128>) -> Result<Self, LearnError> {
-        let side = i64::from(size);
         let expected = labels.len() * size as usize * size as usize * 3;
         if pixels.len() != expected || ids.len() != labels.len() {
             let reason = format!("{} bytes of pixels for {} labels and {} ids", pixels.len(), labels.len(), ids.len());
             return Err(LearnError::UnusableData(reason));
         }
-        let images = Tensor::from_slice(pixels).view([labels.len() as i64, side, side, 3]);
+        let images = Tensor::from_slice(pixels).view([labels.len() as i64, i64::from(size), i64::from(size), 3]);
         Ok(Self { images, labels, ids })
     }
 

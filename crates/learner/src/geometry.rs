@@ -41,8 +41,7 @@ pub(crate) fn warp(m: [f64; 4]) -> Option<Map> {
         equations[2 * index] = [x, y, 1.0, 0.0, 0.0, 0.0, -to_x * x, -to_x * y, to_x];
         equations[2 * index + 1] = [0.0, 0.0, 0.0, x, y, 1.0, -to_y * x, -to_y * y, to_y];
     }
-    let [a, b, c, d, e, f, g, h] = solve(equations)?;
-    Some([[a, b, c], [d, e, f], [g, h, 1.0]])
+    solve(equations).map(|s| [[s[0], s[1], s[2]], [s[3], s[4], s[5]], [s[6], s[7], 1.0]])
 }
 
 /// Solves eight linear equations (the ninth column is the right-hand side) by elimination with pivots.
@@ -69,8 +68,8 @@ mod tests {
     use super::*;
 
     fn apply(map: &Map, x: f64, y: f64) -> (f64, f64) {
-        let [u, v, w] = map.map(|row| row[0] * x + row[1] * y + row[2]);
-        (u / w, v / w)
+        let [across, down, depth] = map.map(|row| row[0] * x + row[1] * y + row[2]);
+        (across / depth, down / depth)
     }
 
     fn close((x, y): (f64, f64), (to_x, to_y): (f64, f64)) {

@@ -75,9 +75,7 @@ impl Convolution {
         let weight = self.weight.to_kind(x.kind());
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         match &self.after {
-            After::Norm(norm) => {
-                norm.forward(&x.conv2d(&weight, None::<Tensor>, stride, padding, [1, 1], 1), train)
-            }
+            After::Norm(norm) => norm.forward(&x.conv2d(&weight, None::<Tensor>, stride, padding, [1, 1], 1), train),
             After::Bias(bias) => x.conv2d(&weight, Some(bias), stride, padding, [1, 1], 1),
         }
     }
@@ -110,8 +108,7 @@ impl Block {
         Self {
             first: convolution("conv1", "bn1", from, 3, stride),
             second: convolution("conv2", "bn2", to, 3, 1),
-            around: (stride != 1 || from != to)
-                .then(|| convolution("downsample.0", "downsample.1", from, 1, stride)),
+            around: (stride != 1 || from != to).then(|| convolution("downsample.0", "downsample.1", from, 1, stride)),
         }
     }
 

@@ -33,5 +33,6 @@ pub use evaluation::{Evaluation, evaluate};
 pub use head::HEAD;
 pub use network::Network;
 pub use parameters::{Parameter, Role};
+pub use plan::check_recipe;
 pub use schedule::OneCycle;
 pub use training::{BatchReport, EpochReport, Observer, Training};

@@ -52,15 +52,18 @@ impl Network {
         Self { parameters, body, head }
     }
 
-    /// Takes the body's weights from a safetensors file with torchvision's names; its last layer (`fc.`) is not used.
+    /// Takes the body's weights from a safetensors file: torchvision's (its last layer, `fc.`, is not used), or a model of
+    /// our own (its head is not used).
     pub fn load_body(&mut self, weights: &[u8]) -> Result<(), LearnError> {
         let file = TensorFile::parse(PRETRAINED, weights)?;
-        let names = self.names();
+        let prefix = if file.names().contains(&"body.conv1.weight") { "body." } else { "" };
+        let theirs = |ours: &str| ours.strip_prefix("body.").map(|name| format!("{prefix}{name}"));
+        let body: Vec<String> = self.names().iter().filter_map(|name| theirs(name)).collect();
         file.refuse_unknown(|name| {
-            let ours = || names.iter().any(|known| known.strip_prefix("body.") == Some(name));
-            name.starts_with("fc.") || name.ends_with(".num_batches_tracked") || ours()
+            let unused = name.starts_with("fc.") || name.starts_with("head.") || name.ends_with(".num_batches_tracked");
+            unused || body.iter().any(|known| known == name)
         })?;
-        self.parameters.load(&file, "body.", |name| name.trim_start_matches("body.").to_owned())
+        self.parameters.load(&file, "body.", |name| theirs(name).unwrap_or_else(|| name.to_owned()))
     }
 
     /// Weights and running statistics; equal networks give equal bytes.
@@ -114,6 +117,7 @@ mod tests {
     use super::*;
 
     fn network(architecture: Architecture) -> Network {
+        crate::set_threads(1);
         Network::new(architecture, 3, 1, Device::Cpu)
     }
 

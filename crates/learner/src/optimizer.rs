@@ -86,7 +86,10 @@ impl Adam {
     /// The moments by name.
     pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
         let moments = |slot: &Slot| {
-            [(first_name(&slot.name), slot.first.shallow_clone()), (second_name(&slot.name), slot.second.shallow_clone())]
+            [
+                (first_name(&slot.name), slot.first.shallow_clone()),
+                (second_name(&slot.name), slot.second.shallow_clone()),
+            ]
         };
         self.slots.iter().flat_map(moments).collect()
     }

@@ -10,6 +10,9 @@ use ursa_domain::spec::TrainRecipe;
 use crate::LearnError;
 use crate::architecture::GROUPS;
 
+/// The network halves a picture five times; beyond the upper end pictures no longer fit a machine's memory.
+const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 32..=1024;
+
 /// One fit: epochs that share an optimizer and a cycle.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stage {
@@ -25,7 +28,7 @@ pub(crate) struct Stage {
 
 /// The stages of a run, in order; together they cover every epoch.
 pub(crate) fn stages(recipe: &TrainRecipe) -> Result<Vec<Stage>, LearnError> {
-    check(recipe)?;
+    check_recipe(recipe)?;
     let rate = recipe.max_learning_rate;
     let behind_head = [rate / 10.0, rate / 10.0, rate];
     let stage = |first_epoch, epochs, frozen, rates| Stage { first_epoch, epochs, frozen, rates };
@@ -47,7 +50,8 @@ fn spread(low: f64, high: f64) -> [f64; GROUPS] {
     std::array::from_fn(|group| low * (high / low).powf(group as f64 / (GROUPS - 1) as f64))
 }
 
-fn check(recipe: &TrainRecipe) -> Result<(), LearnError> {
+/// Refuses a recipe that cannot be followed, naming the field. [`crate::Training::new`] asks too; this asks before any work.
+pub fn check_recipe(recipe: &TrainRecipe) -> Result<(), LearnError> {
     let refuse = |reason: String| Err(LearnError::InvalidRecipe(reason));
     let positive = |value: f64| value.is_finite() && value > 0.0;
     if !positive(recipe.max_learning_rate) {
@@ -59,8 +63,9 @@ fn check(recipe: &TrainRecipe) -> Result<(), LearnError> {
     if recipe.batch_size < 2 {
         return refuse("batch_size must be at least 2: batch normalisation needs several pictures".into());
     }
-    if recipe.image_size < 32 {
-        return refuse(format!("image_size is {}, the network needs at least 32 pixels", recipe.image_size));
+    if !IMAGE_SIZES.contains(&recipe.image_size) {
+        let (least, most) = IMAGE_SIZES.into_inner();
+        return refuse(format!("image_size is {}, it must be from {least} to {most} pixels", recipe.image_size));
     }
     if recipe.frozen_epochs > 0 && recipe.pretrained.is_none() {
         return refuse("frozen_epochs without pretrained weights would freeze a random body".into());

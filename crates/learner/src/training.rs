@@ -3,11 +3,8 @@
 //! A [`Training`] stands between two epochs: there it can be saved and, elsewhere, resumed. On the CPU with the same number
 //! of threads a resumed run ends with the very bytes of an unbroken one.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 use tch::{Device, Reduction, Tensor};
-use ursa_domain::spec::TrainRecipe;
 use ursa_vision::Preprocessing;
 
 use crate::batch;
@@ -23,7 +20,7 @@ use crate::randomness::{Purpose, seed_libtorch};
 use crate::schedule::OneCycle;
 use crate::{LearnError, parameters};
 
-/// How much of the old average a new loss leaves, as in fastai's printed train_loss.
+/// How much of the old average a new loss leaves, as in what fastai prints.
 const SMOOTHING: f64 = 0.98;
 
 /// What one batch gave.

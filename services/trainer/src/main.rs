@@ -1,1 +1,53 @@
-fn main() {}
+//! One training run per process: the order comes on standard input, events go to standard output, as JSON lines.
+//!
+//! The process may be killed at any moment: what matters is in the object store, and the next attempt goes on from the last
+//! checkpoint. It knows neither coordinator nor database. It ends
+//! - with 0 after `Finished`,
+//! - with 1 after `Failed`,
+//! - with 3 when its supervisor is gone (standard input ended or standard output broke),
+//! - with 101 after a panic, which is told as `Failed` too.
+
+mod describe;
+mod events;
+mod failure;
+mod input;
+mod model;
+mod pretrained;
+mod run;
+mod snapshot;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use ursa_domain::run::TrainerEvent;
+
+/// Trains one classifier. Started by a worker, which writes the run's order to standard input.
+#[derive(Debug, Parser)]
+#[command(name = "ursa-trainer", version)]
+struct Arguments {
+    /// Print what this machine offers for training, as JSON, and exit.
+    #[arg(long)]
+    describe: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    ursa_telemetry::init_logging();
+    if arguments.describe {
+        return describe::print();
+    }
+    events::tell_of_panics();
+    let result = input::read_order(std::io::stdin())
+        .and_then(|(order, supervisor)| run::run(&order, &supervisor).inspect(|_| supervisor.dismiss()));
+    match result {
+        Ok(result) => {
+            events::emit(&TrainerEvent::Finished(Box::new(result)));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            tracing::error!(class = %failure.class, "{failure}");
+            events::emit(&TrainerEvent::Failed { class: failure.class, message: failure.message });
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What this machine offers for training, for the worker that announces it.
+
+use std::process::ExitCode;
+
+use ursa_learner::{Device, Precision, best_device, libtorch_version, usable_cores};
+
+/// The software that trains, as `model.json` names it.
+pub(crate) fn code_version() -> String {
+    match option_env!("URSA_GIT_HASH") {
+        Some(hash) => format!("{}+{hash}", env!("CARGO_PKG_VERSION")),
+        None => env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// `cpu` or `cuda:0`.
+pub(crate) fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
+/// Prints the description as one JSON object.
+#[expect(clippy::print_stdout, reason = "the description is this call's result")]
+pub(crate) fn print() -> ExitCode {
+    let device = best_device();
+    let description = serde_json::json!({
+        "device": device_name(device),
+        "precision": Precision::best(device).as_str(),
+        "threads": usable_cores(),
+        "libtorch": libtorch_version(),
+        "code_version": code_version(),
+    });
+    println!("{description}");
+    ExitCode::SUCCESS
+}

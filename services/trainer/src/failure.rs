@@ -1,0 +1,51 @@
+//! Why a run ends badly, and whether another attempt may help.
+
+use ursa_domain::ErrorClass;
+use ursa_learner::LearnError;
+use ursa_storage::StorageError;
+
+/// The end of a run.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    pub class: ErrorClass,
+    /// What happened, to what, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// It would happen again.
+    pub(crate) fn fatal(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Fatal, message: message.into() }
+    }
+
+    /// It may go well another time.
+    pub(crate) fn retryable(message: impl Into<String>) -> Self {
+        Self { class: ErrorClass::Retryable, message: message.into() }
+    }
+
+    /// Somebody asked for it.
+    pub(crate) fn cancelled() -> Self {
+        Self { class: ErrorClass::Cancelled, message: LearnError::Cancelled.to_string() }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let class = match &error {
+            StorageError::Unavailable { .. } => ErrorClass::Infrastructure,
+            StorageError::Full { .. } => ErrorClass::Retryable,
+            _ => ErrorClass::Fatal,
+        };
+        Self { class, message: error.to_string() }
+    }
+}
+
+impl From<LearnError> for Failure {
+    fn from(error: LearnError) -> Self {
+        match error {
+            LearnError::Cancelled => Self::cancelled(),
+            error => Self::fatal(error.to_string()),
+        }
+    }
+}

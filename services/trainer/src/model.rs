@@ -1,0 +1,117 @@
+//! From a trained network to a model package in the object store.
+//!
+//! What is measured and what the golden examples say comes from the class that serves, loaded from the very bytes stored.
+
+use bytes::Bytes;
+use ursa_domain::run::{RunOrder, RunResult};
+use ursa_domain::split::Side;
+use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HEAD, Training, evaluate};
+use ursa_storage::Storage;
+use ursa_storage::manifest::{Manifest, ManifestRow};
+use ursa_storage::package::{
+    GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
+};
+use ursa_vision::Preprocessing;
+
+use crate::describe::code_version;
+use crate::failure::Failure;
+use crate::snapshot;
+
+/// Pictures a model must reproduce before it serves.
+const GOLDEN_EXAMPLES: usize = 8;
+/// Largest difference of a logit between machines: float32 sums in another order stay well below.
+const GOLDEN_TOLERANCE: f32 = 1e-3;
+
+/// Measures the model, stores its package and says what was made.
+pub(crate) async fn store(
+    storage: &Storage,
+    manifest: &Manifest,
+    order: &RunOrder,
+    training: &Training,
+    device: Device,
+) -> Result<RunResult, Failure> {
+    let weights = Bytes::from(training.network().to_safetensors()?);
+    let preprocessing = Preprocessing::imagenet(order.recipe.image_size);
+    let classes = manifest.classes.len();
+    let classifier = Classifier::load(order.recipe.architecture, classes, preprocessing, &weights, device)?;
+    let valid = &training.data().valid;
+    let evaluation = evaluate(&classifier.logits_of(valid), valid.labels());
+    let golden = golden_examples(storage, manifest, &classifier).await?;
+    let description = describe(order, manifest, &preprocessing, &evaluation, golden.images.len())?;
+    let package = ModelPackage::seal(description, weights, golden.to_safetensors()?)?;
+    let digest = package.upload(storage).await?;
+    Ok(RunResult {
+        model_digest: digest.to_string(),
+        model_json: String::from_utf8_lossy(&package.manifest_json).into_owned(),
+        error_rates: training.history().iter().map(|EpochReport { error_rate, .. }| *error_rate).collect(),
+        confusion: evaluation.confusion,
+    })
+}
+
+async fn golden_examples(
+    storage: &Storage,
+    manifest: &Manifest,
+    classifier: &Classifier,
+) -> Result<GoldenExamples, Failure> {
+    let (mut images, mut prepared) = (Vec::new(), Vec::new());
+    for row in golden_rows(manifest) {
+        let file = snapshot::read_picture(storage, row).await?;
+        prepared.push(snapshot::prepare(classifier.preprocessing(), row, &file)?);
+        images.push(file.to_vec());
+    }
+    Ok(GoldenExamples { images, logits: classifier.logits(&prepared)? })
+}
+
+/// The first pictures of the validation side, the classes taking turns.
+fn golden_rows(manifest: &Manifest) -> Vec<&ManifestRow> {
+    let mut taken = vec![0_usize; manifest.classes.len()];
+    let mut rows: Vec<(usize, &ManifestRow)> = Vec::new();
+    for row in manifest.rows.iter().filter(|row| row.side == Side::Valid) {
+        let turn = &mut taken[row.class_index as usize];
+        rows.push((*turn, row));
+        *turn += 1;
+    }
+    rows.sort_by_key(|(turn, row)| (*turn, row.class_index));
+    rows.into_iter().take(GOLDEN_EXAMPLES).map(|(_, row)| row).collect()
+}
+
+fn describe(
+    order: &RunOrder,
+    manifest: &Manifest,
+    preprocessing: &Preprocessing,
+    evaluation: &Evaluation,
+    golden: usize,
+) -> Result<ModelManifest, Failure> {
+    let unwritable = |error: serde_json::Error| Failure::fatal(format!("model.json cannot be written: {error}"));
+    let recipe = &order.recipe;
+    Ok(ModelManifest {
+        schema_version: SCHEMA_VERSION,
+        architecture: recipe.architecture.to_string(),
+        head: HEAD.to_owned(),
+        classes: manifest.classes.clone(),
+        preprocessing: serde_json::to_value(preprocessing).map_err(unwritable)?,
+        metrics: ModelMetrics {
+            error_rate: evaluation.error_rate(),
+            wrong: evaluation.wrong,
+            validated: evaluation.validated,
+            valid_loss: evaluation.loss,
+            confusion: evaluation.confusion.clone(),
+            epochs: recipe.frozen_epochs + recipe.epochs,
+        },
+        lineage: Lineage {
+            job_id: order.job_id.to_string(),
+            task_id: order.task_id.to_string(),
+            attempt: order.attempt,
+            snapshot_id: order.snapshot.id.to_string(),
+            snapshot_digest: order.snapshot.digest.clone(),
+            dataset: order.snapshot.dataset.clone(),
+            snapshot_number: order.snapshot.number,
+            seed: recipe.seed,
+            code_version: code_version(),
+            pretrained: recipe.pretrained.as_ref().map(|weights| weights.sha256.clone()),
+        },
+        recipe: serde_json::to_value(recipe).map_err(unwritable)?,
+        golden: GoldenInfo { count: golden as u32, tolerance: GOLDEN_TOLERANCE },
+        files: std::collections::BTreeMap::new(),
+    })
+}

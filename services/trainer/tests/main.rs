@@ -1,0 +1,281 @@
+//! The real trainer process against a real (local) object store with a small snapshot of generated pictures.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+#[path = "support/process.rs"]
+mod process;
+#[path = "support/snapshot.rs"]
+mod snapshot;
+#[path = "support/web.rs"]
+mod web;
+
+use process::Trainer;
+use snapshot::World;
+use ursa_domain::ErrorClass;
+use ursa_domain::run::{CheckpointInfo, RunResult, TrainerEvent, TrainerInput};
+use ursa_domain::spec::PretrainedWeights;
+use ursa_learner::{Classifier, Device};
+use ursa_storage::package::{GoldenExamples, ModelPackage};
+use ursa_storage::{Digest, Key, ModelFile};
+use ursa_vision::{Limits, Preprocessing};
+
+fn finished(events: &[TrainerEvent]) -> &RunResult {
+    match events.last() {
+        Some(TrainerEvent::Finished(result)) => result,
+        other => panic!("the run did not finish: {other:?}"),
+    }
+}
+
+fn failed(events: &[TrainerEvent]) -> (ErrorClass, &str) {
+    match events.last() {
+        Some(TrainerEvent::Failed { class, message }) => (*class, message),
+        other => panic!("the run did not fail: {other:?}"),
+    }
+}
+
+fn checkpoints(events: &[TrainerEvent]) -> Vec<&CheckpointInfo> {
+    events
+        .iter()
+        .filter_map(|event| if let TrainerEvent::Checkpoint(info) = event { Some(info) } else { None })
+        .collect()
+}
+
+fn values(events: &[TrainerEvent], wanted: &str) -> Vec<f64> {
+    let value = |event: &TrainerEvent| match event {
+        TrainerEvent::Metric { name, value, .. } if name == wanted => Some(*value),
+        _ => None,
+    };
+    events.iter().filter_map(value).collect()
+}
+
+fn package(world: &World, result: &RunResult) -> ModelPackage {
+    let digest: Digest = result.model_digest.parse().unwrap();
+    world.runtime.block_on(ModelPackage::download(&world.storage, &digest)).unwrap()
+}
+
+fn weights_digest(world: &World, result: &RunResult) -> Digest {
+    package(world, result).manifest.files[ModelFile::Weights.as_str()].sha256
+}
+
+#[test]
+fn a_run_tells_what_it_does_and_leaves_a_model_that_reproduces_its_examples() {
+    let world = World::new();
+    let order = world.order(3);
+    let (events, code) = Trainer::start(&order).finish();
+    let result = finished(&events);
+    assert_eq!(code, 0);
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, TrainerEvent::Log { message, .. } if message.contains("from scratch")))
+    );
+    for name in ["train_loss", "train_loss_smooth", "learning_rate", "momentum"] {
+        assert_eq!(values(&events, name).len(), 9, "{name}");
+    }
+    assert_eq!(values(&events, "valid_loss").len(), 3);
+    assert_eq!(values(&events, "error_rate"), result.error_rates);
+    assert!(values(&events, "images_per_second").iter().all(|rate| *rate > 0.0));
+    let epochs: Vec<u32> = checkpoints(&events).iter().map(|info| info.epoch).collect();
+    assert_eq!(epochs, [1, 2, 3]);
+    let last = events.iter().rev().find_map(|event| match event {
+        TrainerEvent::Progress { done, total, unit, .. } => Some((*done, *total, unit.clone())),
+        _ => None,
+    });
+    assert_eq!(last, Some((9, 9, "batches".to_owned())));
+
+    let package = package(&world, result);
+    assert_eq!(package.manifest.classes, world.manifest.classes);
+    assert_eq!(package.manifest.lineage.snapshot_digest, order.snapshot.digest);
+    assert_eq!(package.manifest.metrics.confusion, result.confusion);
+    assert_eq!(result.confusion.iter().flatten().sum::<u64>(), package.manifest.metrics.validated);
+    assert_eq!(result.model_json.as_bytes(), package.manifest_json);
+
+    let preprocessing: Preprocessing = serde_json::from_value(package.manifest.preprocessing.clone()).unwrap();
+    let architecture = package.manifest.architecture.parse().unwrap();
+    let classes = package.manifest.classes.len();
+    let classifier = Classifier::load(architecture, classes, preprocessing, &package.weights, Device::Cpu).unwrap();
+    let golden = GoldenExamples::from_safetensors(&package.golden).unwrap();
+    assert_eq!(golden.images.len(), package.manifest.golden.count as usize);
+    assert!(golden.images.len() >= 6);
+    let prepared: Vec<_> =
+        golden.images.iter().map(|image| preprocessing.prepare(image, &Limits::default()).unwrap()).collect();
+    let logits = classifier.logits(&prepared).unwrap();
+    for (found, expected) in logits.iter().flatten().zip(golden.logits.iter().flatten()) {
+        assert!((found - expected).abs() <= package.manifest.golden.tolerance, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one() {
+    let world = World::new();
+    let order = world.order(3);
+    let (unbroken, _) = Trainer::start(&order).finish();
+
+    let mut trainer = Trainer::start(&order);
+    let event = trainer.wait_for("a checkpoint", |event| matches!(event, TrainerEvent::Checkpoint(_)));
+    trainer.kill();
+    let TrainerEvent::Checkpoint(checkpoint) = event else { unreachable!() };
+    assert_eq!(checkpoint.epoch, 1);
+
+    let mut second = order.clone();
+    second.attempt = 2;
+    second.resume = Some(checkpoint);
+    let (resumed, code) = Trainer::start(&second).finish();
+    assert_eq!(code, 0);
+    assert_eq!(values(&resumed, "train_loss").len(), 6, "only the epochs that were missing are trained");
+    assert_eq!(finished(&resumed).error_rates, finished(&unbroken).error_rates);
+    assert_eq!(weights_digest(&world, finished(&resumed)), weights_digest(&world, finished(&unbroken)));
+}
+
+#[test]
+fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
+    let world = World::new();
+    let order = world.order(1);
+    let (events, _) = Trainer::start(&order).finish();
+    let checkpoint = checkpoints(&events)[0].clone();
+
+    let mut other = order.clone();
+    other.recipe.seed += 1;
+    other.resume = Some(checkpoint.clone());
+    let (events, code) = Trainer::start(&other).finish();
+    let (class, message) = failed(&events);
+    assert_eq!((class, code), (ErrorClass::Fatal, 1));
+    assert!(message.contains("the recipe differs"), "{message}");
+
+    world.delete(&checkpoint.key);
+    let again = ursa_domain::run::RunOrder { resume: Some(checkpoint), ..order };
+    let (events, _) = Trainer::start(&again).finish();
+    assert_eq!(finished(&events).error_rates.len(), 1);
+}
+
+#[test]
+fn a_cancelled_run_stops_between_batches_and_says_so() {
+    let world = World::new();
+    let mut trainer = Trainer::start(&world.order(500));
+    trainer.wait_for("a batch", |event| matches!(event, TrainerEvent::Metric { .. }));
+    trainer.write(&TrainerInput::Cancel);
+    let (events, code) = trainer.finish();
+    assert_eq!((failed(&events).0, code), (ErrorClass::Cancelled, 1));
+}
+
+#[test]
+fn a_trainer_without_a_supervisor_ends_at_once() {
+    let world = World::new();
+    let mut trainer = Trainer::start(&world.order(500));
+    trainer.wait_for("a batch", |event| matches!(event, TrainerEvent::Metric { .. }));
+    trainer.close_input();
+    assert_eq!(trainer.finish().1, 3);
+
+    let mut idle = Trainer::spawn();
+    idle.close_input();
+    assert_eq!(idle.finish().1, 3);
+}
+
+#[test]
+fn an_order_that_is_none_is_a_fatal_failure() {
+    let mut trainer = Trainer::spawn();
+    trainer.write_line("{\"type\":\"run\"}");
+    let (events, code) = trainer.finish();
+    assert_eq!((failed(&events).0, code), (ErrorClass::Fatal, 1));
+    assert!(failed(&events).1.contains("the order cannot be read"));
+}
+
+#[test]
+fn a_missing_shard_is_a_fatal_failure_that_names_it() {
+    let world = World::new();
+    let shard = world.manifest.rows[0].shard.clone();
+    world.delete(&shard);
+    let (events, code) = Trainer::start(&world.order(1)).finish();
+    let (class, message) = failed(&events);
+    assert_eq!((class, code), (ErrorClass::Fatal, 1));
+    assert!(message.contains(&shard), "{message}");
+}
+
+#[test]
+fn a_picture_that_is_none_is_a_fatal_failure_that_names_it() {
+    let world = World::new();
+    let row = &world.manifest.rows[3];
+    world.scribble_over(row);
+    let (events, _) = Trainer::start(&world.order(1)).finish();
+    let (class, message) = failed(&events);
+    assert_eq!(class, ErrorClass::Fatal);
+    assert!(message.contains(&row.image_id.to_string()), "{message}");
+}
+
+#[test]
+fn impossible_orders_fail_for_good_saying_what_to_change() {
+    let refused = |world: &World, change: fn(&mut ursa_domain::run::RunOrder), expected: &str| {
+        let mut order = world.order(2);
+        change(&mut order);
+        let (events, code) = Trainer::start(&order).finish();
+        let (class, message) = failed(&events);
+        assert_eq!((class, code), (ErrorClass::Fatal, 1), "{message}");
+        assert!(message.contains(expected), "{message}");
+    };
+    let world = World::new();
+    refused(&world, |order| order.recipe.image_size = 7, "image_size");
+    refused(&world, |order| order.recipe.max_learning_rate = 1e30, "lower max_learning_rate");
+    refused(&world, |order| order.snapshot.digest = Digest::of(b"other").to_string(), "is missing");
+    refused(&world, |order| order.object_store = "ftp://nowhere".into(), "not an object store");
+    refused(&World::of_classes(1), |_| (), "two classes");
+}
+
+#[test]
+fn memory_that_runs_out_is_a_failure_worth_another_try() {
+    let world = World::new();
+    let mut order = world.order(1);
+    order.recipe.image_size = 1024;
+    order.recipe.batch_size = 24;
+    let (events, code) = Trainer::start_with_memory(&order, 3 << 20).finish();
+    let (class, message) = failed(&events);
+    assert_eq!((class, code), (ErrorClass::Retryable, 101), "{message}");
+    assert!(message.contains("memory"), "{message}");
+}
+
+#[test]
+fn pretrained_weights_come_over_http_are_checked_and_kept() {
+    let world = World::new();
+    let (events, _) = Trainer::start(&world.order(1)).finish();
+    let package = package(&world, finished(&events));
+    let sha256 = Digest::of(&package.weights).to_string();
+    let (location, network) = web::serve_once(package.weights.to_vec());
+
+    let mut order = world.order(1);
+    order.recipe.frozen_epochs = 1;
+    order.recipe.pretrained = Some(PretrainedWeights { location, sha256: sha256.clone() });
+    let (events, _) = Trainer::start(&order).finish();
+    assert!(failed(&events).1.contains("127.0.0.1"), "a private address is refused unless it is allowed");
+
+    order.allowed_networks = vec![network];
+    let (events, _) = Trainer::start(&order).finish();
+    assert_eq!(finished(&events).error_rates.len(), 2);
+    assert!(finished(&events).model_json.contains(&sha256));
+    // The server answers once: the second run finds what the first one kept.
+    finished(&Trainer::start(&order).finish().0);
+
+    let file = world.folder.path().join("weights.safetensors");
+    std::fs::write(&file, b"something else").unwrap();
+    order.recipe.pretrained = Some(PretrainedWeights { location: file.display().to_string(), sha256 });
+    let (events, _) = Trainer::start(&order).finish();
+    let (class, message) = failed(&events);
+    assert_eq!(class, ErrorClass::Fatal);
+    assert!(message.contains("not the ones that were meant"), "{message}");
+}
+
+#[test]
+fn the_trainer_describes_the_machine_as_json() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ursa-trainer")).arg("--describe").output().unwrap();
+    let description: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(description["threads"].as_u64().unwrap() >= 1);
+    assert!(description["libtorch"].as_str().unwrap().starts_with("2."));
+}
+
+#[test]
+fn the_key_of_a_checkpoint_carries_the_attempt() {
+    let world = World::new();
+    let mut order = world.order(1);
+    order.attempt = 7;
+    let (events, _) = Trainer::start(&order).finish();
+    let expected = Key::Checkpoint { task: order.task_id, attempt: 7, epoch: 1 }.to_string();
+    assert_eq!(checkpoints(&events)[0].key, expected);
+}

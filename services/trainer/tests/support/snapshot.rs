@@ -1,0 +1,134 @@
+//! A store with one snapshot: discs of one colour per class, anywhere, on noise.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use image::{ImageFormat, Rgb, RgbImage};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use ursa_domain::run::{RunOrder, SnapshotInfo};
+use ursa_domain::spec::{Architecture, TrainRecipe};
+use ursa_domain::split::Side;
+use ursa_storage::manifest::{Manifest, ManifestRow};
+use ursa_storage::shard::ShardWriter;
+use ursa_storage::{Digest, Key, Storage};
+use uuid::Uuid;
+
+const COLOURS: [[u8; 3]; 3] = [[220, 40, 40], [40, 200, 60], [50, 60, 220]];
+const TRAIN: u32 = 24;
+const VALID: u32 = 9;
+const SIDE: u32 = 40;
+
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) storage: Storage,
+    pub(crate) runtime: Runtime,
+    pub(crate) manifest: Manifest,
+    digest: Digest,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::of_classes(3)
+    }
+
+    pub(crate) fn of_classes(classes: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        std::fs::create_dir_all(&store).unwrap();
+        let storage = Storage::open(store.to_str().unwrap()).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let mut rows = Vec::new();
+        for (side, count) in [(Side::Train, TRAIN), (Side::Valid, VALID)] {
+            rows.extend(runtime.block_on(put_shard(&storage, side, count, classes)));
+        }
+        let classes = (0..classes).map(|class| format!("colour {class}")).collect();
+        let manifest = Manifest { dataset: "discs".into(), number: 1, seed: 1, valid_percent: 20, classes, rows };
+        let bytes = manifest.to_parquet().unwrap();
+        let digest = Digest::of(&bytes);
+        runtime.block_on(storage.put(&Key::Manifest { digest }, bytes)).unwrap();
+        Self { folder, storage, runtime, manifest, digest }
+    }
+
+    pub(crate) fn order(&self, epochs: u32) -> RunOrder {
+        RunOrder {
+            job_id: Uuid::from_u128(1),
+            task_id: Uuid::from_u128(2),
+            attempt: 1,
+            snapshot: SnapshotInfo {
+                id: Uuid::from_u128(3),
+                dataset: "discs".into(),
+                number: 1,
+                digest: self.digest.to_string(),
+            },
+            recipe: TrainRecipe {
+                architecture: Architecture::ResNet18,
+                epochs,
+                batch_size: 8,
+                image_size: 32,
+                max_learning_rate: 1e-3,
+                ..TrainRecipe::default()
+            },
+            resume: None,
+            object_store: self.storage.location().to_owned(),
+            cache_dir: self.folder.path().join("cache").display().to_string(),
+            threads: 2,
+            allowed_networks: Vec::new(),
+        }
+    }
+
+    pub(crate) fn delete(&self, key: &str) {
+        self.runtime.block_on(self.storage.delete(&key.parse().unwrap())).unwrap();
+    }
+
+    /// Replaces the bytes of one picture in its shard.
+    pub(crate) fn scribble_over(&self, row: &ManifestRow) {
+        let key = row.shard.parse().unwrap();
+        self.runtime.block_on(async {
+            let mut shard = self.storage.get(&key).await.unwrap().to_vec();
+            shard[row.offset as usize..(row.offset + row.length) as usize].fill(b'x');
+            // Objects are immutable: what is there must go before something else can take its place.
+            self.storage.delete(&key).await.unwrap();
+            self.storage.put(&key, shard.into()).await.unwrap();
+        });
+    }
+}
+
+async fn put_shard(storage: &Storage, side: Side, count: u32, classes: u32) -> Vec<ManifestRow> {
+    let key = Key::NormalShard { task: Uuid::from_u128(side as u128 + 10), attempt: 1 };
+    let mut writer = ShardWriter::new();
+    let mut rows = Vec::new();
+    for index in 0..count {
+        let id = Uuid::from_u128(u128::from(index) + side as u128 * 1000 + 100);
+        let class_index = index % classes;
+        let file = disc(index * 31 + side as u32 * 7, COLOURS[class_index as usize]);
+        let entry = writer.push(id, "png", &file, &BTreeMap::from([("index", index)])).unwrap();
+        rows.push(ManifestRow {
+            image_id: id,
+            class_index,
+            side,
+            content_id: id.to_string(),
+            shard: key.to_string(),
+            offset: entry.offset,
+            length: entry.length,
+            width: SIDE,
+            height: SIDE,
+            sha256: Digest::of(&file).to_string(),
+            source_url: format!("http://example.org/{id}.png"),
+        });
+    }
+    storage.put(&key, writer.finish()).await.unwrap();
+    rows
+}
+
+fn disc(seed: u32, colour: [u8; 3]) -> Vec<u8> {
+    let (x0, y0, radius) = (10 + seed * 13 % 20, 10 + seed * 29 % 20, 6 + seed % 5);
+    let picture = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+        let noise = ((x * 7 + y * 13 + seed * 17).wrapping_mul(2_654_435_761) >> 24) as u8 / 4;
+        let inside = x.abs_diff(x0).pow(2) + y.abs_diff(y0).pow(2) <= radius * radius;
+        if inside { Rgb(colour.map(|value| value.saturating_sub(noise / 2))) } else { Rgb([90 + noise; 3]) }
+    });
+    let mut file = Cursor::new(Vec::new());
+    picture.write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+}
