@@ -44,11 +44,9 @@ impl App {
 /// # Errors
 /// The coordinator's own, or `Unavailable` when it does not answer in time.
 pub(crate) async fn ask<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, ApiError> {
-    match tokio::time::timeout(ANSWER_WITHIN, call).await {
-        Ok(answer) => Ok(answer?.into_inner()),
-        Err(_) => {
-            let message = format!("the coordinator did not answer within {} s", ANSWER_WITHIN.as_secs());
-            Err(ApiError::new(ErrorCode::Unavailable, message))
-        }
-    }
+    let late = |_| {
+        let message = format!("the coordinator did not answer within {} s", ANSWER_WITHIN.as_secs());
+        ApiError::new(ErrorCode::Unavailable, message)
+    };
+    Ok(tokio::time::timeout(ANSWER_WITHIN, call).await.map_err(late)??.into_inner())
 }

@@ -40,9 +40,7 @@ pub(crate) async fn get(Path(name): Path<String>) -> Result<Response, PageError>
     let wanted = |asset: &&Asset| asset.url.strip_prefix("/assets/") == Some(name.as_str());
     let asset = [&*SCRIPT, &*STYLE, &*ICON].into_iter().find(wanted);
     let asset = asset.ok_or_else(|| PageError::not_found("asset", &name))?;
-    let headers = [
-        (header::CONTENT_TYPE, asset.content_type),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
     Ok((headers, asset.content).into_response())
 }

@@ -63,7 +63,9 @@ impl Relay {
             if let Err(gone) = self.relay_one_watch(app).await {
                 return gone;
             }
-            if let Err(gone) = self.send(Event::default().event("waiting").data("the coordinator does not answer")).await {
+            if let Err(gone) =
+                self.send(Event::default().event("waiting").data("the coordinator does not answer")).await
+            {
                 return gone;
             }
             tokio::time::sleep(RECONNECT_AFTER).await;

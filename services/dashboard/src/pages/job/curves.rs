@@ -1,0 +1,58 @@
+//! The loss and error-rate curves of a training run.
+
+use maud::{Markup, html};
+use ursa_proto::v1;
+
+use crate::app::{App, ask};
+use crate::error::PageError;
+use crate::view::plot::{Axes, Line, plot};
+use crate::view::text;
+
+const NAMES: [&str; 5] = ["train_loss", "train_loss_smooth", "valid_loss", "error_rate", "images_per_second"];
+
+/// The section.
+pub(super) async fn content(app: &App, job: &v1::Job) -> Result<Markup, PageError> {
+    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names: NAMES.map(str::to_owned).to_vec() };
+    let series = ask(app.client.jobs().list_metrics(request)).await?.series;
+    Ok(html! {
+        h2 { "Training" }
+        @if series.iter().all(|one| one.points.is_empty()) {
+            p.quiet { "The curves appear with the first batch." }
+        } @else {
+            (latest(&series))
+            div.plots { (loss(&series)) (error_rate(&series)) }
+        }
+    })
+}
+
+fn points<'a>(series: &'a [v1::MetricSeries], name: &str) -> &'a [v1::MetricPoint] {
+    series.iter().find(|one| one.name == name).map_or(&[], |one| &one.points)
+}
+
+fn latest(series: &[v1::MetricSeries]) -> Markup {
+    let last = |name| points(series, name).last();
+    html! { dl.facts {
+        @if let Some(point) = last("error_rate") { dt { "epoch" } dd { (point.epoch + 1) } dt { "error rate" } dd { (text::percent(point.value)) } }
+        @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { dt { "train loss" } dd { (format!("{:.3}", point.value)) } }
+        @if let Some(point) = last("valid_loss") { dt { "valid loss" } dd { (format!("{:.3}", point.value)) } }
+        @if let Some(point) = last("images_per_second") { dt { "images/s" } dd { (format!("{:.0}", point.value)) } }
+    } }
+}
+
+fn loss(series: &[v1::MetricSeries]) -> Markup {
+    let by_step = |name| points(series, name).iter().map(|point| (point.step as f64, point.value)).collect();
+    let line = |name, metric, class, marked| Line { name, class, points: by_step(metric), marked };
+    let lines = [
+        line("each batch", "train_loss", "faint", false),
+        line("training", "train_loss_smooth", "first", false),
+        line("validation", "valid_loss", "second", true),
+    ];
+    plot("Loss", Axes { x: "batch", percent: false }, &lines)
+}
+
+fn error_rate(series: &[v1::MetricSeries]) -> Markup {
+    let by_epoch =
+        points(series, "error_rate").iter().map(|point| (f64::from(point.epoch) + 1.0, point.value)).collect();
+    let line = Line { name: "validation", class: "second", points: by_epoch, marked: true };
+    plot("Error rate", Axes { x: "epoch", percent: true }, &[line])
+}

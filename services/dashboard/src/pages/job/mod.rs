@@ -1,0 +1,123 @@
+//! `/jobs/{id}`: one job with everything under it, in sections that are refreshed each for itself.
+
+mod curves;
+mod logs;
+mod result;
+mod spec;
+mod status;
+mod tasks;
+
+use axum::extract::{Path, Query, State};
+use axum::response::Redirect;
+use maud::{Markup, html};
+use serde::Deserialize;
+use ursa_proto::v1;
+
+use super::parse_id;
+use crate::app::{App, ask};
+use crate::error::PageError;
+use crate::view::layout::{self, Nav, Refresh};
+
+/// What the sections can be told.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Wanted {
+    /// The first task shown, counted in the order of the table.
+    #[serde(default)]
+    from: usize,
+    /// The last log line already shown.
+    #[serde(default)]
+    after: i64,
+}
+
+/// `GET /jobs/{id}`
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Markup, PageError> {
+    let detail = get(&app, &id).await?;
+    let job = job(&detail)?;
+    let content = html! {
+        (status_section(job, &class_names(&app, job).await))
+        @if job.kind == "train" { (curves_section(job, curves::content(&app, job).await?)) }
+        (tasks_section(&detail, job, wanted.from))
+        (logs::tail(&app, job).await?)
+        (spec::details(&detail.spec_json))
+    };
+    Ok(layout::page(&job.name, Nav::Jobs, content))
+}
+
+/// `GET /fragments/jobs/{id}/{part}`
+pub(crate) async fn part(
+    State(app): State<App>,
+    Path((id, part)): Path<(String, String)>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Markup, PageError> {
+    if part == "logs" {
+        return logs::lines_after(&app, parse_id("job", &id)?, wanted.after).await;
+    }
+    let detail = get(&app, &id).await?;
+    let job = job(&detail)?;
+    match part.as_str() {
+        "status" => Ok(status_section(job, &class_names(&app, job).await)),
+        "curves" => Ok(curves_section(job, curves::content(&app, job).await?)),
+        "tasks" => Ok(tasks_section(&detail, job, wanted.from)),
+        _ => Err(PageError::not_found("section", &part)),
+    }
+}
+
+/// `POST /jobs/{id}/cancel`
+pub(crate) async fn cancel(State(app): State<App>, Path(id): Path<String>) -> Result<Redirect, PageError> {
+    let id = parse_id("job", &id)?;
+    let job = ask(app.client.jobs().cancel_job(v1::CancelJobRequest { id })).await?;
+    Ok(Redirect::to(&format!("/jobs/{}", job.id)))
+}
+
+/// `POST /jobs/{id}/retry`
+pub(crate) async fn retry(State(app): State<App>, Path(id): Path<String>) -> Result<Redirect, PageError> {
+    let id = parse_id("job", &id)?;
+    let job = ask(app.client.jobs().retry_job(v1::RetryJobRequest { id })).await?;
+    Ok(Redirect::to(&format!("/jobs/{}", job.id)))
+}
+
+async fn get(app: &App, id: &str) -> Result<v1::JobDetail, PageError> {
+    let id = parse_id("job", id)?;
+    Ok(ask(app.client.jobs().get_job(v1::GetJobRequest { id })).await?)
+}
+
+fn job(detail: &v1::JobDetail) -> Result<&v1::Job, PageError> {
+    detail.job.as_ref().ok_or_else(|| PageError::Invalid("the coordinator's answer names no job".into()))
+}
+
+/// Whether anything may still happen without somebody asking for it.
+fn is_active(job: &v1::Job) -> bool {
+    matches!(job.state.as_str(), "waiting" | "running" | "cancelling")
+}
+
+fn url(job: &v1::Job, part: &str) -> String {
+    format!("/fragments/jobs/{}/{part}", job.id)
+}
+
+/// Names for the confusion matrix; without them the page numbers the classes.
+async fn class_names(app: &App, job: &v1::Job) -> Vec<String> {
+    let Some(digest) = result::model_digest(job) else { return Vec::new() };
+    ask(app.client.models().get_model(v1::GetModelRequest { digest }))
+        .await
+        .map(|model| model.classes)
+        .unwrap_or_default()
+}
+
+fn status_section(job: &v1::Job, classes: &[String]) -> Markup {
+    layout::section(&url(job, "status"), &Refresh::on("job. epoch").of(&job.id), status::content(job, classes))
+}
+
+fn curves_section(job: &v1::Job, content: Markup) -> Markup {
+    // Measurements come with every batch and make no event of their own.
+    let every = if job.state == "running" { 2000 } else { 0 };
+    layout::section(&url(job, "curves"), &Refresh::on("job. epoch").of(&job.id).every(every), content)
+}
+
+fn tasks_section(detail: &v1::JobDetail, job: &v1::Job, from: usize) -> Markup {
+    let url = format!("{}?from={from}", url(job, "tasks"));
+    layout::section(&url, &Refresh::on("job. task.").of(&job.id), tasks::content(job, &detail.tasks, from))
+}

@@ -1,0 +1,67 @@
+//! What a job left behind: each kind leaves something else.
+
+use maud::{Markup, html};
+use serde_json::Value;
+use ursa_proto::v1;
+
+use crate::view::{confusion, parts, text};
+
+/// The output for people; nothing where there is none. `classes` are those of the model it trained.
+pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
+    let output: Value = serde_json::from_str(&job.output_json).unwrap_or_default();
+    let content = match job.kind.as_str() {
+        "scrape" => counts("What became of the URLs", &output),
+        "verify" => counts("What became of the images", &output),
+        "snapshot" => snapshot(&output),
+        "train" => train(&output, classes),
+        "deploy" => deploy(&output),
+        _ => None,
+    };
+    html! { @if let Some(content) = content { div.card.result { (content) } } }
+}
+
+fn counts(title: &str, output: &Value) -> Option<Markup> {
+    let counts: Vec<_> =
+        output.as_object()?.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_u64()?))).collect();
+    (!counts.is_empty()).then(|| html! { h2 { (title) } (parts::counts(counts)) })
+}
+
+fn snapshot(output: &Value) -> Option<Markup> {
+    let dataset = output["dataset"].as_str()?;
+    let number = output["number"].as_u64()?;
+    let classes = output["classes"].as_array()?;
+    Some(html! {
+        h2 { "Snapshot " a href=(format!("/datasets/{}", parts::segment(dataset))) { (dataset) } "@" (number) }
+        table.list { thead { tr { th { "Class" } th.number { "Train" } th.number { "Valid" } } }
+            tbody { @for class in classes { tr {
+                td { (class["name"].as_str().unwrap_or_default()) }
+                td.number { (text::count(class["train"].as_u64().unwrap_or_default())) }
+                td.number { (text::count(class["valid"].as_u64().unwrap_or_default())) }
+            } } } }
+    })
+}
+
+fn train(output: &Value, classes: &[String]) -> Option<Markup> {
+    let digest = output["model_digest"].as_str()?;
+    let error_rate = output["error_rates"].as_array().and_then(|rates| rates.last()?.as_f64());
+    Some(html! {
+        h2 { "Model " (parts::model_link(digest)) }
+        @if let Some(rate) = error_rate { p.headline { b { (text::percent(rate)) } " error rate on the validation side" } }
+        (confusion::matrix(classes, &confusion::from_json(&output["confusion"])))
+    })
+}
+
+/// The digest of the model that a train job left behind.
+pub(super) fn model_digest(job: &v1::Job) -> Option<String> {
+    let output: Value = serde_json::from_str(&job.output_json).ok()?;
+    (job.kind == "train").then(|| output["model_digest"].as_str().map(str::to_owned))?
+}
+
+fn deploy(output: &Value) -> Option<Markup> {
+    let endpoint = output["endpoint"].as_str()?;
+    Some(html! {
+        h2 { "Endpoint " a href="/endpoints" { (endpoint) } }
+        p { "serves model " (parts::model_link(output["model_digest"].as_str()?)) ". "
+            a href=(parts::link("/try", [("endpoint", endpoint)])) { "Try it with a picture" } }
+    })
+}

@@ -1,0 +1,339 @@
+//! A bears pipeline in the middle of its life, with names as nasty as the API allows and a few it does not.
+
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+use ursa_proto::{timestamp, v1};
+
+use crate::fake::Script;
+
+/// A class whose name would run where it is not escaped.
+pub(crate) const NASTY: &str = "<script>alert('bears')</script>";
+
+pub(crate) const MODEL: &str = "9f2c4e1ab83d5f607182939a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e";
+
+/// The n-th id of a kind.
+pub(crate) fn id(kind: u32, number: u32) -> String {
+    format!("0193a1b2-{kind:04x}-7e5f-8a6b-{number:012x}")
+}
+
+pub(crate) fn job_id(number: u32) -> String {
+    id(2, number)
+}
+
+pub(crate) fn ago(seconds: i64) -> prost_types::Timestamp {
+    timestamp(Utc::now() - TimeDelta::seconds(seconds))
+}
+
+fn progress(done: u64, total: u64, unit: &str, message: &str) -> v1::Progress {
+    v1::Progress { done, total, unit: unit.into(), message: message.into() }
+}
+
+fn job(number: u32, name: &str, kind: &str, state: &str) -> v1::Job {
+    v1::Job {
+        id: job_id(number),
+        pipeline_id: id(1, 1),
+        name: name.into(),
+        kind: kind.into(),
+        state: state.into(),
+        depends_on: if number > 1 { vec![job_id(number - 1)] } else { Vec::new() },
+        created_at: Some(ago(260)),
+        started_at: Some(ago(250 - 40 * i64::from(number))),
+        finished_at: if state == "succeeded" { Some(ago(210 - 40 * i64::from(number))) } else { None },
+        ..Default::default()
+    }
+}
+
+/// Scrape, verify and snapshot are done, train runs, deploy waits.
+pub(crate) fn jobs() -> Vec<v1::Job> {
+    vec![
+        v1::Job {
+            progress: Some(progress(900, 900, "urls", "")),
+            output_json: json!({"fetched": 811, "http-status": 41, "timeout": 18, "too-large": 3, "connection": 27})
+                .to_string(),
+            ..job(1, "scrape", "scrape", "succeeded")
+        },
+        v1::Job {
+            progress: Some(progress(811, 811, "images", "")),
+            output_json: json!({"kept": 716, "duplicate": 44, "not-an-image": 22, "truncated": 19, "too-small": 10})
+                .to_string(),
+            ..job(2, "verify", "verify", "succeeded")
+        },
+        v1::Job {
+            progress: Some(progress(1, 1, "snapshots", "")),
+            output_json: json!({"dataset": "bears", "number": 1, "classes": [
+                {"name": "black", "train": 191, "valid": 48}, {"name": NASTY, "train": 188, "valid": 45},
+                {"name": "teddys", "train": 196, "valid": 48}]})
+            .to_string(),
+            ..job(3, "snapshot", "snapshot", "succeeded")
+        },
+        v1::Job {
+            progress: Some(progress(3, 5, "epochs", "epoch 4 of 5, batch 4 of 9")),
+            output_json: "{}".into(),
+            ..job(4, "train", "train", "running")
+        },
+        v1::Job { started_at: None, output_json: "{}".into(), ..job(5, "deploy", "deploy", "waiting") },
+    ]
+}
+
+fn finished_pipeline() -> v1::Pipeline {
+    let rename = |job: v1::Job| v1::Job {
+        id: job.id.replace("-0002-", "-0003-"),
+        pipeline_id: id(1, 2),
+        depends_on: job.depends_on.iter().map(|one| one.replace("-0002-", "-0003-")).collect(),
+        created_at: Some(ago(90_000)),
+        state: if job.kind == "deploy" { "skipped" } else { "succeeded" }.into(),
+        finished_at: Some(ago(89_000)),
+        ..job
+    };
+    let mut jobs: Vec<_> = jobs().into_iter().map(rename).collect();
+    jobs[3].state = "failed".into();
+    jobs[3].error = "the loss is not a number after batch 41; a lower max_learning_rate (now 0.5) helps".into();
+    v1::Pipeline {
+        id: id(1, 2),
+        name: "bears-fast".into(),
+        state: "failed".into(),
+        created_at: Some(ago(90_000)),
+        jobs,
+    }
+}
+
+fn attempt(number: u32, state: &str, error: &str) -> v1::Attempt {
+    v1::Attempt {
+        number,
+        state: state.into(),
+        worker_name: "forest-1".into(),
+        error_class: if error.is_empty() { 0 } else { v1::ErrorClass::Infrastructure.into() },
+        error: error.into(),
+        started_at: Some(ago(90 - 20 * i64::from(number))),
+        ended_at: if state == "running" { None } else { Some(ago(85 - 20 * i64::from(number))) },
+    }
+}
+
+fn tasks() -> Vec<v1::Task> {
+    vec![v1::Task {
+        id: id(4, 1),
+        ordinal: 0,
+        state: "leased".into(),
+        progress: Some(progress(3, 5, "epochs", "epoch 4 of 5")),
+        attempts: vec![
+            attempt(1, "lost", "the worker has not reported for 10 s; the task goes on from its last checkpoint"),
+            attempt(2, "running", ""),
+        ],
+        ready_at: None,
+    }]
+}
+
+fn log(number: u32, level: &str, message: &str) -> v1::LogLine {
+    v1::LogLine {
+        id: i64::from(number),
+        at: Some(ago(60 - i64::from(number))),
+        level: level.into(),
+        message: message.into(),
+        task_id: id(4, 1),
+        attempt: 2,
+    }
+}
+
+fn logs() -> Vec<v1::LogLine> {
+    vec![
+        log(1, "info", "training resnet18 from scratch on cpu: 575 pictures, 9 batches of 64 per epoch"),
+        log(2, "info", "resuming from checkpoint of epoch 2"),
+        log(3, "info", "epoch 3: train loss 0.412, valid loss 0.298, error rate 9.2 %"),
+        log(4, "warn", "<b>one</b> picture could not be read again and is left out of this epoch"),
+    ]
+}
+
+fn series(name: &str, value: impl Fn(u32) -> f64, steps: &[u32]) -> v1::MetricSeries {
+    let point = |step: &u32| v1::MetricPoint { step: u64::from(*step), epoch: (step - 1) / 40, value: value(*step) };
+    v1::MetricSeries { name: name.into(), points: steps.iter().map(point).collect() }
+}
+
+fn metrics() -> Vec<v1::MetricSeries> {
+    let batches: Vec<u32> = (1..=130).collect();
+    let epochs = [40, 80, 120];
+    let noise = |step: u32| f64::from((step * 7919) % 97) / 97.0 - 0.5;
+    vec![
+        series("error_rate", |step| 0.31 / (1.0 + f64::from(step) / 25.0), &epochs),
+        series("images_per_second", |_| 212.0, &epochs),
+        series("train_loss", |step| 1.3 / (1.0 + f64::from(step) / 45.0) + 0.35 * noise(step), &batches),
+        series("train_loss_smooth", |step| 1.3 / (1.0 + f64::from(step) / 45.0), &batches),
+        series("valid_loss", |step| 1.0 / (1.0 + f64::from(step) / 35.0), &epochs),
+    ]
+}
+
+fn class(name: &str, sources: u64, kept: u64, refused: u64) -> v1::ClassSummary {
+    v1::ClassSummary { name: name.into(), sources, kept, refused }
+}
+
+fn dataset() -> v1::Dataset {
+    let counts = |pairs: &[(&str, u64)]| pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    v1::Dataset {
+        name: "bears".into(),
+        classes: vec![class("black", 300, 239, 31), class(NASTY, 300, 233, 35), class("teddys", 300, 244, 29)],
+        sources: counts(&[
+            ("fetched", 811),
+            ("http-status", 41),
+            ("connection", 27),
+            ("timeout", 18),
+            ("too-large", 3),
+        ]),
+        images: counts(&[("kept", 716), ("duplicate", 44), ("not-an-image", 22), ("truncated", 19), ("too-small", 10)]),
+        latest_snapshot: 1,
+        created_at: Some(ago(250)),
+    }
+}
+
+fn image(number: u32) -> v1::Image {
+    let refused = number % 7 == 5;
+    let reason = if refused { "truncated" } else { "" };
+    v1::Image {
+        id: id(5, number),
+        class: ["black", NASTY, "teddys"][number as usize % 3].into(),
+        verdict: if refused { "refused" } else { "kept" }.into(),
+        reason: reason.into(),
+        detail: if refused { "the picture ends after 61 % of its lines".into() } else { String::new() },
+        bytes: 48_213 + u64::from(number) * 977,
+        width: if refused { 0 } else { 640 },
+        height: if refused { 0 } else { 480 },
+        url: format!("http://bears.example/{number}.jpg?a=\"b\""),
+        ..Default::default()
+    }
+}
+
+fn source(number: u32) -> v1::Source {
+    v1::Source {
+        id: id(6, number),
+        class: "black".into(),
+        list_name: "urls_black.csv".into(),
+        line: number * 7,
+        url: format!("http://bears.example/missing/{number}.jpg"),
+        outcome: "failed".into(),
+        error_class: if number.is_multiple_of(3) { "timeout" } else { "http-status" }.into(),
+        error: if number.is_multiple_of(3) { "no answer within 10 s" } else { "the server answered 404 Not Found" }
+            .into(),
+        duration_ms: 31 * number,
+        fetched_at: Some(ago(200)),
+        ..Default::default()
+    }
+}
+
+fn snapshot() -> v1::Snapshot {
+    let class = |name: &str| v1::SnapshotClass { name: name.into(), train: 192, valid: 47 };
+    v1::Snapshot {
+        id: id(7, 1),
+        dataset: "bears".into(),
+        number: 1,
+        digest: MODEL.chars().rev().collect(),
+        seed: 42,
+        valid_percent: 20,
+        classes: ["black", NASTY, "teddys"].map(class).to_vec(),
+        created_at: Some(ago(120)),
+    }
+}
+
+fn model() -> v1::Model {
+    let manifest = json!({
+        "schema_version": 1, "architecture": "resnet18", "classes": ["black", NASTY, "teddys"],
+        "metrics": {"error_rate": 0.021, "wrong": 3, "validated": 141, "valid_loss": 0.0712, "epochs": 5,
+            "confusion": [[47, 1, 0], [2, 43, 0], [0, 0, 48]]},
+        "lineage": {"job_id": job_id(4), "snapshot_id": id(7, 1), "dataset": "bears", "snapshot_number": 1,
+            "seed": 42, "code_version": "0.1.0", "pretrained": null},
+    });
+    v1::Model {
+        digest: MODEL.into(),
+        architecture: "resnet18".into(),
+        classes: ["black", NASTY, "teddys"].map(str::to_owned).to_vec(),
+        error_rate: 0.021,
+        job_id: job_id(4),
+        snapshot_id: id(7, 1),
+        model_json: serde_json::to_string_pretty(&manifest).unwrap(),
+        created_at: Some(ago(4000)),
+    }
+}
+
+pub(crate) fn assignment(name: &str, http_address: &str, state: &str) -> v1::Assignment {
+    v1::Assignment {
+        node_id: id(8, 1),
+        node_name: name.into(),
+        http_address: http_address.into(),
+        grpc_address: "http://127.0.0.1:8101".into(),
+        serving_digest: if state == "ready" { MODEL.into() } else { String::new() },
+        state: state.into(),
+        error: if state == "failed" { "golden example 3 differs by 0.41".into() } else { String::new() },
+    }
+}
+
+fn endpoint() -> v1::Endpoint {
+    v1::Endpoint {
+        name: "bears".into(),
+        model_digest: MODEL.into(),
+        generation: 3,
+        assignments: vec![
+            assignment("den-1", "http://127.0.0.1:8100", "ready"),
+            assignment("den-2", "http://127.0.0.1:8200", "failed"),
+        ],
+        updated_at: Some(ago(3900)),
+    }
+}
+
+fn worker(number: u32, state: &str) -> v1::Worker {
+    v1::Worker {
+        id: id(9, number),
+        name: format!("forest-{number}"),
+        state: state.into(),
+        version: "0.1.0".into(),
+        slots: 4,
+        running: u32::from(state == "online"),
+        gpus: if number == 1 { vec![v1::Gpu { model: "NVIDIA H100".into(), memory_bytes: 80 << 30 }] } else { vec![] },
+        last_seen_at: Some(ago(i64::from(number) * 400 - 399)),
+    }
+}
+
+fn node() -> v1::Node {
+    let status = v1::EndpointStatus {
+        endpoint: "bears".into(),
+        model_digest: MODEL.into(),
+        serving_digest: MODEL.into(),
+        state: "ready".into(),
+        error: String::new(),
+    };
+    v1::Node {
+        id: id(8, 1),
+        name: "den-1".into(),
+        state: "online".into(),
+        version: "0.1.0".into(),
+        http_address: "http://127.0.0.1:8100".into(),
+        grpc_address: "http://127.0.0.1:8101".into(),
+        endpoints: vec![status],
+        last_seen_at: Some(ago(1)),
+    }
+}
+
+/// All of it.
+pub(crate) fn bears() -> Script {
+    let running = v1::Pipeline {
+        id: id(1, 1),
+        name: "bears".into(),
+        state: "running".into(),
+        created_at: Some(ago(260)),
+        jobs: jobs(),
+    };
+    let urls: Vec<_> = (0..300).map(|number| format!("http://bears.example/{number}.jpg")).collect();
+    Script {
+        pipelines: vec![running, finished_pipeline()],
+        tasks: tasks(),
+        spec_json: json!({"train": {"epochs": 5, "classes": [{"name": NASTY, "urls": urls}]}}).to_string(),
+        logs: logs(),
+        metrics: metrics(),
+        datasets: vec![dataset()],
+        images: (1..=70).map(image).collect(),
+        picture: vec![0xff, 0xd8, 0xff, 0xd9],
+        sources: (1..=9).map(source).collect(),
+        snapshots: vec![snapshot()],
+        models: vec![model()],
+        endpoints: vec![endpoint()],
+        workers: vec![worker(1, "online"), worker(2, "offline")],
+        nodes: vec![node()],
+        events: Vec::new(),
+    }
+}

@@ -1,0 +1,77 @@
+//! Who may change something, and what browsers are told.
+
+use std::net::SocketAddr;
+
+use tokio_util::sync::CancellationToken;
+use ursa_dashboard::Config;
+
+use crate::data::{bears, id, job_id};
+use crate::setup::{Page, start};
+
+#[tokio::test]
+async fn jobs_are_cancelled_and_retried_from_own_pages() {
+    let (dashboard, fake) = start(bears()).await;
+    let job = job_id(4);
+    for what in ["cancel", "retry"] {
+        let page = dashboard.post(&format!("/jobs/{job}/{what}"), "").await;
+        assert_eq!((page.status, page.header("location")), (303, format!("/jobs/{job}").as_str()));
+    }
+    assert_eq!(fake.asked(), [format!("cancel {job}"), format!("retry {job}")]);
+}
+
+#[tokio::test]
+async fn failed_sources_are_fetched_again_by_choice_or_all() {
+    let (dashboard, fake) = start(bears()).await;
+    let (one, two) = (id(6, 1), id(6, 2));
+    let page = dashboard.post("/datasets/bears/retry", &format!("source={one}&source={two}")).await;
+    assert_eq!((page.status, page.header("location")), (303, format!("/pipelines/{}", id(1, 1)).as_str()));
+    assert_eq!(dashboard.post("/datasets/bears/retry", "all=1").await.status, 303);
+    assert_eq!(dashboard.post("/datasets/bears/retry", "").await.status, 400);
+    assert_eq!(fake.asked(), [format!("retry sources of bears: {one} {two}"), "retry sources of bears: ".into()]);
+}
+
+#[tokio::test]
+async fn another_site_changes_nothing() {
+    let (dashboard, fake) = start(bears()).await;
+    let job = job_id(4);
+    for path in
+        [format!("/jobs/{job}/cancel"), format!("/jobs/{job}/retry"), "/datasets/bears/retry".into(), "/try".into()]
+    {
+        for (name, value) in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+            let request = dashboard.http.post(dashboard.url(&path)).header(name, value).body("all=1");
+            let page = Page::from(request.send().await.unwrap()).await;
+            assert_eq!(page.status, 403, "{path} {name}: {value}");
+        }
+    }
+    assert!(fake.asked().is_empty(), "{:?}", fake.asked());
+}
+
+#[tokio::test]
+async fn a_name_that_was_rebound_to_this_machine_is_refused() {
+    let (dashboard, _fake) = start(bears()).await;
+    let request = dashboard.http.get(dashboard.url("/jobs")).header("host", "evil.example");
+    let page = Page::from(request.send().await.unwrap()).await;
+    assert_eq!(page.status, 403);
+    page.lacks("scrape");
+}
+
+#[tokio::test]
+async fn browsers_may_load_and_run_nothing_but_our_own() {
+    let (dashboard, _fake) = start(bears()).await;
+    for path in ["/", "/nowhere", "/try"] {
+        let page = dashboard.get(path).await;
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self';"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("x-content-type-options"), "nosniff");
+        assert_eq!(page.body.matches("<script").count(), 1, "the one script is a file:\n{}", page.body);
+    }
+}
+
+#[tokio::test]
+async fn an_address_beyond_loopback_is_refused() {
+    let listen = SocketAddr::from(([0, 0, 0, 0], 0));
+    let config = Config { coordinator: "http://127.0.0.1:1".into(), listen };
+    let error = ursa_dashboard::run(config, CancellationToken::new(), |_| panic!("must not listen")).await.unwrap_err();
+    assert!(error.to_string().contains("only loopback"), "{error}");
+}

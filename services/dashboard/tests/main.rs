@@ -1,0 +1,16 @@
+//! The dashboard over HTTP, with a scripted coordinator behind it on the real gRPC services.
+
+#[cfg(test)]
+mod data;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod guard;
+#[cfg(test)]
+mod live;
+#[cfg(test)]
+mod pages;
+#[cfg(test)]
+mod setup;
+#[cfg(test)]
+mod trying;
