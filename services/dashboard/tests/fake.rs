@@ -214,7 +214,10 @@ impl DatasetService for Fake {
     }
 
     async fn list_sources(&self, request: Request<v1::ListSourcesRequest>) -> Answer<v1::ListSourcesResponse> {
-        let (sources, next_page_token) = self.read(|script| page(&script.sources, request.into_inner().page));
+        let request = request.into_inner();
+        let wanted = |source: &&v1::Source| [&source.outcome, &source.error_class].contains(&&request.outcome);
+        let all: Vec<_> = self.read(|script| script.sources.iter().filter(wanted).cloned().collect());
+        let (sources, next_page_token) = page(&all, request.page);
         Ok(Response::new(v1::ListSourcesResponse { sources, next_page_token }))
     }
 

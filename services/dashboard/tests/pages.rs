@@ -152,6 +152,14 @@ async fn long_lists_come_in_pages() {
 }
 
 #[tokio::test]
+async fn failed_urls_are_listed_all_or_by_error() {
+    let (dashboard, _fake) = start(bears()).await;
+    let all = dashboard.get("/datasets/bears/sources").await;
+    all.shows("404 Not Found").shows("no answer within 10 s").shows("/datasets/bears/sources?error=timeout");
+    dashboard.get("/datasets/bears/sources?error=timeout").await.shows("no answer within 10 s").lacks("404 Not Found");
+}
+
+#[tokio::test]
 async fn pictures_are_jpeg_whatever_the_coordinator_calls_them() {
     let (dashboard, _fake) = start(bears()).await;
     let page = dashboard.get(&format!("/images/{}", id(5, 1))).await;

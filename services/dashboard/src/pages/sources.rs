@@ -17,15 +17,11 @@ const PAGE_SIZE: u32 = 100;
 /// Which URLs.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wanted {
-    /// `failed`, or one error class.
-    #[serde(default = "failed")]
-    outcome: String,
+    /// Only those of this error class; empty for all that failed.
+    #[serde(default)]
+    error: String,
     #[serde(flatten)]
     paging: Paging,
-}
-
-fn failed() -> String {
-    "failed".to_owned()
 }
 
 /// `GET /datasets/{name}/sources`
@@ -38,7 +34,7 @@ pub(crate) async fn show(
     let dataset = ask(app.client.datasets().get_dataset(v1::GetDatasetRequest { name })).await?;
     let request = v1::ListSourcesRequest {
         dataset: dataset.name.clone(),
-        outcome: wanted.outcome.clone(),
+        outcome: if wanted.error.is_empty() { "failed".to_owned() } else { wanted.error.clone() },
         page: Some(wanted.paging.request(PAGE_SIZE)),
     };
     let answer = ask(app.client.datasets().list_sources(request)).await?;
@@ -47,10 +43,10 @@ pub(crate) async fn show(
     let content = html! {
         p.eyebrow { "Dataset " a href=(home) { (dataset.name) } }
         h1 { "Failed URLs" }
-        (parts::filter(&path, "outcome", &classes(&dataset), &wanted.outcome, &[]))
+        (parts::filter(&path, "error", &classes(&dataset), &wanted.error, &[]))
         @if answer.sources.is_empty() { (parts::empty("No URL is like that.", html! { a href=(home) { "Back to the dataset" } "." })) }
         @else { (form(&home, &answer.sources)) }
-        (parts::more(&path, &[("outcome", &wanted.outcome)], &answer.next_page_token))
+        (parts::more(&path, &[("error", &wanted.error)], &answer.next_page_token))
     };
     // Not refreshed by events: a tick just made would be lost.
     Ok(view.page(&format!("Failed URLs of {}", dataset.name), Nav::Datasets, &Refresh::default(), content))
@@ -60,7 +56,6 @@ fn classes(dataset: &v1::Dataset) -> Vec<&str> {
     let mut classes: Vec<_> = dataset.sources.keys().map(String::as_str).collect();
     classes.retain(|class| !matches!(*class, "fetched" | "pending" | "failed"));
     classes.sort_unstable();
-    classes.insert(0, "failed");
     classes
 }
 

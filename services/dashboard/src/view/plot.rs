@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 const WIDTH: f64 = 520.0;
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 14.0;
-const BOTTOM: f64 = 34.0;
-const TICKS: usize = 4;
+const BOTTOM: f64 = 42.0;
+/// About so many lines across.
+const TICKS: f64 = 6.0;
 /// More points than the plot has columns of pixels tell nothing.
 const MAX_POINTS: usize = 260;
 
@@ -81,7 +82,8 @@ impl Scale {
         let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
         let x_max = largest(&mut lines.iter().flat_map(|line| line.points.iter().map(|point| point.0)));
         let y_max = largest(&mut lines.iter().map(|line| high(&line.points)));
-        Self { x_max: if x_max > 0.0 { x_max } else { 1.0 }, y_max: if y_max > 0.0 { y_max * 1.08 } else { 1.0 } }
+        let or_one = |value| if value > 0.0 { value } else { 1.0 };
+        Self { x_max: or_one(x_max), y_max: or_one(y_max) * 1.04 }
     }
 
     fn x(self, value: f64) -> f64 {
@@ -103,10 +105,9 @@ fn high(points: &[(f64, f64)]) -> f64 {
 }
 
 fn grid(axes: Axes, scale: Scale) -> Markup {
-    let share = |tick: usize| tick as f64 / TICKS as f64;
+    let y_ticks = ticks(scale.y_max, round_step(scale.y_max));
     html! {
-        @for tick in 0..=TICKS {
-            @let value = scale.y_max * share(tick);
+        @for value in y_ticks {
             @let y = format!("{:.1}", scale.y(value));
             line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y) y2=(y) {}
             text.tick x=(LEFT - 8.0) y=(y) text-anchor="end" dominant-baseline="middle" { (tell(axes, value)) }
@@ -120,16 +121,26 @@ fn grid(axes: Axes, scale: Scale) -> Markup {
 
 /// Whole numbers at even distances, at most a handful.
 fn x_ticks(max: f64) -> Vec<f64> {
-    let raw = (max / TICKS as f64).max(1.0);
+    let step = round_step(max).max(1.0);
+    ticks(max, if step.fract() == 0.0 { step } else { 2.0 * step })
+}
+
+/// A distance of the form 1, 2, 2.5 or 5 times a power of ten that fits a few times into `max`.
+fn round_step(max: f64) -> f64 {
+    let raw = max / TICKS;
     let power = 10f64.powf(raw.log10().floor());
-    let mut steps = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|factor| factor * power);
-    let step = steps.find(|step| *step >= raw && step.fract() == 0.0).unwrap_or(raw.ceil());
-    (0..=TICKS + 1).map(|tick| tick as f64 * step).filter(|tick| *tick <= max).collect()
+    [1.0, 2.0, 2.5, 5.0].into_iter().map(|factor| factor * power).find(|step| *step >= raw).unwrap_or(10.0 * power)
+}
+
+fn ticks(max: f64, step: f64) -> Vec<f64> {
+    (0..=TICKS as u32 + 1).map(|tick| f64::from(tick) * step).filter(|tick| *tick <= max).collect()
 }
 
 fn tell(axes: Axes, value: f64) -> String {
     match value {
-        value if axes.percent => format!("{:.*} %", usize::from(value < 0.1), 100.0 * value),
+        value if axes.percent => {
+            format!("{:.*} %", usize::from((100.0 * value).fract() > 0.01 && value < 0.2), 100.0 * value)
+        }
         value if value < 10.0 => format!("{value:.2}"),
         value => format!("{value:.0}"),
     }
@@ -183,7 +194,10 @@ mod tests {
     #[test]
     fn ticks_are_whole_and_few() {
         assert_eq!(x_ticks(4.0), [0.0, 1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(x_ticks(930.0), [0.0, 250.0, 500.0, 750.0]);
+        assert_eq!(x_ticks(930.0), [0.0, 200.0, 400.0, 600.0, 800.0]);
         assert_eq!(x_ticks(1.0), [0.0, 1.0]);
+        assert_eq!(x_ticks(10.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        let y = ticks(1.37, round_step(1.37));
+        assert_eq!(y, [0.0, 0.25, 0.5, 0.75, 1.0, 1.25]);
     }
 }

@@ -31,7 +31,7 @@ fn points<'a>(series: &'a [v1::MetricSeries], name: &str) -> &'a [v1::MetricPoin
 
 fn latest(series: &[v1::MetricSeries]) -> Markup {
     let last = |name| points(series, name).last();
-    html! { dl.facts {
+    html! { dl.facts.row {
         @if let Some(point) = last("error_rate") { dt { "epoch" } dd { (point.epoch + 1) } dt { "error rate" } dd { (text::percent(point.value)) } }
         @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { dt { "train loss" } dd { (format!("{:.3}", point.value)) } }
         @if let Some(point) = last("valid_loss") { dt { "valid loss" } dd { (format!("{:.3}", point.value)) } }

@@ -12,7 +12,7 @@ pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
         p.eyebrow { "Job " (parts::id(&job.id)) " of pipeline "
             a href=(format!("/pipelines/{}", job.pipeline_id)) { (crate::view::text::short_id(&job.pipeline_id)) } }
         header.title {
-            h1 { (job.name) } span.kind { (job.kind) } (parts::chip(&job.state))
+            h1 { (job.name) } @if job.name != job.kind { span.kind { (job.kind) } } (parts::chip(&job.state))
             (actions(job))
         }
         div.card {
@@ -21,7 +21,7 @@ pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
                 @if !progress.message.is_empty() { p.message { (progress.message) } }
             }
             @if !job.error.is_empty() { p.error { (job.error) } }
-            dl.facts {
+            dl.facts.row {
                 dt { "submitted" } dd { (parts::when(job.created_at.as_ref())) }
                 dt { "started" } dd { (parts::when(job.started_at.as_ref())) }
                 dt { "ended" } dd { (parts::when(job.finished_at.as_ref())) }
