@@ -3,11 +3,12 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::metadata::Orientation;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::{Refusal, RefusalReason as Reason};
-use crate::{animation, exif, jpeg};
+use crate::{container, exif, jpeg};
 
 /// What is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,16 +160,17 @@ fn stranger(bytes: &[u8]) -> Refusal {
 }
 
 fn decode_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded, Refusal> {
-    let frames = animation::frames(format, bytes);
+    let frames = container::frames(format, bytes);
     if frames > limits.max_frames {
         let detail = format!("it has {frames} frames or more, {} are allowed", limits.max_frames);
         return Err(Refusal::new(Reason::AnimatedBeyondCap, detail));
     }
-    let (pixels, mode) = match format {
-        Format::Jpeg => jpeg::decode(bytes, limits)?,
-        _ => decode_by_library(format, bytes, limits)?,
+    let (pixels, mode, orientation) = if format == Format::Jpeg {
+        let (pixels, mode) = jpeg::decode(bytes, limits)?;
+        (pixels, mode, exif::orientation(bytes))
+    } else {
+        decode_by_library(format, bytes, limits)?
     };
-    let orientation = if format == Format::Jpeg { exif::orientation(bytes) } else { 1 };
     let pixels = exif::upright(pixels, orientation);
     let info = ImageInfo { format, width: pixels.width, height: pixels.height, mode, orientation, frames };
     Ok(Decoded { pixels, info })
@@ -181,25 +183,33 @@ pub(crate) fn check_size(width: u32, height: u32, limits: &Limits) -> Result<(),
         let detail = format!("{width}×{height} are {pixels} pixels, {} are allowed", limits.max_pixels);
         return Err(Refusal::new(Reason::TooManyPixels, detail));
     }
-    if width.min(height) < limits.min_side {
-        let detail = format!("{width}×{height}: each side needs at least {} pixels", limits.min_side);
+    let least = limits.min_side.max(1);
+    if width.min(height) < least {
+        let detail = format!("{width}×{height}: each side needs at least {least} pixels");
         return Err(Refusal::new(Reason::TooSmall, detail));
     }
     Ok(())
 }
 
-fn decode_by_library(format: Format, bytes: &[u8], limits: &Limits) -> Result<(Rgb, String), Refusal> {
+/// Pixels, colour mode and EXIF orientation.
+fn decode_by_library(format: Format, bytes: &[u8], limits: &Limits) -> Result<(Rgb, String, u8), Refusal> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format.library());
     // Our own cap is on pixels; this one is for what a decoder allocates on the side.
     let mut caps = image::Limits::no_limits();
     caps.max_alloc = Some(limits.max_pixels.saturating_mul(16));
     reader.limits(caps);
-    let decoder = reader.into_decoder().map_err(|error| refuse(&error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| refuse(&error))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, limits)?;
-    let mode = format!("{:?}", decoder.original_color_type()).to_ascii_lowercase();
+    container::check_complete(format, bytes)?;
+    let mode = match decoder.original_color_type() {
+        ExtendedColorType::Unknown(_) => "palette".to_owned(),
+        known => format!("{known:?}").to_ascii_lowercase(),
+    };
+    // Unreadable metadata is no reason to refuse a picture.
+    let orientation = decoder.orientation().map_or(1, Orientation::to_exif);
     let picture = DynamicImage::from_decoder(decoder).map_err(|error| refuse(&error))?;
-    Ok((on_white(picture), mode))
+    Ok((on_white(picture), mode, orientation))
 }
 
 fn refuse(error: &ImageError) -> Refusal {

@@ -3,10 +3,11 @@
 //! Nothing that comes in here is trusted. Sizes are read and capped before anything is allocated, decoders are written in
 //! Rust, and a decoder that panics has only found a corrupt picture. No libtorch, no network, no clock.
 
-mod animation;
+mod container;
 mod decode;
 mod exif;
 mod jpeg;
+mod jpeg_structure;
 mod normalise;
 mod preprocess;
 mod refusal;
@@ -14,4 +15,4 @@ mod refusal;
 pub use decode::{Decoded, Format, ImageInfo, Limits, Rgb, decode};
 pub use normalise::{Normalised, normalise, perceptual_hash};
 pub use preprocess::Preprocessing;
-pub use refusal::{Refusal, RefusalReason};
+pub use refusal::{Refusal, RefusalReason, UnknownReason};

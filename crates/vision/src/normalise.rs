@@ -1,11 +1,11 @@
 //! What verification keeps beside the original: an upright RGB picture of bounded size, and its hashes.
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{CropBox, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::codecs::jpeg::JpegEncoder;
 use sha2::{Digest, Sha256};
 
-use crate::decode::{Decoded, Format, Rgb};
+use crate::decode::{Decoded, Format, Limits, Rgb};
 use crate::refusal::{Refusal, RefusalReason};
 
 const QUALITY: u8 = 92;
@@ -28,6 +28,9 @@ pub struct Normalised {
 }
 
 /// Scales a picture so that its longer side is at most `max_side` pixels, and compresses it as JPEG.
+///
+/// # Panics
+/// When the pixels are not as many as their width and height say.
 pub fn normalise(decoded: &Decoded, max_side: u32) -> Result<Normalised, Refusal> {
     let pixels = fit(&decoded.pixels, max_side)?;
     let mut bytes = Vec::new();
@@ -44,25 +47,39 @@ pub fn normalise(decoded: &Decoded, max_side: u32) -> Result<Normalised, Refusal
     })
 }
 
+/// No larger than asked for; a strip that would become too thin to be a picture is refused.
 fn fit(pixels: &Rgb, max_side: u32) -> Result<Rgb, Refusal> {
-    let longer = pixels.width.max(pixels.height);
+    let (longer, shorter) = (pixels.width.max(pixels.height), pixels.width.min(pixels.height));
     if longer <= max_side {
         return Ok(pixels.clone());
     }
     let scaled =
-        |side: u32| ((u64::from(side) * u64::from(max_side) + u64::from(longer) / 2) / u64::from(longer)).max(1);
-    resize(pixels, scaled(pixels.width) as u32, scaled(pixels.height) as u32)
+        |side: u32| ((u64::from(side) * u64::from(max_side) + u64::from(longer) / 2) / u64::from(longer)) as u32;
+    let (width, height) = (scaled(pixels.width), scaled(pixels.height));
+    if width.min(height) < Limits::default().min_side.min(shorter).min(max_side) {
+        let detail = format!("{}×{} becomes {width}×{height} when scaled: too thin", pixels.width, pixels.height);
+        return Err(Refusal::new(RefusalReason::TooSmall, detail));
+    }
+    Ok(resize(pixels, None, width, height))
 }
 
-/// Bilinear with the filter widened when shrinking, so that nothing aliases.
-pub(crate) fn resize(pixels: &Rgb, width: u32, height: u32) -> Result<Rgb, Refusal> {
-    let failed = |error: &dyn ToString| Refusal::new(RefusalReason::Corrupt, error.to_string());
-    let source =
-        ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3).map_err(|error| failed(&error))?;
+/// Bilinear with the filter widened when shrinking, so that nothing aliases; of the whole picture or of a part.
+///
+/// # Panics
+/// When the pixels are not as many as their width and height say.
+pub(crate) fn resize(pixels: &Rgb, part: Option<CropBox>, width: u32, height: u32) -> Rgb {
+    let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    if let Some(part) = part {
+        options = options.crop(part.left, part.top, part.width, part.height);
+    }
     let mut target = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(&error))?;
-    Ok(Rgb { width, height, data: target.into_vec() })
+    let resized = ImageRef::new(pixels.width, pixels.height, &pixels.data, PixelType::U8x3)
+        .map_err(|error| error.to_string())
+        .and_then(|source| Resizer::new().resize(&source, &mut target, &options).map_err(|error| error.to_string()));
+    if let Err(error) = resized {
+        panic!("{}×{} in {} bytes: {error}", pixels.width, pixels.height, pixels.data.len());
+    }
+    Rgb { width, height, data: target.into_vec() }
 }
 
 fn pixel_hash(pixels: &Rgb) -> [u8; 32] {
@@ -76,8 +93,11 @@ fn pixel_hash(pixels: &Rgb) -> [u8; 32] {
 
 /// Difference hash: shrunk to 9×8 grey pixels, one bit for each that is darker than its right neighbour. Pictures that
 /// look the same differ in few bits, whatever their size and compression.
+///
+/// # Panics
+/// When the pixels are not as many as their width and height say.
 pub fn perceptual_hash(pixels: &Rgb) -> u64 {
-    let Ok(small) = resize(pixels, 9, 8) else { return 0 };
+    let small = resize(pixels, None, 9, 8);
     let grey: Vec<u32> = small
         .data
         .chunks_exact(3)

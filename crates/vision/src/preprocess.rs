@@ -1,5 +1,6 @@
 //! From a picture file to what a network sees: the very same code in training and in serving.
 
+use fast_image_resize::CropBox;
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{Limits, Rgb, decode};
@@ -30,17 +31,21 @@ impl Preprocessing {
     }
 
     /// Decodes a picture, scales its shorter side to `size` and crops the centre: `size × size × 3` bytes, rows from the
-    /// top, channels last.
+    /// top, channels last. The same bytes give the same answer on every machine.
     pub fn prepare(&self, bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, Refusal> {
-        self.prepare_pixels(&decode(bytes, limits)?.pixels)
+        Ok(self.prepare_pixels(&decode(bytes, limits)?.pixels))
     }
 
     /// As [`Preprocessing::prepare`], from pixels.
-    pub fn prepare_pixels(&self, pixels: &Rgb) -> Result<Vec<u8>, Refusal> {
-        let shorter = u64::from(pixels.width.min(pixels.height));
-        let scaled = |side: u32| ((u64::from(side) * u64::from(self.size) + shorter / 2) / shorter) as u32;
-        let (width, height) = (scaled(pixels.width).max(self.size), scaled(pixels.height).max(self.size));
-        Ok(centre(&resize(pixels, width, height)?, self.size))
+    ///
+    /// # Panics
+    /// When the pixels are not as many as their width and height say.
+    pub fn prepare_pixels(&self, pixels: &Rgb) -> Vec<u8> {
+        // The centre is cut out first: a long strip scaled as a whole would need any amount of memory.
+        let (width, height) = (f64::from(pixels.width), f64::from(pixels.height));
+        let side = width.min(height);
+        let centre = CropBox { left: (width - side) / 2.0, top: (height - side) / 2.0, width: side, height: side };
+        resize(pixels, Some(centre), self.size, self.size).data
     }
 
     /// Appends a prepared picture to `out` as `3 × size × size` normalised floats, channels first.
@@ -50,15 +55,4 @@ impl Preprocessing {
             out.extend(prepared.iter().skip(channel).step_by(3).map(|value| (f32::from(*value) / 255.0 - mean) / std));
         }
     }
-}
-
-fn centre(pixels: &Rgb, size: u32) -> Vec<u8> {
-    let (width, size) = (pixels.width as usize, size as usize);
-    let (left, top) = ((width - size) / 2, (pixels.height as usize - size) / 2);
-    (top..top + size)
-        .flat_map(|row| {
-            let start = 3 * (row * width + left);
-            pixels.data[start..start + 3 * size].iter().copied()
-        })
-        .collect()
 }

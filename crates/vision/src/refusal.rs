@@ -1,6 +1,7 @@
 //! Why a picture is refused.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,19 @@ impl fmt::Display for RefusalReason {
     }
 }
 
+/// A name that is no reason of refusal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a reason to refuse a picture")]
+pub struct UnknownReason(String);
+
+impl FromStr for RefusalReason {
+    type Err = UnknownReason;
+
+    fn from_str(name: &str) -> Result<Self, UnknownReason> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name).ok_or_else(|| UnknownReason(name.to_owned()))
+    }
+}
+
 /// A picture that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
@@ -77,5 +91,18 @@ pub struct Refusal {
 impl Refusal {
     pub(crate) fn new(reason: RefusalReason, detail: impl ToString) -> Self {
         Self { reason, detail: detail.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_reads_back_from_its_name() {
+        for reason in RefusalReason::ALL {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+        assert!("boring".parse::<RefusalReason>().is_err());
     }
 }
