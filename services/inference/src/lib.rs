@@ -60,6 +60,7 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
     let addresses = Addresses { http: address(&http)?, grpc: address(&grpc)? };
 
     let threads = config.threads();
+    ursa_learner::set_threads(threads);
     let metrics = Arc::new(Metrics::new());
     let (catalog, seen) = watch::channel(Catalog::default());
     let (orders, ordered) = watch::channel(None);

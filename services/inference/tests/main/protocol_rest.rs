@@ -42,7 +42,15 @@ async fn files_in_base64_and_normalised_pixels_give_the_same_probabilities() {
     let request = json!({ "inputs": [input], "outputs": [{ "name": "probabilities" }] });
     let (status, from_pixels) = infer(&node, &request).await;
     assert_eq!(status, 200, "{from_pixels}");
-    assert_eq!(from_pixels["outputs"], json!([probabilities]));
+    assert_eq!(from_pixels["outputs"].as_array().unwrap().len(), 1);
+    assert_close(&from_pixels["outputs"][0]["data"], &probabilities["data"]);
+}
+
+/// Pictures that happened to be computed in other batches differ in the last digits.
+fn assert_close(a: &Value, b: &Value) {
+    let numbers = |value: &Value| serde_json::from_value::<Vec<f32>>(value.clone()).unwrap();
+    let (a, b) = (numbers(a), numbers(b));
+    assert!(a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4), "{a:?} {b:?}");
 }
 
 #[tokio::test]
@@ -65,7 +73,7 @@ async fn the_binary_extension_gives_the_same_numbers() {
     assert_eq!(json["outputs"][0]["parameters"]["binary_data_size"], 12);
     let raw = &body[length..length + 12];
     let numbers: Vec<f32> = raw.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-    assert_eq!(json!(numbers), plain["outputs"][0]["data"]);
+    assert_close(&json!(numbers), &plain["outputs"][0]["data"]);
 }
 
 #[tokio::test]

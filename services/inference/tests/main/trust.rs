@@ -63,8 +63,11 @@ async fn a_package_that_does_not_fit_this_node_is_refused_saying_why() {
     let honest = package(2);
     let unknown = reseal(&honest, |manifest, _| manifest.architecture = "vit".into());
     assert!(refused(&mut node, &old, &unknown).await.error.contains("architecture \"vit\""));
-    let renamed = reseal(&honest, |manifest, _| manifest.classes.push("polar".into()));
-    assert!(refused(&mut node, &old, &renamed).await.error.contains("head.fc2.weight"));
+    let grown = reseal(&honest, |manifest, golden| {
+        manifest.classes.push("polar".into());
+        golden.logits.iter_mut().for_each(|row| row.push(0.0));
+    });
+    assert!(refused(&mut node, &old, &grown).await.error.contains("head.fc2.weight"));
     let lenient = reseal(&honest, |manifest, _| manifest.golden.tolerance = 100.0);
     assert!(refused(&mut node, &old, &lenient).await.error.contains("tolerance of 100"));
     let unproved = reseal(&honest, |_, golden| golden.images[0] = b"no picture".to_vec());
@@ -85,18 +88,18 @@ async fn a_model_that_is_not_in_the_store_is_refused_naming_the_object() {
 async fn a_store_that_cannot_be_read_is_tried_again_until_it_can() {
     let (mut node, old) = Node::serving(&[]).await;
     let digest = node.setup.store(&package(2)).await;
-    // A folder in a file's place: there, but not readable.
+    // A link to itself: there, but not readable.
     let path = path(&node, &digest, ModelFile::Weights);
     let stored = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    std::fs::create_dir(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
     node.setup.coordinator.order(&[("bears", &digest)]);
     let waiting = |report: &ursa_proto::v1::NodeReport| {
         report.endpoints.iter().any(|status| status.state == "loading" && !status.error.is_empty())
     };
     let report = node.setup.coordinator.report("what it waits for", waiting).await;
     assert_eq!(report.endpoints[0].serving_digest, old);
-    std::fs::remove_dir(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, stored).unwrap();
     node.setup.coordinator.state("bears", &digest, "ready").await;
 }

@@ -53,9 +53,9 @@ impl Coordinator {
             stop: CancellationToken::new(),
         };
         let service = NodeServiceServer::new(script.clone());
-        let serving = Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener));
-        let stop = script.stop.clone();
-        tokio::spawn(async move { stop.run_until_cancelled(serving).await });
+        let incoming = TcpListenerStream::new(listener);
+        let stop = script.stop.clone().cancelled_owned();
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming_shutdown(incoming, stop));
         Self { address, script, generation: 0 }
     }
 

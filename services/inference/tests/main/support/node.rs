@@ -37,7 +37,7 @@ impl Setup {
     pub(crate) fn flags(&self, more: &[&str]) -> Vec<String> {
         let coordinator = format!("http://{}", self.coordinator.address);
         let objects = self.objects.path().to_str().unwrap();
-        let flags = ["--coordinator", &coordinator, "--object-store", objects, "--name", "test", "--threads", "2"];
+        let flags = ["--coordinator", &coordinator, "--object-store", objects, "--name", "test", "--threads", "1"];
         flags.iter().chain(more).map(ToString::to_string).collect()
     }
 

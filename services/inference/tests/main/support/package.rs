@@ -28,6 +28,8 @@ pub(crate) fn picture(seed: u8) -> Vec<u8> {
 
 /// A package whose golden examples are true.
 pub(crate) fn package(seed: u64) -> ModelPackage {
+    // Tests run side by side; threads that wait for each other's cores would take most of the time.
+    ursa_learner::set_threads(1);
     let weights = Network::new(Architecture::ResNet18, CLASSES.len(), seed, Device::Cpu).to_safetensors().unwrap();
     let preprocessing = Preprocessing::imagenet(SIZE);
     let classifier =
