@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::support::{CLASSES, Node, Setup, package, picture};
+use crate::support::{CLASSES, Node, PATIENCE, Setup, package, picture};
 
 #[tokio::test]
 async fn a_ready_node_gives_sorted_probabilities_of_every_class() {
@@ -54,9 +54,12 @@ async fn a_swap_under_load_drops_no_request() {
     node.setup.coordinator.order(&[("bears", &new)]);
     let status = node.setup.coordinator.state("bears", &new, "ready").await;
     assert_eq!(status.serving_digest, new);
-    while swapped.load(Ordering::Relaxed) < clients.len() && clients.iter().all(|client| !client.is_finished()) {
-        tokio::task::yield_now().await;
-    }
+    let all_swapped = async {
+        while swapped.load(Ordering::Relaxed) < clients.len() && clients.iter().all(|client| !client.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_swapped).await.expect("not every client gets to the new model");
     done.store(true, Ordering::Relaxed);
     for client in clients {
         assert!(client.await.unwrap() > 1);
