@@ -14,9 +14,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether it holds an address and port.
+    /// Whether it holds an address and port. An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) is in IPv4 networks too.
     pub fn contains(&self, address: IpAddr, port: u16) -> bool {
-        self.net.contains(&address.to_canonical()) && self.port.is_none_or(|only| only == port)
+        (self.net.contains(&address) || self.net.contains(&address.to_canonical()))
+            && self.port.is_none_or(|only| only == port)
     }
 }
 
@@ -57,9 +58,9 @@ fn parse(text: &str) -> Option<Network> {
     }
 }
 
-/// Whether an address is one of the public Internet.
+/// Whether an address is one of the public Internet. An IPv4 address in IPv6 clothes is not, whatever it is inside.
 pub(crate) fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
+    match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
     }
@@ -116,6 +117,8 @@ mod tests {
             "::1",
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
+            "::ffff:1.1.1.1",
+            "::1.1.1.1",
             "::7f00:1",
             "64:ff9b::7f00:1",
             "64:ff9b:1::1",
@@ -131,9 +134,7 @@ mod tests {
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
-        for text in
-            ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.1.0.1", "2606:4700::1111", "2a00::1", "::ffff:1.1.1.1"]
-        {
+        for text in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.1.0.1", "198.20.0.1", "2606:4700::1111", "2a00::1"] {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
     }

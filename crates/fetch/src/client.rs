@@ -1,21 +1,19 @@
 //! Fetching.
 
 use std::collections::HashSet;
-use std::error::Error as _;
+use std::error::Error;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response};
+use reqwest::{Client, ClientBuilder, Response};
 use sha2::{Digest, Sha256};
-use url::{Host, Url};
+use url::Url;
 
-use crate::address::is_public;
-use crate::{FetchError, FetchFailure, FetchPolicy, Network};
+use crate::resolve::{Guard, PinnedResolver, pinned};
+use crate::{FetchError, FetchFailure, FetchPolicy};
 
 /// The wait before the second try; doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
@@ -47,29 +45,30 @@ pub struct Fetched {
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     client: Client,
+    guard: Guard,
     policy: Arc<FetchPolicy>,
 }
 
 impl Fetcher {
     /// A client that follows `policy`.
     ///
+    /// A machine without CA certificates gets one that fetches http and fails on https with [`FetchError::Tls`].
+    ///
     /// # Errors
-    /// When the machine's TLS roots cannot be read.
+    /// When the policy's user agent is no header value.
     pub fn new(policy: FetchPolicy) -> Result<Self, FetchError> {
         // A second installation is refused, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(&policy.user_agent)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(policy.connect_timeout)
-            .dns_resolver(Arc::new(CheckedResolver))
-            .build()
-            .map_err(|error| FetchError::Protocol(error.to_string()))?;
-        Ok(Self { client, policy: Arc::new(policy) })
+        let client = builder(&policy).build().or_else(|error| {
+            let error: &dyn Error = error.source().unwrap_or(&error);
+            tracing::warn!(error, "this machine has no usable CA certificates: only http can be fetched, https cannot");
+            without_roots(&policy)
+        })?;
+        Ok(Self { client, guard: Guard::new(policy.allowed_networks.clone()), policy: Arc::new(policy) })
     }
 
-    /// Fetches a URL, trying again what may heal.
+    /// Fetches a URL, trying again what may heal. Each try has the policy's `timeout`; a server's `Retry-After` is
+    /// honoured up to five seconds.
     pub async fn fetch(&self, url: &str) -> Result<Fetched, FetchFailure> {
         let begin = Instant::now();
         let mut attempts = 0;
@@ -93,6 +92,8 @@ impl Fetcher {
         let mut seen = HashSet::new();
         let mut next = Url::parse(url.trim()).map_err(|error| FetchError::InvalidUrl(error.to_string()))?;
         loop {
+            // A fragment is never sent, so it makes no other page.
+            next.set_fragment(None);
             if !seen.insert(next.clone()) {
                 return Err(FetchError::RedirectLoop);
             }
@@ -111,37 +112,9 @@ impl Fetcher {
     }
 
     async fn get(&self, url: &Url) -> Result<Response, FetchError> {
-        let addresses = self.resolve(url).await?;
+        let addresses = self.guard.addresses(url).await?;
         // The name is not looked up again: what was checked is what is connected to.
-        CHECKED.scope(addresses, self.client.get(url.clone()).send()).await.map_err(|error| self.classify(&error))
-    }
-
-    /// Every address of the host, all of them checked.
-    async fn resolve(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
-        let port = url.port_or_known_default().unwrap_or(80);
-        let host = url.host().ok_or_else(|| FetchError::InvalidUrl("it names no host".into()))?;
-        let addresses: Vec<SocketAddr> = match host {
-            Host::Ipv4(address) => vec![SocketAddr::from((address, port))],
-            Host::Ipv6(address) => vec![SocketAddr::from((address, port))],
-            Host::Domain(name) => {
-                let dns = |reason: String| FetchError::Dns { host: name.to_owned(), reason };
-                let found: Vec<_> =
-                    tokio::net::lookup_host((name, port)).await.map_err(|error| dns(error.to_string()))?.collect();
-                if found.is_empty() {
-                    return Err(dns("the resolver found none".into()));
-                }
-                found
-            }
-        };
-        match addresses.iter().find(|address| !self.may_reach(address.ip(), port)) {
-            None => Ok(addresses),
-            Some(blocked) => Err(FetchError::BlockedAddress { host: host.to_string(), address: blocked.ip() }),
-        }
-    }
-
-    fn may_reach(&self, address: IpAddr, port: u16) -> bool {
-        is_public(address)
-            || self.policy.allowed_networks.iter().any(|network: &Network| network.contains(address, port))
+        pinned(addresses, self.client.get(url.clone()).send()).await.map_err(|error| self.classify(&error))
     }
 
     async fn read(&self, mut response: Response, final_url: Url, redirects: u32) -> Result<Fetched, FetchError> {
@@ -169,28 +142,65 @@ impl Fetcher {
     }
 
     fn classify(&self, error: &reqwest::Error) -> FetchError {
-        let text = innermost(error);
-        if error.is_connect() && !error.is_timeout() {
-            FetchError::Connect(text)
-        } else if error.is_timeout() {
+        let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
+        if error.is_timeout() {
+            // What takes longer than the whole request may never gets here.
             FetchError::Timeout(self.policy.connect_timeout)
-        } else if error.is_body() || error.is_decode() || error.is_request() {
-            if text.contains("invalid") { FetchError::Protocol(text) } else { FetchError::Truncated }
+        } else if causes(error).any(is_tls) {
+            FetchError::Tls(text)
+        } else if error.is_connect() {
+            FetchError::Connect(text)
+        } else if causes(error).any(is_cut) {
+            FetchError::Truncated
         } else {
             FetchError::Protocol(text)
         }
     }
 }
 
-/// The message at the root of an error: the outer ones only repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
+type Cause<'a> = &'a (dyn Error + 'static);
+
+/// An error and what lies beneath it: the outer ones only repeat the URL.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = Cause<'_>> {
+    let first: Cause<'_> = error;
+    std::iter::successors(Some(first), |error| beneath(*error))
+}
+
+fn beneath<'a>(error: Cause<'a>) -> Option<Cause<'a>> {
+    match error.downcast_ref::<io::Error>() {
+        // `source` of an I/O error skips the error it wraps.
+        Some(io) => io.get_ref().map(|inner| inner as Cause<'a>),
+        None => error.source(),
     }
-    text
+}
+
+fn is_tls(error: Cause<'_>) -> bool {
+    error.is::<rustls::Error>()
+}
+
+fn is_cut(error: Cause<'_>) -> bool {
+    error.is::<io::Error>()
+        || error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_incomplete_message() || error.is_closed())
+}
+
+fn builder(policy: &FetchPolicy) -> ClientBuilder {
+    Client::builder()
+        .user_agent(&policy.user_agent)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .referer(false)
+        // Bytes are hashed as they come, and a small answer must not grow into a large one.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .connect_timeout(policy.connect_timeout)
+        .dns_resolver(Arc::new(PinnedResolver))
+}
+
+/// A client that trusts nobody's certificate.
+fn without_roots(policy: &FetchPolicy) -> Result<Client, FetchError> {
+    builder(policy).tls_certs_only([]).build().map_err(|error| FetchError::Protocol(error.to_string()))
 }
 
 fn check_url(url: &Url) -> Result<(), FetchError> {
@@ -225,20 +235,5 @@ fn wait_before_retry(error: &FetchError, attempts: u32) -> Duration {
     }
 }
 
-tokio::task_local! {
-    /// The checked addresses of the request under way.
-    static CHECKED: Vec<SocketAddr>;
-}
-
-/// Hands the client the addresses that were checked, whatever the name says by now.
-struct CheckedResolver;
-
-impl Resolve for CheckedResolver {
-    fn resolve(&self, _: Name) -> Resolving {
-        let addresses = CHECKED.try_with(Clone::clone);
-        Box::pin(async move {
-            let addresses = addresses.map_err(|_| io::Error::other("no address was checked for this request"))?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ pub enum FetchError {
     #[error("it is not a URL: {0}")]
     InvalidUrl(String),
     /// Neither http nor https.
-    #[error("{0}: is not fetched, only http and https are")]
+    #[error("{0:?} addresses are not fetched, only http and https are")]
     UnsupportedScheme(String),
     /// An address that is not public and not allowed.
     #[error("{host} is at {address}, which is not a public address; the operator can allow its network")]
@@ -30,9 +30,12 @@ pub enum FetchError {
         /// What the resolver said.
         reason: String,
     },
-    /// No connection, TLS included.
+    /// No connection.
     #[error("no connection: {0}")]
     Connect(String),
+    /// A connection, but not one to be trusted.
+    #[error("no secure connection: {0}")]
+    Tls(String),
     /// The deadline passed.
     #[error("it took longer than {0:?}")]
     Timeout(Duration),
@@ -70,6 +73,7 @@ impl FetchError {
             Self::BlockedAddress { .. } => "blocked-address",
             Self::Dns { .. } => "dns",
             Self::Connect(_) => "connect",
+            Self::Tls(_) => "tls",
             Self::Timeout(_) => "timeout",
             Self::TooLarge(_) => "too-large",
             Self::TooManyRedirects(_) => "too-many-redirects",

@@ -8,6 +8,7 @@ mod address;
 mod client;
 mod error;
 mod policy;
+mod resolve;
 
 pub use address::{BadNetwork, Network};
 pub use client::{Fetched, Fetcher};

@@ -7,7 +7,7 @@ use crate::Network;
 /// Limits of one request and its repetitions.
 #[derive(Debug, Clone)]
 pub struct FetchPolicy {
-    /// The whole request: name, connection, redirects, body.
+    /// One try as a whole: name, connection, redirects, body.
     pub timeout: Duration,
     /// A connection alone.
     pub connect_timeout: Duration,
@@ -31,7 +31,7 @@ impl Default for FetchPolicy {
             max_bytes: 32 << 20,
             max_redirects: 5,
             allowed_networks: Vec::new(),
-            user_agent: format!("ursa/{} (collects images for a classifier)", env!("CARGO_PKG_VERSION")),
+            user_agent: format!("ursa/{} (+image collection; contact the operator)", env!("CARGO_PKG_VERSION")),
             retries: 2,
         }
     }
