@@ -1,8 +1,10 @@
-//! The Rust client: a connection to the coordinator with every service on it, typed errors, and pipeline files.
+//! The Rust client: a connection to the coordinator with every service on it, typed errors, pipeline files, and the
+//! session that workers and nodes keep up.
 //!
 //! The command line, the dashboard, workers and nodes all use this crate and nothing else to reach the coordinator.
 
 pub mod pipeline_file;
+pub mod session;
 
 use std::time::Duration;
 

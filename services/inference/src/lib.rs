@@ -67,7 +67,7 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
     let predictor = Predictor::new(seen.clone(), threads, config.allow_networks.clone(), metrics.clone());
     let predictor = Arc::new(predictor.context("the client that fetches pictures could not be made")?);
     let workshop = Workshop { storage, cores: Cores::new(threads), batches: metrics.batches() };
-    let session = Session { client, identity: identity(&config, &addresses), catalog: seen.clone(), orders };
+    let session = Session { identity: identity(&config, &addresses), catalog: seen.clone(), orders };
 
     tracing::info!(http = addresses.http, grpc = addresses.grpc, threads, "the inference node is listening");
     listening(&addresses);
@@ -78,7 +78,7 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
         keeper.await;
         Ok(())
     });
-    parts.spawn(attend(session, stop.clone()));
+    parts.spawn(attend(client, session, stop.clone()));
     parts.spawn(serve::http(predictor.clone(), http, stop.clone()));
     parts.spawn(serve::grpc(predictor, seen, grpc, stop.clone()));
     until_the_end(parts, &stop).await
@@ -101,8 +101,8 @@ fn identity(config: &Config, addresses: &Addresses) -> Identity {
     }
 }
 
-async fn attend(session: Session, stop: CancellationToken) -> anyhow::Result<()> {
-    session.run(stop).await.context("the coordinator refuses this node")
+async fn attend(client: Client, session: Session, stop: CancellationToken) -> anyhow::Result<()> {
+    ursa_client::session::keep(&client, session, stop).await.context("the coordinator refuses this node")
 }
 
 /// Waits for all parts; the first that fails, or ends unasked, stops the others.

@@ -1,0 +1,108 @@
+//! One attempt from order to recorded end: its work, its diary, its end.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use tokio::task::JoinHandle;
+use ursa_domain::ErrorClass;
+use ursa_proto::v1::complete_task_request::Result as Done;
+use ursa_proto::v1::task_order::Work;
+use ursa_proto::{ApiError, ErrorCode, v1};
+
+use crate::attempt::Attempt;
+use crate::error::{Failure, Stop, WorkError};
+use crate::kind::{scrape, train, verify};
+use crate::patience::Patience;
+use crate::tools::Tools;
+
+/// The coordinator's limit for a failure's message.
+const MAX_MESSAGE: usize = 4096;
+
+/// Works, then says how it ended. Returns when nothing is left to say.
+#[tracing::instrument(name = "attempt", skip_all, fields(task = %attempt.task_id(), attempt = attempt.number()))]
+pub(crate) async fn execute(
+    tools: &Arc<Tools>,
+    attempt: Attempt,
+    work: Work,
+    diary: JoinHandle<()>,
+    patience: &Patience,
+) {
+    let lease = attempt.lease();
+    let guarded = AssertUnwindSafe(work_on(tools, &attempt, work)).catch_unwind().await;
+    let outcome = guarded.unwrap_or_else(|panic| Err(WorkError::retryable(panic_message(panic.as_ref()))));
+    if let Err(WorkError::Failed(failure)) = &outcome {
+        attempt.log("error", failure.message.clone());
+    }
+    // The diary is presented with the lease, so it must be in before the lease ends.
+    drop(attempt);
+    let _ = diary.await;
+    if let Err(error) = say_end(tools, &lease, outcome, patience).await {
+        tracing::info!(%error, "the end of this attempt is not recorded");
+    }
+}
+
+async fn work_on(tools: &Arc<Tools>, attempt: &Attempt, work: Work) -> Result<Done, WorkError> {
+    match work {
+        Work::Scrape(task) => attempt.unless_stopped(scrape::work(tools, attempt, task)).await.map(Done::Scrape),
+        Work::Verify(task) => attempt.unless_stopped(verify::work(tools, attempt, task)).await.map(Done::Verify),
+        // It stops its process in stages, so it listens for itself.
+        Work::Train(task) => train::work(tools, attempt, task).await.map(Done::Train),
+    }
+}
+
+async fn say_end(
+    tools: &Tools,
+    lease: &v1::Lease,
+    outcome: Result<Done, WorkError>,
+    patience: &Patience,
+) -> Result<(), ApiError> {
+    let failure = match outcome {
+        Ok(done) => match complete(tools, lease, done, patience).await {
+            Err(error) if is_refusal(&error) => {
+                let message = format!("the coordinator refused the result: {error}");
+                Failure { class: ErrorClass::Retryable, message }
+            }
+            ended => return ended,
+        },
+        Err(WorkError::Failed(failure)) => failure,
+        Err(WorkError::Stopped(Stop::LeaseLost)) => return Ok(()),
+        Err(WorkError::Stopped(Stop::Cancelled)) => {
+            Failure { class: ErrorClass::Cancelled, message: "the job was cancelled".into() }
+        }
+        Err(WorkError::Stopped(Stop::Shutdown)) => {
+            let message = format!("worker {} was stopped", tools.name);
+            Failure { class: ErrorClass::Infrastructure, message }
+        }
+    };
+    fail(tools, lease, failure, patience).await
+}
+
+/// Whether the lease still stands after this answer.
+fn is_refusal(error: &ApiError) -> bool {
+    !error.is_retryable() && error.code != ErrorCode::LeaseLost
+}
+
+async fn complete(tools: &Tools, lease: &v1::Lease, done: Done, patience: &Patience) -> Result<(), ApiError> {
+    let request = v1::CompleteTaskRequest { lease: Some(lease.clone()), result: Some(done) };
+    patience.repeat(|| async { tools.client.workers().complete_task(request.clone()).await }).await.map(drop)
+}
+
+async fn fail(tools: &Tools, lease: &v1::Lease, failure: Failure, patience: &Patience) -> Result<(), ApiError> {
+    tracing::warn!(class = %failure.class, "{}", failure.message);
+    let class = v1::ErrorClass::from(failure.class).into();
+    let message = cut(failure.message);
+    let request = v1::FailTaskRequest { lease: Some(lease.clone()), class, message };
+    patience.repeat(|| async { tools.client.workers().fail_task(request.clone()).await }).await.map(drop)
+}
+
+fn cut(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    message
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("the worker panicked at it: {}; this is a bug in Ursa", text.unwrap_or("no message"))
+}

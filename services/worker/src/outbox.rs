@@ -1,0 +1,94 @@
+//! The diary of an attempt: log lines and measurements on their way to the coordinator, in batches, in order, each once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use ursa_client::Client;
+use ursa_proto::{ApiError, v1};
+
+use crate::patience::Patience;
+
+/// Waits for more before it sends.
+const GATHER: Duration = Duration::from_millis(300);
+/// Of the coordinator's 1000 lines.
+const MAX_LINES: usize = 1000;
+/// Of the coordinator's 10 000 points.
+const MAX_POINTS: usize = 5000;
+/// What is kept while the coordinator is away.
+const CAPACITY: usize = 100_000;
+
+/// Something to store.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A log line.
+    Line(v1::LogLine),
+    /// A measurement of a name.
+    Point(String, v1::MetricPoint),
+}
+
+/// Where an attempt posts its items.
+pub(crate) fn channel() -> (mpsc::Sender<Item>, mpsc::Receiver<Item>) {
+    mpsc::channel(CAPACITY)
+}
+
+/// Delivers everything posted until every sender is gone, the lease is lost, or `patience` ends.
+pub(crate) async fn deliver(client: Client, lease: v1::Lease, mut items: mpsc::Receiver<Item>, patience: Patience) {
+    let mut sequence = 0;
+    let mut batch = Vec::new();
+    while items.recv_many(&mut batch, MAX_LINES).await > 0 {
+        gather(&mut items, &mut batch).await;
+        sequence += 1;
+        if let Err(error) = send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await {
+            tracing::debug!(%error, task = lease.task_id, "stopped storing logs and metrics");
+            return;
+        }
+    }
+}
+
+/// Takes what comes within a moment, as far as one request may carry.
+async fn gather(items: &mut mpsc::Receiver<Item>, batch: &mut Vec<Item>) {
+    let deadline = tokio::time::Instant::now() + GATHER;
+    let is_line = |item: &Item| matches!(item, Item::Line(_));
+    let mut lines = batch.iter().filter(|item| is_line(item)).count();
+    while batch.len() < MAX_POINTS && lines < MAX_LINES {
+        match tokio::time::timeout_at(deadline, items.recv()).await {
+            Ok(Some(item)) => {
+                lines += usize::from(is_line(&item));
+                batch.push(item);
+            }
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+async fn send(
+    client: &Client,
+    lease: &v1::Lease,
+    sequence: u64,
+    batch: Vec<Item>,
+    patience: &Patience,
+) -> Result<(), ApiError> {
+    let (lines, series) = sort(batch);
+    if !lines.is_empty() {
+        let request = v1::AppendLogsRequest { lease: Some(lease.clone()), lines, sequence };
+        patience.repeat(|| async { client.workers().append_logs(request.clone()).await }).await?;
+    }
+    if !series.is_empty() {
+        let request = v1::AppendMetricsRequest { lease: Some(lease.clone()), series };
+        patience.repeat(|| async { client.workers().append_metrics(request.clone()).await }).await?;
+    }
+    Ok(())
+}
+
+fn sort(batch: Vec<Item>) -> (Vec<v1::LogLine>, Vec<v1::MetricSeries>) {
+    let mut lines = Vec::new();
+    let mut series: BTreeMap<String, Vec<v1::MetricPoint>> = BTreeMap::new();
+    for item in batch {
+        match item {
+            Item::Line(line) => lines.push(line),
+            Item::Point(name, point) => series.entry(name).or_default().push(point),
+        }
+    }
+    (lines, series.into_iter().map(|(name, points)| v1::MetricSeries { name, points }).collect())
+}

@@ -1,0 +1,136 @@
+//! The trainer's process: started in a process group of its own, spoken to in JSON lines, and never left behind.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use ursa_domain::run::{RunOrder, TrainerEvent, TrainerInput};
+
+use crate::error::WorkError;
+use crate::kind::train::died;
+
+const DESCRIBE: Duration = Duration::from_mins(1);
+
+/// A running trainer; what is left of its process group is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Trainer {
+    child: Child,
+    group: Option<Pid>,
+    input: ChildStdin,
+    events: Lines<BufReader<ChildStdout>>,
+    /// Passes its standard error on to ours, and ends with the last line of it.
+    said: JoinHandle<String>,
+}
+
+impl Trainer {
+    /// Starts `program` and gives it its order.
+    pub(crate) async fn start(program: &Path, order: &RunOrder) -> Result<Self, WorkError> {
+        let mut child = command(program)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| WorkError::retryable(format!("cannot start {}: {error}", program.display())))?;
+        let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+        let (Some(input), Some(output), Some(errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(WorkError::retryable("the trainer was started without its pipes"));
+        };
+        let events = BufReader::new(output).lines();
+        let mut trainer = Self { child, group, input, events, said: tokio::spawn(pass_on(errors)) };
+        trainer.write(&TrainerInput::Run(Box::new(order.clone()))).await.map_err(WorkError::retryable)?;
+        Ok(trainer)
+    }
+
+    /// What it says next; `None` when it has nothing more to say. Safe to cancel.
+    pub(crate) async fn next(&mut self) -> Option<TrainerEvent> {
+        loop {
+            let line = self.events.next_line().await.ok()??;
+            match serde_json::from_str(&line) {
+                Ok(event) => return Some(event),
+                Err(error) => tracing::warn!(%error, line, "the trainer said something that means nothing here"),
+            }
+        }
+    }
+
+    /// Asks it to end.
+    pub(crate) async fn cancel(&mut self) {
+        if let Err(error) = self.write(&TrainerInput::Cancel).await {
+            tracing::debug!(%error, "the trainer does not listen any more");
+        }
+    }
+
+    /// Waits for its exit, reading what it still says; `None` when that takes longer than `patience`.
+    pub(crate) async fn exit(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let ending = async {
+            while self.next().await.is_some() {}
+            self.child.wait().await
+        };
+        tokio::time::timeout(patience, ending).await.ok()?.ok()
+    }
+
+    /// Why it is gone without a word, as far as can be told.
+    pub(crate) async fn last_words(mut self, patience: Duration) -> String {
+        let status = self.exit(patience).await;
+        self.kill();
+        let said = tokio::time::timeout(patience, &mut self.said).await;
+        died(status, said.ok().and_then(Result::ok).unwrap_or_default().trim())
+    }
+
+    async fn write(&mut self, message: &TrainerInput) -> anyhow::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.input.write_all(&line).await.context("the trainer does not take its order")?;
+        Ok(self.input.flush().await?)
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            // No such group: all of it has ended already.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Trainer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What the machine offers for training, in the trainer's own words.
+pub(crate) async fn describe(program: &Path) -> anyhow::Result<String> {
+    let shown = program.display();
+    let asked = command(program).arg("--describe").stdin(Stdio::null()).output();
+    let output = tokio::time::timeout(DESCRIBE, asked)
+        .await
+        .with_context(|| format!("{shown} does not answer"))?
+        .with_context(|| format!("{shown} cannot be started"))?;
+    if !output.status.success() {
+        bail!("{shown} does not work: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// In a process group of its own: a Ctrl-C meant for the worker must not reach it, and a kill must reach all of it.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0).kill_on_drop(true);
+    command
+}
+
+async fn pass_on(errors: ChildStderr) -> String {
+    let mut lines = BufReader::new(errors).lines();
+    let mut last = String::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        tracing::info!(target: "trainer", "{line}");
+        last = line;
+    }
+    last
+}
