@@ -4,14 +4,17 @@
 
 mod commands;
 mod output;
+mod progress;
+mod web;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use ursa_client::{COORDINATOR_VARIABLE, Client, DEFAULT_COORDINATOR};
 use ursa_proto::{ApiError, ErrorCode};
 
-use commands::{datasets, endpoints, jobs, models, nodes, pipeline, workers};
+use commands::{datasets, endpoints, jobs, models, nodes, pipeline, predict, up, workers};
 use output::{Format, Output};
 
 /// From URLs to a served image classifier, on machines you own.
@@ -20,7 +23,9 @@ use output::{Format, Output};
     name = "ursa",
     version,
     after_help = "Examples:
+  ursa up
   ursa pipeline run bears.yaml --watch
+  ursa predict bears photo.jpg
   ursa jobs list --output json
   ursa datasets sources bears --outcome failed"
 )]
@@ -37,6 +42,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the whole system on this machine until Ctrl-C.
+    #[command(after_help = "Examples:
+  ursa up
+  ursa up --data-dir /srv/ursa --workers 0
+  ursa up --port 0 --dashboard-port 0 --output json")]
+    Up(up::Flags),
+    /// Ask an endpoint what is in pictures.
+    #[command(after_help = "Examples:
+  ursa predict bears photo.jpg
+  ursa predict bears *.jpg https://example.org/bear.jpg --output json")]
+    Predict(predict::Flags),
     /// Submit pipelines and look at them.
     #[command(subcommand)]
     Pipeline(pipeline::Command),
@@ -82,6 +98,8 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let client = Client::new(&arguments.coordinator)?;
     let output = Output::new(arguments.output)?;
     match &arguments.command {
+        Command::Up(flags) => up::run(flags, output.format()).await,
+        Command::Predict(flags) => predict::run(flags, &client, &output).await,
         Command::Pipeline(command) => pipeline::run(command, &client, &output).await,
         Command::Jobs(command) => jobs::run(command, &client, &output).await,
         Command::Datasets(command) => datasets::run(command, &client, &output).await,
@@ -96,14 +114,19 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
+/// Tells whoever typed the command; results go to standard output. Nobody there is no harm.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Says what went wrong and, where we know it, what to do.
-#[expect(clippy::print_stderr, reason = "errors are for whoever typed the command")]
 fn complain(error: &anyhow::Error, coordinator: &str) {
-    eprintln!("error: {error:#}");
+    say(&format!("error: {error:#}"));
     let api = error.downcast_ref::<ApiError>();
     if api.is_some_and(|error| error.code == ErrorCode::Unavailable) {
-        eprintln!(
-            "hint: is a coordinator running at {coordinator}? Another one is named by --coordinator or {COORDINATOR_VARIABLE}"
-        );
+        say(&format!(
+            "hint: is a coordinator running at {coordinator}? `ursa up` starts one; another one is named by \
+             --coordinator or {COORDINATOR_VARIABLE}"
+        ));
     }
 }

@@ -35,6 +35,19 @@ impl Output {
         Ok(Self { format, descriptors })
     }
 
+    /// How it prints.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Prints what is no message: `json` for programs, `rows` for people.
+    pub(crate) fn print_rows(&self, json: &Value, rows: &[Value], columns: &[Column]) -> anyhow::Result<()> {
+        line(&match self.format {
+            Format::Json => serde_json::to_string_pretty(json)?,
+            Format::Table => table(rows, columns),
+        })
+    }
+
     /// Prints an answer: all of it as JSON, or the rows of `list` (the answer itself when empty) as a table.
     pub(crate) fn print(
         &self,

@@ -7,6 +7,7 @@ use ursa_domain::JobKind;
 use ursa_fetch::Network;
 
 const TRAINER: &str = "ursa-trainer";
+const MIN_SLOTS: u32 = 4;
 
 /// Works on tasks for a coordinator: fetches pictures, verifies them, trains models.
 #[derive(Debug, Clone, Parser)]
@@ -24,7 +25,8 @@ pub struct Config {
     #[arg(long, env = "URSA_NAME")]
     pub name: Option<String>,
 
-    /// Tasks to work on at a time; the cores this process may use unless given. One of them at most is a training run.
+    /// Tasks to work on at a time; the cores this process may use, but four at least, unless given: fetching waits more than
+    /// it computes. Decoding shares the threads, and one task at most is a training run.
     #[arg(long, env = "URSA_SLOTS", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
 
@@ -62,7 +64,7 @@ impl Config {
 
     /// The configured slots, or one per core.
     pub(crate) fn slots(&self) -> u32 {
-        self.slots.unwrap_or_else(|| usable_cores() as u32)
+        self.slots.unwrap_or_else(|| (usable_cores() as u32).max(MIN_SLOTS))
     }
 
     /// The configured threads, or the cores this process may use.

@@ -6,6 +6,8 @@ pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod nodes;
 pub(crate) mod pipeline;
+pub(crate) mod predict;
+pub(crate) mod up;
 mod watch;
 pub(crate) mod workers;
 

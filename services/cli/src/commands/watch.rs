@@ -1,5 +1,6 @@
-//! Watching until the end, through losses of the connection.
+//! Watching until the end, through losses of the connection: bars on a terminal, lines in a pipe.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use ursa_client::Client;
@@ -7,14 +8,73 @@ use ursa_proto::v1::watch_events_request::Subject;
 use ursa_proto::{ApiError, v1};
 
 use crate::output::line;
+use crate::progress::JobBars;
 
 const RECONNECT: Duration = Duration::from_secs(1);
+/// How often bars are brought up to date.
+const LOOK: Duration = Duration::from_millis(400);
 
-/// Prints events as they happen until the subject has ended. A lost connection is taken up where it broke.
+/// Shows what happens until the subject has ended. A lost connection is taken up where it broke.
 pub(super) async fn until_ended(client: &Client, subject: Subject) -> anyhow::Result<()> {
+    if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
+        with_bars(client, subject).await
+    } else {
+        // Who reads the lines may have gone; the watch goes on for its exit code.
+        events(client, subject, |event| drop(line(&text(event)))).await
+    }
+}
+
+async fn with_bars(client: &Client, subject: Subject) -> anyhow::Result<()> {
+    let mut bars = JobBars::new();
+    let print = bars.printer();
+    let mut ended = std::pin::pin!(events(client, subject.clone(), |event| {
+        if is_worth_a_line(event) {
+            print(&text(event));
+        }
+    }));
+    let mut tick = tokio::time::interval(LOOK);
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut ended => break outcome,
+            _ = tick.tick() => {}
+        }
+        // What is lost here, the next look finds; what is wrong, the events say.
+        if let Ok(jobs) = jobs(client, &subject).await {
+            bars.update(&jobs);
+        }
+    };
+    if let Ok(jobs) = jobs(client, &subject).await {
+        bars.update(&jobs);
+    }
+    bars.finish();
+    outcome
+}
+
+/// Progress is what the bars are for.
+fn is_worth_a_line(event: &v1::Event) -> bool {
+    !matches!(event.kind.as_str(), "task.progress" | "task.leased" | "task.succeeded") && !event.message.is_empty()
+}
+
+async fn jobs(client: &Client, subject: &Subject) -> Result<Vec<v1::Job>, ApiError> {
+    match subject {
+        Subject::PipelineId(id) => {
+            Ok(client.jobs().get_pipeline(v1::GetPipelineRequest { id: id.clone() }).await?.into_inner().jobs)
+        }
+        Subject::JobId(id) => {
+            let detail = client.jobs().get_job(v1::GetJobRequest { id: id.clone() }).await?.into_inner();
+            Ok(detail.job.into_iter().collect())
+        }
+    }
+}
+
+fn text(event: &v1::Event) -> String {
+    format!("{:<16} {}", event.kind, event.message)
+}
+
+async fn events(client: &Client, subject: Subject, mut show: impl FnMut(&v1::Event)) -> anyhow::Result<()> {
     let mut after_id = 0;
     loop {
-        match follow(client, subject.clone(), &mut after_id).await {
+        match follow(client, subject.clone(), &mut after_id, &mut show).await {
             Ok(()) => return Ok(()),
             Err(error) if error.is_retryable() => {
                 tracing::warn!(%error, "lost the coordinator; watching on as soon as it is back");
@@ -25,13 +85,17 @@ pub(super) async fn until_ended(client: &Client, subject: Subject) -> anyhow::Re
     }
 }
 
-async fn follow(client: &Client, subject: Subject, after_id: &mut i64) -> Result<(), ApiError> {
+async fn follow(
+    client: &Client,
+    subject: Subject,
+    after_id: &mut i64,
+    show: &mut impl FnMut(&v1::Event),
+) -> Result<(), ApiError> {
     let request = v1::WatchEventsRequest { subject: Some(subject), after_id: *after_id };
     let mut events = client.jobs().watch_events(request).await?.into_inner();
     while let Some(event) = events.message().await? {
         *after_id = event.id.max(*after_id);
-        // Who reads the lines may have gone; the watch goes on for its exit code.
-        let _ = line(&format!("{:<16} {}", event.kind, event.message));
+        show(&event);
     }
     Ok(())
 }

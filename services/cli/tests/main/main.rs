@@ -1,5 +1,8 @@
 //! The real binary, against a real coordinator.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod predict;
+mod up;
 
 use std::path::Path;
 use std::process::{Output, Stdio};

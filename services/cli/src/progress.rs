@@ -1,0 +1,152 @@
+//! Jobs as progress bars, one per job, redrawn in place. For terminals only: pipes get lines.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use ursa_proto::v1;
+
+const REDRAW: Duration = Duration::from_millis(120);
+const BAR: &str = "{prefix:<14} {bar:30.cyan/dim} {pos:>6}/{len:<6} {msg}";
+const SPINNER: &str = "{prefix:<14} {spinner:.cyan} {msg}";
+const STILL: &str = "{prefix:<14} {msg}";
+
+/// Bars on standard error.
+#[derive(Debug, Default)]
+pub struct JobBars {
+    all: MultiProgress,
+    by_job: HashMap<String, ProgressBar>,
+}
+
+/// How a job is drawn.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    /// So much of so much.
+    Bar { done: u64, total: u64, message: String },
+    /// Something goes on, nobody knows how much.
+    Spinner { message: String },
+    /// Nothing goes on.
+    Still { message: String },
+}
+
+impl JobBars {
+    /// No bars yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Draws the jobs as they are now. A job keeps its line.
+    pub fn update(&mut self, jobs: &[v1::Job]) {
+        for job in jobs {
+            let bar = self.by_job.entry(job.id.clone()).or_insert_with(|| {
+                let bar = self.all.add(ProgressBar::new(0));
+                bar.set_prefix(job.name.clone());
+                bar
+            });
+            draw(bar, look(job));
+        }
+    }
+
+    /// Prints lines above the bars, whatever becomes of them meanwhile.
+    pub fn printer(&self) -> impl Fn(&str) + use<> {
+        let all = self.all.clone();
+        // A terminal that has gone is no error worth a word.
+        move |text| drop(all.println(text))
+    }
+
+    /// Leaves the bars as they are: what is printed next comes below them.
+    pub fn finish(&self) {
+        for bar in self.by_job.values() {
+            bar.abandon();
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, look: Look) {
+    let (template, message, is_moving) = match look {
+        Look::Bar { done, total, message } => {
+            bar.set_length(total);
+            bar.set_position(done.min(total));
+            (BAR, message, true)
+        }
+        Look::Spinner { message } => (SPINNER, message, true),
+        Look::Still { message } => (STILL, message, false),
+    };
+    // The templates are ours and tested.
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(message);
+    if is_moving {
+        bar.enable_steady_tick(REDRAW);
+    } else {
+        bar.disable_steady_tick();
+    }
+    bar.tick();
+}
+
+fn look(job: &v1::Job) -> Look {
+    let progress = job.progress.clone().unwrap_or_default();
+    if !matches!(job.state.as_str(), "running" | "cancelling") {
+        return Look::Still { message: outcome(job, &progress) };
+    }
+    let message = match (progress.unit.as_str(), progress.message.as_str()) {
+        (unit, "") => unit.to_owned(),
+        ("", message) => message.to_owned(),
+        (unit, message) => format!("{unit} · {message}"),
+    };
+    match progress.total {
+        0 => Look::Spinner { message },
+        total => Look::Bar { done: progress.done, total, message },
+    }
+}
+
+fn outcome(job: &v1::Job, progress: &v1::Progress) -> String {
+    match (job.state.as_str(), job.error.as_str(), progress.total) {
+        (state, "", 0) => state.to_owned(),
+        (state, "", _) => format!("{state} · {}/{} {}", progress.done, progress.total, progress.unit),
+        (state, error, _) => format!("{state}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(state: &str, done: u64, total: u64, message: &str) -> v1::Job {
+        let progress = v1::Progress { done, total, unit: "urls".into(), message: message.into() };
+        v1::Job {
+            id: "1".into(),
+            name: "scrape".into(),
+            state: state.into(),
+            progress: Some(progress),
+            ..v1::Job::default()
+        }
+    }
+
+    #[test]
+    fn templates_are_understood() {
+        for template in [BAR, SPINNER, STILL] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_job_is_drawn_by_its_state_and_what_is_known_of_it() {
+        let bar = Look::Bar { done: 3, total: 9, message: "urls · epoch 1".into() };
+        assert_eq!(look(&job("running", 3, 9, "epoch 1")), bar);
+        assert_eq!(look(&job("running", 0, 0, "")), Look::Spinner { message: "urls".into() });
+        assert_eq!(look(&job("waiting", 0, 0, "")), Look::Still { message: "waiting".into() });
+        assert_eq!(look(&job("succeeded", 9, 9, "")), Look::Still { message: "succeeded · 9/9 urls".into() });
+        let failed = v1::Job { error: "out of memory".into(), ..job("failed", 3, 9, "") };
+        assert_eq!(look(&failed), Look::Still { message: "failed: out of memory".into() });
+    }
+
+    #[test]
+    fn a_job_keeps_its_line() {
+        let mut bars = JobBars::new();
+        bars.update(&[job("running", 1, 9, "")]);
+        bars.update(&[job("running", 5, 9, "")]);
+        assert_eq!(bars.by_job.len(), 1);
+        assert_eq!(bars.by_job["1"].position(), 5);
+        bars.finish();
+    }
+}
