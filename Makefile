@@ -1,13 +1,16 @@
 # Every command of the project. The same names work in continuous integration.
-.PHONY: setup build test lint sqlx fmt
+.PHONY: setup build demo test lint sqlx fmt
 
 setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
 	@./deploy/setup.sh
 
-build: setup ## Builds everything.
-	cargo build --workspace
+build: setup ## Builds every program.
+	cargo build --workspace --bins
 
-test: setup ## Runs every test.
+demo: build ## From URL lists to a served classifier, on this machine; ONCE=1 stops the system at the end.
+	@./target/debug/ursa-demo $(if $(ONCE),--once)
+
+test: build ## Runs every test.
 	cargo nextest run --workspace || { command -v cargo-nextest >/dev/null && exit 1 || cargo test --workspace; }
 
 lint: setup ## Formatting, clippy with warnings denied, licences.

@@ -13,7 +13,7 @@ const STILL: &str = "{prefix:<14} {msg}";
 
 /// Bars on standard error.
 #[derive(Debug, Default)]
-pub struct JobBars {
+pub(crate) struct JobBars {
     all: MultiProgress,
     by_job: HashMap<String, ProgressBar>,
 }
@@ -31,12 +31,12 @@ enum Look {
 
 impl JobBars {
     /// No bars yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Draws the jobs as they are now. A job keeps its line.
-    pub fn update(&mut self, jobs: &[v1::Job]) {
+    pub(crate) fn update(&mut self, jobs: &[v1::Job]) {
         for job in jobs {
             let bar = self.by_job.entry(job.id.clone()).or_insert_with(|| {
                 let bar = self.all.add(ProgressBar::new(0));
@@ -48,14 +48,14 @@ impl JobBars {
     }
 
     /// Prints lines above the bars, whatever becomes of them meanwhile.
-    pub fn printer(&self) -> impl Fn(&str) + use<> {
+    pub(crate) fn printer(&self) -> impl Fn(&str) + use<> {
         let all = self.all.clone();
         // A terminal that has gone is no error worth a word.
         move |text| drop(all.println(text))
     }
 
     /// Leaves the bars as they are: what is printed next comes below them.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         for bar in self.by_job.values() {
             bar.abandon();
         }

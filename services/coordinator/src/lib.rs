@@ -106,15 +106,18 @@ macro_rules! service {
 async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<JobServiceServer<api::JobApi>>().await;
-    let reflection =
-        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS)
+    };
     let serving = Server::builder()
         .accept_http1(true)
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
-        .add_service(reflection.build_v1()?)
+        .add_service(reflection().build_v1()?)
+        // What grpcio's and older tools' reflection clients still speak.
+        .add_service(reflection().build_v1alpha()?)
         .add_service(service!(JobServiceServer, api::JobApi(context.clone())))
         .add_service(service!(DatasetServiceServer, api::DatasetApi(context.clone())))
         .add_service(service!(ModelServiceServer, api::ModelApi(context.clone())))

@@ -39,8 +39,9 @@ pub(crate) async fn grpc(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection =
-        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS)
+    };
     let inference = GrpcInferenceServiceServer::new(InferenceApi(predictor))
         .max_decoding_message_size(MAX_INFERENCE_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_INFERENCE_MESSAGE_BYTES);
@@ -50,7 +51,9 @@ pub(crate) async fn grpc(
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
-        .add_service(reflection.build_v1()?)
+        .add_service(reflection().build_v1()?)
+        // What grpcio's and older tools' reflection clients still speak.
+        .add_service(reflection().build_v1alpha()?)
         .add_service(inference)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
     tokio::select! {

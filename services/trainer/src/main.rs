@@ -11,6 +11,7 @@ mod describe;
 mod events;
 mod failure;
 mod input;
+mod memory;
 mod model;
 mod pretrained;
 mod run;
@@ -31,6 +32,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    memory::keep();
     let arguments = Arguments::parse();
     ursa_telemetry::init_logging();
     if arguments.describe {

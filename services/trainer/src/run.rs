@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use ursa_domain::run::{CheckpointInfo, RunOrder, RunResult, TrainerEvent};
 use ursa_learner::{
     BatchReport, Device, Observer, Precision, RunIdentity, Training, best_device, check_recipe, set_threads,
 };
 use ursa_storage::manifest::Manifest;
 use ursa_storage::{Digest, Key, Storage, StorageError};
+use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::input::Supervisor;
@@ -96,10 +98,11 @@ fn train(
     supervisor: &Supervisor,
 ) -> Result<(), Failure> {
     let mut narrator = Narrator { supervisor, epochs: training.epochs() };
+    let mut saving = None;
     loop {
         let start = Instant::now();
         let steps = training.steps() / u64::from(training.epochs().max(1));
-        let Some(report) = training.run_epoch(&mut narrator)? else { return Ok(()) };
+        let Some(report) = training.run_epoch(&mut narrator)? else { return saved(runtime, saving) };
         let pictures = steps * u64::from(order.recipe.batch_size).min(training.data().train.len() as u64);
         let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
         metric("valid_loss", report.valid_loss);
@@ -116,18 +119,36 @@ fn train(
                 report.error_rate
             ),
         );
-        let info = runtime.block_on(save(training, storage, order))?;
-        events::emit(&TrainerEvent::Checkpoint(info));
+        // One at a time, while the next epoch runs.
+        saved(runtime, saving.take())?;
+        let bytes = Bytes::from(training.checkpoint()?);
+        saving =
+            Some(runtime.spawn(save(storage.clone(), order.task_id, order.attempt, training.epochs_done(), bytes)));
     }
 }
 
-async fn save(training: &Training, storage: &Storage, order: &RunOrder) -> Result<CheckpointInfo, Failure> {
-    let bytes = Bytes::from(training.checkpoint()?);
-    let epoch = training.epochs_done();
-    let key = Key::Checkpoint { task: order.task_id, attempt: order.attempt, epoch };
+/// A checkpoint on its way to the store.
+type Saving = JoinHandle<Result<(), Failure>>;
+
+/// Waits until a checkpoint is in the store.
+fn saved(runtime: &Runtime, saving: Option<Saving>) -> Result<(), Failure> {
+    let Some(saving) = saving else { return Ok(()) };
+    runtime.block_on(saving).map_err(|error| Failure::retryable(format!("saving a checkpoint failed: {error}")))?
+}
+
+/// Stores a checkpoint, and tells of it as soon as it is there.
+async fn save(storage: Storage, task: Uuid, attempt: u32, epoch: u32, bytes: Bytes) -> Result<(), Failure> {
+    let key = Key::Checkpoint { task, attempt, epoch };
     let size = bytes.len() as u64;
-    let digest = storage.put(&key, bytes).await?;
-    Ok(CheckpointInfo { attempt: order.attempt, epoch, key: key.to_string(), sha256: digest.to_string(), bytes: size })
+    let sha256 = storage.put(&key, bytes).await?.to_string();
+    events::emit(&TrainerEvent::Checkpoint(CheckpointInfo {
+        attempt,
+        epoch,
+        key: key.to_string(),
+        sha256,
+        bytes: size,
+    }));
+    Ok(())
 }
 
 /// Turns batches into events.

@@ -1,7 +1,7 @@
 //! Watching until the end, through losses of the connection: bars on a terminal, lines in a pipe.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ursa_client::Client;
 use ursa_proto::v1::watch_events_request::Subject;
@@ -10,6 +10,10 @@ use ursa_proto::{ApiError, v1};
 use crate::output::line;
 use crate::progress::JobBars;
 
+/// The kind of event that says how far a job is.
+const PROGRESS: &str = "job.progress";
+/// In a pipe, so that a log of hours can be read.
+const BETWEEN_PROGRESS: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_secs(1);
 /// How often bars are brought up to date.
 const LOOK: Duration = Duration::from_millis(400);
@@ -19,8 +23,18 @@ pub(super) async fn until_ended(client: &Client, subject: Subject) -> anyhow::Re
     if std::io::stdout().is_terminal() && std::io::stderr().is_terminal() {
         with_bars(client, subject).await
     } else {
-        // Who reads the lines may have gone; the watch goes on for its exit code.
-        events(client, subject, |event| drop(line(&text(event)))).await
+        let mut last_progress: Option<Instant> = None;
+        events(client, subject, |event| {
+            if event.kind == PROGRESS {
+                if last_progress.is_some_and(|last| last.elapsed() < BETWEEN_PROGRESS) {
+                    return;
+                }
+                last_progress = Some(Instant::now());
+            }
+            // Who reads the lines may have gone; the watch goes on for its exit code.
+            drop(line(&text(event)));
+        })
+        .await
     }
 }
 
@@ -52,7 +66,7 @@ async fn with_bars(client: &Client, subject: Subject) -> anyhow::Result<()> {
 
 /// Progress is what the bars are for.
 fn is_worth_a_line(event: &v1::Event) -> bool {
-    !matches!(event.kind.as_str(), "task.progress" | "task.leased" | "task.succeeded") && !event.message.is_empty()
+    !matches!(event.kind.as_str(), PROGRESS | "task.leased" | "task.succeeded") && !event.message.is_empty()
 }
 
 async fn jobs(client: &Client, subject: &Subject) -> Result<Vec<v1::Job>, ApiError> {

@@ -1,0 +1,9 @@
+//! The whole system, end to end.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod asking;
+mod kills;
+mod pipeline;
+mod stranger;
+mod troubles;
+mod whole_loop;
