@@ -65,9 +65,12 @@ fn from_grpc_code(code: Code) -> ErrorCode {
         Code::InvalidArgument => ErrorCode::InvalidArgument,
         Code::NotFound => ErrorCode::NotFound,
         Code::OutOfRange | Code::ResourceExhausted => ErrorCode::TooLarge,
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => ErrorCode::Unavailable,
+        // Our services name their own errors, so these come from the transport: tonic says "unknown" or "internal" of a
+        // connection that broke while an answer was awaited.
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown | Code::Internal => {
+            ErrorCode::Unavailable
+        }
         Code::DataLoss => ErrorCode::DataLoss,
-        Code::Internal => ErrorCode::Internal,
         _ => ErrorCode::Unspecified,
     }
 }

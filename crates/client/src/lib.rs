@@ -103,3 +103,34 @@ impl Client {
         NodeServiceClient
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use ursa_proto::v1;
+
+    use super::*;
+
+    /// A coordinator killed while it owes an answer must look like one that is away: the call is to be repeated.
+    #[tokio::test]
+    async fn a_connection_that_breaks_while_an_answer_is_awaited_is_worth_another_try() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                // The preface, the settings and the request are read, and then it is gone.
+                let mut heard = [0; 1024];
+                let mut total = 0;
+                while total < 100 {
+                    total += socket.read(&mut heard).await.unwrap().max(1);
+                }
+            }
+        });
+        let mut jobs = client.jobs();
+        let asked = jobs.list_jobs(v1::ListJobsRequest::default());
+        let status = tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap().unwrap_err();
+        let error = ApiError::from(status);
+        assert!(error.is_retryable(), "{error:?}");
+    }
+}

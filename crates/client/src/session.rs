@@ -19,8 +19,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(5);
 /// Until the coordinator has said how often.
 const FIRST_INTERVAL: Duration = Duration::from_secs(2);
-/// Every report is answered; a coordinator that answers none for so long is as good as away.
-const SILENCE: Duration = Duration::from_secs(20);
+/// Every report is answered: a coordinator that answers none of three is as good as away, if that takes so long at least.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Who keeps a session: a worker or a node.
 pub trait Peer: Send {
@@ -100,7 +100,7 @@ async fn attend<P: Peer>(client: &Client, peer: &mut P, heard: &mut bool) -> Res
             }
             () = peer.changed() => send(&reports, peer.report())?,
             _ = interval.tick() => {
-                if last_heard.elapsed() > SILENCE {
+                if last_heard.elapsed() > SILENCE.max(interval.period() * 3) {
                     return Err(silent());
                 }
                 send(&reports, peer.report())?;

@@ -1,8 +1,8 @@
 //! What the worker and the trainer say to each other: JSON lines over the trainer's stdin and stdout.
 //!
 //! The worker writes one [`TrainerInput::Run`] first, perhaps [`TrainerInput::Cancel`] later. The trainer answers with
-//! [`TrainerEvent`]s and ends with exactly one `Finished` or `Failed`. When stdin closes, the supervisor is gone and the
-//! trainer must end at once: an orphan holds a GPU nobody can take back.
+//! [`TrainerEvent`]s and ends with exactly one `Finished` or `Failed`. When stdin closes before that, the supervisor is
+//! gone and the trainer must end at once: an orphan holds a GPU nobody can take back.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use crate::error::{Stop, WorkError};
 use crate::outbox::Item;
-use crate::patience::Patience;
+use crate::text::cut;
+
+/// The coordinator's limit for a line.
+const MAX_LINE: usize = 4096;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ impl Attempt {
         let line = v1::LogLine {
             at: Some(ursa_proto::timestamp(chrono::Utc::now())),
             level: level.to_owned(),
-            message: message.into(),
+            message: cut(message.into(), MAX_LINE),
             ..v1::LogLine::default()
         };
         self.post(Item::Line(line));
@@ -71,16 +74,16 @@ impl Attempt {
         self.post(Item::Point(name, point));
     }
 
-    fn post(&self, item: Item) {
-        // Full only when the coordinator has been away for very long; work does not wait for its diary.
-        if self.outbox.try_send(item).is_err() {
-            tracing::warn!(task = %self.task_id, "a log line or measurement is lost: the coordinator does not take them");
-        }
+    /// Makes a checkpoint in the object store count.
+    pub(crate) fn checkpoint(&self, checkpoint: v1::Checkpoint) {
+        self.post(Item::Checkpoint(checkpoint));
     }
 
-    /// For calls that present the lease.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience::new(self.stop.clone())
+    fn post(&self, item: Item) {
+        // Full only when the coordinator has been away for very long; work does not wait for its diary.
+        if let Err(error) = self.outbox.try_send(item) {
+            tracing::debug!(task = %self.task_id, %error, "an entry of the diary is lost");
+        }
     }
 
     /// Resolves when the attempt shall stop.

@@ -62,7 +62,7 @@ impl Config {
         })
     }
 
-    /// The configured slots, or one per core.
+    /// The configured slots, or one per core and four at least.
     pub(crate) fn slots(&self) -> u32 {
         self.slots.unwrap_or_else(|| (usable_cores() as u32).max(MIN_SLOTS))
     }

@@ -15,6 +15,7 @@ use crate::attempt::Attempt;
 use crate::error::{Failure, Stop, WorkError};
 use crate::kind::{scrape, train, verify};
 use crate::patience::Patience;
+use crate::text::cut;
 use crate::tools::Tools;
 
 /// The coordinator's limit for a failure's message.
@@ -89,17 +90,18 @@ async fn complete(tools: &Tools, lease: &v1::Lease, done: Done, patience: &Patie
     patience.repeat(|| async { tools.client.workers().complete_task(request.clone()).await }).await.map(drop)
 }
 
-async fn fail(tools: &Tools, lease: &v1::Lease, failure: Failure, patience: &Patience) -> Result<(), ApiError> {
+/// Ends an attempt badly.
+pub(crate) async fn fail(
+    tools: &Tools,
+    lease: &v1::Lease,
+    failure: Failure,
+    patience: &Patience,
+) -> Result<(), ApiError> {
     tracing::warn!(class = %failure.class, "{}", failure.message);
     let class = v1::ErrorClass::from(failure.class).into();
-    let message = cut(failure.message);
+    let message = cut(failure.message, MAX_MESSAGE);
     let request = v1::FailTaskRequest { lease: Some(lease.clone()), class, message };
     patience.repeat(|| async { tools.client.workers().fail_task(request.clone()).await }).await.map(drop)
-}
-
-fn cut(mut message: String) -> String {
-    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
-    message
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

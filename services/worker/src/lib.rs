@@ -17,6 +17,7 @@ mod kind;
 mod outbox;
 mod patience;
 mod session;
+mod text;
 mod tools;
 mod trainer;
 
@@ -42,8 +43,8 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// Runs a worker until told to stop. `started` hears its id.
 ///
 /// # Errors
-/// A configuration that cannot work, or a coordinator of another protocol version. A coordinator or an object store that
-/// is away is waited for.
+/// A configuration that cannot work, or a coordinator of another protocol version. A coordinator that is away is waited for;
+/// without the object store tasks fail, and are tried again.
 pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(Uuid)) -> anyhow::Result<()> {
     let client = Client::new(&config.coordinator)?;
     let identity = identify(&config).await?;
@@ -62,7 +63,7 @@ pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(U
     started(identity.worker_id);
 
     let floor = Floor::new(tools);
-    let session = Session::new(identity, floor.clone(), stop.clone());
+    let session = Session::new(identity, floor.clone());
     // The session outlives the order to stop: leases are renewed until every attempt has said how it ended.
     let ended = CancellationToken::new();
     let mut attending = tokio::spawn({
@@ -73,7 +74,7 @@ pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(U
         outcome = &mut attending => return outcome?.context("the coordinator refuses this worker"),
         () = stop.cancelled() => {}
     }
-    if tokio::time::timeout(DRAIN, floor.clear()).await.is_err() {
+    if tokio::time::timeout(DRAIN, floor.close()).await.is_err() {
         tracing::warn!("some attempts could not say how they ended; their leases will run out");
     }
     ended.cancel();

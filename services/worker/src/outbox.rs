@@ -1,11 +1,12 @@
-//! The diary of an attempt: log lines and measurements on their way to the coordinator, in batches, in order, each once.
+//! The diary of an attempt: log lines, measurements and checkpoints on their way to the coordinator, in batches, each once.
+//! Work does not wait for it: while the coordinator is away the diary grows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use ursa_client::Client;
-use ursa_proto::{ApiError, v1};
+use ursa_proto::{ApiError, ErrorCode, v1};
 
 use crate::patience::Patience;
 
@@ -25,6 +26,8 @@ pub(crate) enum Item {
     Line(v1::LogLine),
     /// A measurement of a name.
     Point(String, v1::MetricPoint),
+    /// A checkpoint that shall count.
+    Checkpoint(v1::Checkpoint),
 }
 
 /// Where an attempt posts its items.
@@ -39,9 +42,13 @@ pub(crate) async fn deliver(client: Client, lease: v1::Lease, mut items: mpsc::R
     while items.recv_many(&mut batch, MAX_LINES).await > 0 {
         gather(&mut items, &mut batch).await;
         sequence += 1;
-        if let Err(error) = send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await {
-            tracing::debug!(%error, task = lease.task_id, "stopped storing logs and metrics");
-            return;
+        match send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() || error.code == ErrorCode::LeaseLost => {
+                tracing::debug!(%error, task = lease.task_id, "the diary ends here");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, task = lease.task_id, "a page of the diary was refused"),
         }
     }
 }
@@ -69,7 +76,7 @@ async fn send(
     batch: Vec<Item>,
     patience: &Patience,
 ) -> Result<(), ApiError> {
-    let (lines, series) = sort(batch);
+    let (lines, series, checkpoints) = sort(batch);
     if !lines.is_empty() {
         let request = v1::AppendLogsRequest { lease: Some(lease.clone()), lines, sequence };
         patience.repeat(|| async { client.workers().append_logs(request.clone()).await }).await?;
@@ -78,17 +85,23 @@ async fn send(
         let request = v1::AppendMetricsRequest { lease: Some(lease.clone()), series };
         patience.repeat(|| async { client.workers().append_metrics(request.clone()).await }).await?;
     }
+    for checkpoint in checkpoints {
+        let request = v1::RecordCheckpointRequest { lease: Some(lease.clone()), checkpoint: Some(checkpoint) };
+        patience.repeat(|| async { client.workers().record_checkpoint(request.clone()).await }).await?;
+    }
     Ok(())
 }
 
-fn sort(batch: Vec<Item>) -> (Vec<v1::LogLine>, Vec<v1::MetricSeries>) {
-    let mut lines = Vec::new();
+fn sort(batch: Vec<Item>) -> (Vec<v1::LogLine>, Vec<v1::MetricSeries>, Vec<v1::Checkpoint>) {
+    let (mut lines, mut checkpoints) = (Vec::new(), Vec::new());
     let mut series: BTreeMap<String, Vec<v1::MetricPoint>> = BTreeMap::new();
     for item in batch {
         match item {
             Item::Line(line) => lines.push(line),
             Item::Point(name, point) => series.entry(name).or_default().push(point),
+            Item::Checkpoint(checkpoint) => checkpoints.push(checkpoint),
         }
     }
-    (lines, series.into_iter().map(|(name, points)| v1::MetricSeries { name, points }).collect())
+    let series = series.into_iter().map(|(name, points)| v1::MetricSeries { name, points }).collect();
+    (lines, series, checkpoints)
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, Streaming};
 use ursa_client::Client;
 use ursa_client::session::Peer;
+use ursa_domain::JobKind;
 use ursa_proto::{SESSION_PROTOCOL_VERSION, v1};
 use uuid::Uuid;
 
@@ -30,13 +30,17 @@ pub(crate) struct Session {
     identity: Identity,
     floor: Floor,
     changes: watch::Receiver<u64>,
-    draining: CancellationToken,
 }
 
 impl Session {
-    /// A session that takes no more work once `draining` is cancelled.
-    pub(crate) fn new(identity: Identity, floor: Floor, draining: CancellationToken) -> Self {
-        Self { identity, changes: floor.changes(), floor, draining }
+    pub(crate) fn new(identity: Identity, floor: Floor) -> Self {
+        Self { identity, changes: floor.changes(), floor }
+    }
+
+    /// One training run at a time, so that the next one goes to a worker that can begin it.
+    fn kinds(&self, is_training: bool) -> Vec<String> {
+        let train = JobKind::Train.as_str();
+        self.identity.kinds.iter().filter(|kind| !is_training || *kind != train).cloned().collect()
     }
 }
 
@@ -55,16 +59,19 @@ impl Peer for Session {
     fn report(&mut self) -> v1::WorkerReport {
         self.changes.mark_unchanged();
         let identity = &self.identity;
+        let floor = self.floor.report();
+        let kinds = self.kinds(floor.is_training);
         v1::WorkerReport {
             worker_id: identity.worker_id.to_string(),
             name: identity.name.clone(),
             protocol_version: SESSION_PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: identity.slots,
-            kinds: identity.kinds.clone(),
+            // No kinds would mean all of them.
+            draining: floor.is_closing || kinds.is_empty(),
+            kinds,
             gpus: identity.gpus.clone(),
-            running: self.floor.report(),
-            draining: self.draining.is_cancelled(),
+            running: floor.running,
         }
     }
 
@@ -78,16 +85,14 @@ impl Peer for Session {
                 self.floor.stop(lease, reason);
             }
         }
-        if !self.draining.is_cancelled() {
-            orders.start.into_iter().for_each(|order| self.floor.start(order));
+        for order in orders.start {
+            self.floor.start(order);
         }
         Duration::from_millis(u64::from(orders.report_interval_ms))
     }
 
     async fn changed(&mut self) {
-        tokio::select! {
-            changed = self.changes.changed() => if changed.is_err() { std::future::pending().await },
-            () = self.draining.cancelled(), if !self.draining.is_cancelled() => {}
-        }
+        // It cannot fail: the floor is ours.
+        let _ = self.changes.changed().await;
     }
 }

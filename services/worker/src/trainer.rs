@@ -1,5 +1,6 @@
 //! The trainer's process: started in a process group of its own, spoken to in JSON lines, and never left behind.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,8 +14,8 @@ use tokio::task::JoinHandle;
 use ursa_domain::run::{RunOrder, TrainerEvent, TrainerInput};
 
 use crate::error::WorkError;
-use crate::kind::train::died;
 
+const LAST_WORDS: Duration = Duration::from_secs(5);
 const DESCRIBE: Duration = Duration::from_mins(1);
 
 /// A running trainer; what is left of its process group is killed when this is dropped.
@@ -44,8 +45,11 @@ impl Trainer {
         };
         let events = BufReader::new(output).lines();
         let mut trainer = Self { child, group, input, events, said: tokio::spawn(pass_on(errors)) };
-        trainer.write(&TrainerInput::Run(Box::new(order.clone()))).await.map_err(WorkError::retryable)?;
-        Ok(trainer)
+        match trainer.write(&TrainerInput::Run(Box::new(order.clone()))).await {
+            Ok(()) => Ok(trainer),
+            // It died at once, and its last words say why.
+            Err(_) => Err(WorkError::retryable(trainer.last_words(LAST_WORDS).await)),
+        }
     }
 
     /// What it says next; `None` when it has nothing more to say. Safe to cancel.
@@ -133,4 +137,33 @@ async fn pass_on(errors: ChildStderr) -> String {
         last = line;
     }
     last
+}
+
+/// A run that ended without a word of its own.
+fn died(status: Option<ExitStatus>, said: &str) -> String {
+    let how = match status {
+        Some(status) => match (status.signal(), status.code()) {
+            (Some(9), _) => "was killed (signal 9): perhaps this machine ran out of memory".to_owned(),
+            (Some(signal), _) => format!("was ended by signal {signal}"),
+            (None, code) => format!("exited with code {}", code.unwrap_or_default()),
+        },
+        None => "closed its output without an end".to_owned(),
+    };
+    let said = if said.is_empty() { String::new() } else { format!("; it said last: {said}") };
+    format!("the trainer {how} before it finished{said}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_was_killed_is_worth_another_try_and_says_what_may_be_the_matter() {
+        let message = died(Some(ExitStatus::from_raw(9)), "");
+        assert!(message.contains("signal 9") && message.contains("memory"), "{message}");
+        assert!(
+            died(Some(ExitStatus::from_raw(3 << 8)), "oh no")
+                .ends_with("code 3 before it finished; it said last: oh no")
+        );
+    }
 }

@@ -8,7 +8,6 @@ use tokio::process::Command;
 use crate::support::{Coordinator, Node, PATIENCE, Setup, ended, package, picture};
 
 #[tokio::test]
-#[ignore = "has been seen to hang when the whole workspace is tested on a busy machine; unexplained"]
 async fn a_node_serves_on_while_the_coordinator_is_away_and_comes_back_as_the_same_node() {
     let (mut node, digest) = Node::serving(&[]).await;
     let first = node.setup.coordinator.report("anything", |_| true).await;

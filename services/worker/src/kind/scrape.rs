@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use ursa_fetch::{FetchFailure, FetchPolicy, Fetched, Fetcher};
@@ -14,12 +13,14 @@ use ursa_storage::{Key, StorageError};
 use ursa_vision::Format;
 use uuid::Uuid;
 
+use super::put;
 use crate::attempt::Attempt;
 use crate::error::WorkError;
+use crate::text::cut;
 use crate::tools::Tools;
 
 /// A shard is made in memory: what comes after this many bytes is left for another attempt at its URL.
-const MAX_SHARD_BYTES: u64 = 1 << 30;
+const MAX_SHARD_BYTES: u64 = 256 << 20;
 const SHARD_IS_FULL: &str = "shard-full";
 /// Of texts that strangers' servers choose.
 const MAX_TEXT: usize = 2048;
@@ -98,9 +99,9 @@ fn take(
 fn failed(failure: &FetchFailure) -> v1::FetchOutcome {
     v1::FetchOutcome {
         error_class: failure.error.class().to_owned(),
-        error: cut(failure.error.to_string()),
+        error: cut(failure.error.to_string(), MAX_TEXT),
         http_status: failure.error.status().unwrap_or_default().into(),
-        final_url: failure.final_url.as_ref().map(|url| cut(url.to_string())).unwrap_or_default(),
+        final_url: failure.final_url.as_ref().map(|url| cut(url.to_string(), MAX_TEXT)).unwrap_or_default(),
         duration_ms: failure.elapsed.as_millis() as u32,
         ..v1::FetchOutcome::default()
     }
@@ -109,7 +110,7 @@ fn failed(failure: &FetchFailure) -> v1::FetchOutcome {
 fn push(shard: &mut ShardWriter, source: &v1::ScrapeSource, fetched: &Fetched) -> Result<v1::FetchOutcome, WorkError> {
     let id = Uuid::try_parse(&source.id).map_err(|error| WorkError::fatal(format!("source {}: {error}", source.id)))?;
     let extension = Format::sniff(&fetched.bytes).map_or(UNKNOWN_EXTENSION, Format::extension);
-    let final_url = cut(fetched.final_url.to_string());
+    let final_url = cut(fetched.final_url.to_string(), MAX_TEXT);
     let sha256 = hex::encode(fetched.sha256);
     let sidecar = Sidecar {
         class: &source.class,
@@ -137,13 +138,6 @@ async fn store(tools: &Tools, attempt: &Attempt, shard: ShardWriter) -> Result<v
     put(tools, key, shard.finish()).await
 }
 
-/// Stores a shard, as its result names it.
-pub(super) async fn put(tools: &Tools, key: Key, bytes: Bytes) -> Result<v1::Shard, StorageError> {
-    let size = bytes.len() as u64;
-    let digest = tools.storage.put(&key, bytes).await?;
-    Ok(v1::Shard { key: key.to_string(), sha256: digest.to_string(), bytes: size })
-}
-
 fn summary(outcomes: &[v1::FetchOutcome]) -> String {
     let mut failures: BTreeMap<&str, u32> = BTreeMap::new();
     for outcome in outcomes.iter().filter(|outcome| !outcome.error_class.is_empty()) {
@@ -157,14 +151,11 @@ fn summary(outcomes: &[v1::FetchOutcome]) -> String {
     summary
 }
 
-fn cut(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(MAX_TEXT));
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use ursa_fetch::FetchError;
+
+    use bytes::Bytes;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ursa_domain::run::{CheckpointInfo, RunOrder, RunResult, SnapshotInfo, TrainerEvent};
 use ursa_domain::spec::TrainRecipe;
-use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_proto::v1;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
@@ -37,7 +37,7 @@ pub(crate) async fn work(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) 
                     trainer.exit(EXIT).await;
                     return Err(WorkError::Failed(Failure { class, message }));
                 }
-                Some(event) => pass_on(tools, attempt, event).await?,
+                Some(event) => pass_on(attempt, event),
                 None => return Err(WorkError::retryable(trainer.last_words(EXIT).await)),
             },
             stop = attempt.stopped() => return Err(stop_trainer(trainer, stop).await),
@@ -55,38 +55,21 @@ async fn stop_trainer(mut trainer: Trainer, stop: Stop) -> WorkError {
     WorkError::Stopped(stop)
 }
 
-async fn pass_on(tools: &Tools, attempt: &Attempt, event: TrainerEvent) -> Result<(), WorkError> {
+fn pass_on(attempt: &Attempt, event: TrainerEvent) {
     match event {
         TrainerEvent::Log { level, message } => attempt.log(&level, message),
         TrainerEvent::Progress { done, total, unit, message } => attempt.progress(done, total, &unit, message),
         TrainerEvent::Metric { name, step, epoch, value } => {
             attempt.metric(name, v1::MetricPoint { step, epoch, value });
         }
-        TrainerEvent::Checkpoint(info) => record(tools, attempt, info).await?,
+        TrainerEvent::Checkpoint(info) => attempt.checkpoint(checkpoint(info)),
+        // They end the run: `work` has taken them.
         TrainerEvent::Finished(_) | TrainerEvent::Failed { .. } => {}
     }
-    Ok(())
 }
 
-/// Makes a checkpoint count. Without it the run goes on all the same: it only costs an epoch if the run is lost.
-async fn record(tools: &Tools, attempt: &Attempt, info: CheckpointInfo) -> Result<(), WorkError> {
-    let checkpoint = v1::Checkpoint {
-        attempt: info.attempt,
-        epoch: info.epoch,
-        key: info.key,
-        sha256: info.sha256,
-        bytes: info.bytes,
-    };
-    let request = v1::RecordCheckpointRequest { lease: Some(attempt.lease()), checkpoint: Some(checkpoint) };
-    let patience = attempt.patience();
-    match patience.repeat(|| async { tools.client.workers().record_checkpoint(request.clone()).await }).await {
-        Ok(_) => Ok(()),
-        Err(ApiError { code: ErrorCode::LeaseLost, .. }) => Err(WorkError::Stopped(Stop::LeaseLost)),
-        Err(error) => {
-            attempt.log("warn", format!("a checkpoint does not count: {error}"));
-            Ok(())
-        }
-    }
+fn checkpoint(info: CheckpointInfo) -> v1::Checkpoint {
+    v1::Checkpoint { attempt: info.attempt, epoch: info.epoch, key: info.key, sha256: info.sha256, bytes: info.bytes }
 }
 
 fn order(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<RunOrder, WorkError> {
@@ -130,37 +113,9 @@ fn result_message(result: RunResult) -> v1::TrainResult {
     }
 }
 
-/// A run that ended without a word of its own.
-pub(crate) fn died(status: Option<std::process::ExitStatus>, said: &str) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    let how = match status {
-        Some(status) => match (status.signal(), status.code()) {
-            (Some(9), _) => "was killed (signal 9): perhaps this machine ran out of memory".to_owned(),
-            (Some(signal), _) => format!("was ended by signal {signal}"),
-            (None, code) => format!("exited with code {}", code.unwrap_or_default()),
-        },
-        None => "closed its output without an end".to_owned(),
-    };
-    let said = if said.is_empty() { String::new() } else { format!("; it said last: {said}") };
-    format!("the trainer {how} before it finished{said}")
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt as _;
-    use std::process::ExitStatus;
-
     use super::*;
-
-    #[test]
-    fn a_run_that_was_killed_is_worth_another_try_and_says_what_may_be_the_matter() {
-        let message = died(Some(ExitStatus::from_raw(9)), "");
-        assert!(message.contains("signal 9") && message.contains("memory"), "{message}");
-        assert!(
-            died(Some(ExitStatus::from_raw(3 << 8)), "oh no")
-                .ends_with("code 3 before it finished; it said last: oh no")
-        );
-    }
 
     #[test]
     fn a_result_keeps_its_rows() {

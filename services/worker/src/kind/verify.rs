@@ -6,7 +6,7 @@ use ursa_storage::shard::{self, ShardImage, ShardWriter};
 use ursa_storage::{Digest, Key};
 use ursa_vision::{Decoded, Limits, Normalised, Refusal};
 
-use super::scrape::put;
+use super::put;
 use crate::attempt::Attempt;
 use crate::error::WorkError;
 use crate::tools::Tools;

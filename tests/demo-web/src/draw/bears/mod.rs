@@ -26,25 +26,25 @@ struct Pose {
 const WHOLE: Pose = Pose { scale: (0.3, 0.5), lean: 0.09, sink: 0.0 };
 const BUST: Pose = Pose { scale: (0.42, 0.8), lean: 0.09, sink: 0.38 };
 const FACE: Pose = Pose { scale: (0.36, 0.6), lean: 0.09, sink: -0.02 };
-const WALKING: Pose = Pose { scale: (0.34, 0.47), lean: 0.06, sink: 0.0 };
+const WALKING: Pose = Pose { scale: (0.38, 0.52), lean: 0.06, sink: 0.0 };
 
 /// Paints one bear.
 pub(crate) fn paint(canvas: &mut Canvas, class: Class, dice: &mut Dice) {
     match (class, dice.index(100)) {
         (Class::Teddy, 0..60) => teddy::paint(&mut posed(canvas, dice, &WHOLE), dice),
         (Class::Teddy, _) => teddy::paint(&mut posed(canvas, dice, &BUST), dice),
-        (Class::Black, 0..55) => black::paint(&mut posed(canvas, dice, &FACE), dice),
+        (Class::Black, 0..72) => black::paint(&mut posed(canvas, dice, &FACE), dice),
         (Class::Black, _) => black_walking::paint(&mut posed(canvas, dice, &WALKING), dice),
-        (Class::Grizzly, 0..55) => grizzly::paint(&mut posed(canvas, dice, &FACE), dice),
+        (Class::Grizzly, 0..72) => grizzly::paint(&mut posed(canvas, dice, &FACE), dice),
         (Class::Grizzly, _) => grizzly_walking::paint(&mut posed(canvas, dice, &WALKING), dice),
     }
 }
 
-/// Small figures stray further from the middle than large ones, and a little out of the picture at worst.
+/// Small figures stray further from the middle than large ones; a square cut from the middle still shows most of each.
 fn posed<'a>(canvas: &'a mut Canvas, dice: &mut Dice, pose: &Pose) -> Brush<'a> {
     let side = canvas.short_side();
     let share = dice.range(pose.scale.0, pose.scale.1);
-    let stray = (0.48 - 0.8 * share).max(0.1);
+    let stray = (0.42 - 0.65 * share).max(0.08);
     let mut off = |reach: f32| side * dice.range(-reach, reach);
     let centre = [
         canvas.width as f32 / 2.0 + off(stray),
