@@ -106,13 +106,14 @@ macro_rules! service {
 async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<JobServiceServer<api::JobApi>>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS)
-    };
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
     let serving = Server::builder()
         .accept_http1(true)
         .tcp_nodelay(true)
+        // A peer that died without a word is noticed after both.
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

@@ -1,6 +1,6 @@
 //! Workers and nodes that speak the real protocol and do nothing by themselves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -52,7 +52,8 @@ impl Worker {
         self.hear().await
     }
 
-    async fn hear(&mut self) -> anyhow::Result<v1::WorkerOrders> {
+    /// Hears the next answer, without saying anything.
+    pub async fn hear(&mut self) -> anyhow::Result<v1::WorkerOrders> {
         let orders = tokio::time::timeout(PATIENCE, self.orders.message()).await.context("no orders came")?;
         let orders = orders.map_err(ApiError::from)?.context("the session ended")?;
         for order in &orders.start {
@@ -78,10 +79,12 @@ impl Worker {
 
     /// The next order to stop something.
     pub async fn next_stop(&mut self) -> anyhow::Result<v1::StopOrder> {
+        let begin = Instant::now();
         loop {
             if let Some(stop) = self.say().await?.stop.pop() {
                 return Ok(stop);
             }
+            anyhow::ensure!(begin.elapsed() < PATIENCE, "no order to stop came within {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status, Streaming};
 use ursa_proto::v1;
 use ursa_proto::v1::node_service_server::NodeService;
 
-use super::session::{Orders, serve};
+use super::session::{Orders, Prompt, serve};
 use super::{Answer, check_protocol, id, refuse};
 use crate::context::Context;
 use crate::store::Topic;
@@ -20,9 +20,9 @@ impl NodeService for NodeApi {
     async fn session(&self, request: Request<Streaming<v1::NodeReport>>) -> Answer<Self::SessionStream> {
         let context = self.0.clone();
         let wake = context.hub.subscribe(Topic::Endpoints);
-        let orders = serve(request.into_inner(), wake, move |report, fresh| {
+        let orders = serve(request.into_inner(), wake, move |report, prompt| {
             let context = context.clone();
-            async move { answer(&context, report, fresh).await }
+            async move { answer(&context, report, prompt).await }
         });
         Ok(Response::new(orders))
     }
@@ -34,10 +34,10 @@ impl NodeService for NodeApi {
 }
 
 /// Notes what the node says and tells it everything it shall serve.
-async fn answer(context: &Context, report: v1::NodeReport, fresh: bool) -> Result<v1::NodeOrders, Status> {
+async fn answer(context: &Context, report: v1::NodeReport, prompt: Prompt) -> Result<v1::NodeOrders, Status> {
     check_protocol("node", report.protocol_version)?;
     let node = id("node_id", &report.node_id)?;
-    if fresh {
+    if prompt == Prompt::Report {
         context.store.see_node(node, &report).await.map_err(refuse)?;
     }
     let endpoints = context.store.endpoint_orders().await.map_err(refuse)?;

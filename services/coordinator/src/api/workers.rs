@@ -8,11 +8,11 @@ use ursa_proto::v1::worker_service_server::WorkerService;
 use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
-use super::session::{Orders, serve};
+use super::session::{Orders, Prompt, serve};
 use super::{Answer, check_protocol, id, refuse};
 use crate::context::Context;
 use crate::store::{
-    ClaimedTask, LeaseStatus, RenewedLease, StoreError, StoreResult, TaskReport, Topic, WorkerReportRow, gpus_to,
+    CheckedLease, ClaimedTask, LeaseStatus, StoreError, StoreResult, TaskReport, Topic, WorkerReportRow, gpus_to,
 };
 
 /// See the module.
@@ -22,6 +22,8 @@ pub(crate) struct WorkerApi(pub Context);
 const MAX_LOG_LINES: usize = 1000;
 const MAX_METRIC_POINTS: usize = 10_000;
 const MAX_FAILURE_BYTES: usize = 4096;
+/// Per answer, which has to fit into a message whatever the tasks carry. Further room is filled by the next report.
+const MAX_CLAIMED: u32 = 16;
 
 #[tonic::async_trait]
 impl WorkerService for WorkerApi {
@@ -30,9 +32,9 @@ impl WorkerService for WorkerApi {
     async fn session(&self, request: Request<Streaming<v1::WorkerReport>>) -> Answer<Self::SessionStream> {
         let context = self.0.clone();
         let wake = context.hub.subscribe(Topic::Tasks);
-        let orders = serve(request.into_inner(), wake, move |report, fresh| {
+        let orders = serve(request.into_inner(), wake, move |report, prompt| {
             let context = context.clone();
-            async move { answer(&context, report, fresh).await }
+            async move { answer(&context, report, prompt).await }
         });
         Ok(Response::new(orders))
     }
@@ -106,32 +108,49 @@ fn at_most(field: &str, found: usize, limit: usize) -> Result<(), Status> {
     Err(ApiError::new(ursa_proto::ErrorCode::TooLarge, message).into())
 }
 
-/// Renews what the worker works on, and gives it more when it has room.
-async fn answer(context: &Context, report: v1::WorkerReport, fresh: bool) -> Result<v1::WorkerOrders, Status> {
+/// Says what the worker shall stop, and gives it more when it has room. Only a report renews leases, and only a worker
+/// that was heard of lately gets more: what is given to a dead one lies idle until its lease runs out.
+async fn answer(context: &Context, report: v1::WorkerReport, prompt: Prompt) -> Result<v1::WorkerOrders, Status> {
     check_protocol("worker", report.protocol_version)?;
     let worker = id("worker_id", &report.worker_id)?;
-    if fresh {
-        let row = WorkerReportRow {
-            id: worker,
-            name: &report.name,
-            version: &report.version,
-            slots: report.slots,
-            gpus: gpus_to(&report.gpus),
-            internal: false,
-        };
-        context.store.see_worker(&row).await.map_err(refuse)?;
-    }
-    let renewed = renew(context, &report.running).await?;
-    let start = if report.draining { Vec::new() } else { claim(context, worker, &report).await? };
+    let leases = match prompt {
+        Prompt::Report => {
+            see(context, worker, &report).await?;
+            renew(context, &report.running).await?
+        }
+        Prompt::WakeUp { .. } => look_at(context, &report.running).await?,
+    };
+    let is_alive = match prompt {
+        Prompt::Report => true,
+        Prompt::WakeUp { silent_for } => silent_for < context.config.patience(),
+    };
+    let start = if is_alive && !report.draining { claim(context, worker, &report).await? } else { Vec::new() };
     Ok(v1::WorkerOrders {
         start,
-        stop: renewed.iter().filter_map(stop_order).collect(),
+        stop: leases.iter().filter_map(stop_order).collect(),
         lease_ms: context.config.lease.as_millis() as u32,
         report_interval_ms: context.config.report_interval.as_millis() as u32,
     })
 }
 
-async fn renew(context: &Context, running: &[v1::RunningAttempt]) -> Result<Vec<RenewedLease>, Status> {
+async fn see(context: &Context, worker: Uuid, report: &v1::WorkerReport) -> Result<(), Status> {
+    let row = WorkerReportRow {
+        id: worker,
+        name: &report.name,
+        version: &report.version,
+        slots: report.slots,
+        gpus: gpus_to(&report.gpus),
+        internal: false,
+    };
+    context.store.see_worker(&row).await.map_err(refuse)
+}
+
+async fn look_at(context: &Context, running: &[v1::RunningAttempt]) -> Result<Vec<CheckedLease>, Status> {
+    let leases = running.iter().map(|attempt| lease(attempt.lease.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    context.store.look_at_leases(&leases).await.map_err(refuse)
+}
+
+async fn renew(context: &Context, running: &[v1::RunningAttempt]) -> Result<Vec<CheckedLease>, Status> {
     let mut report = TaskReport::default();
     for attempt in running {
         report.leases.push(lease(attempt.lease.as_ref())?);
@@ -140,13 +159,13 @@ async fn renew(context: &Context, running: &[v1::RunningAttempt]) -> Result<Vec<
     context.store.renew(&report, context.config.lease).await.map_err(refuse)
 }
 
-fn stop_order(renewed: &RenewedLease) -> Option<v1::StopOrder> {
-    let reason = match renewed.status {
+fn stop_order(checked: &CheckedLease) -> Option<v1::StopOrder> {
+    let reason = match checked.status {
         LeaseStatus::Current => return None,
         LeaseStatus::Cancelling => v1::StopReason::Cancelled,
         LeaseStatus::Lost => v1::StopReason::LeaseLost,
     };
-    Some(v1::StopOrder { lease: Some(renewed.lease.into()), reason: reason.into() })
+    Some(v1::StopOrder { lease: Some(checked.lease.into()), reason: reason.into() })
 }
 
 async fn claim(context: &Context, worker: Uuid, report: &v1::WorkerReport) -> Result<Vec<v1::TaskOrder>, Status> {
@@ -156,12 +175,31 @@ async fn claim(context: &Context, worker: Uuid, report: &v1::WorkerReport) -> Re
         return Ok(Vec::new());
     }
     let kinds = kinds(&report.kinds)?;
-    let claimed = context.store.claim(worker, &kinds, free, context.config.lease).await.map_err(refuse)?;
+    let claimed =
+        context.store.claim(worker, &kinds, free.min(MAX_CLAIMED), context.config.lease).await.map_err(refuse)?;
     let mut orders = Vec::with_capacity(claimed.len());
     for task in claimed {
-        orders.push(order(context, task).await.map_err(refuse)?);
+        let lease = task.lease;
+        match order(context, task).await {
+            Ok(order) => orders.push(order),
+            Err(error) => fail_unordered(context, &lease, &error).await,
+        }
     }
     Ok(orders)
+}
+
+/// Ends a claimed task that nobody can be told of, so that it neither waits for its lease nor takes others with it.
+async fn fail_unordered(context: &Context, lease: &Lease, error: &StoreError) {
+    let class = match error {
+        StoreError::Database(_) => ErrorClass::Infrastructure,
+        StoreError::Api(_) | StoreError::Unreadable { .. } => ErrorClass::Fatal,
+    };
+    tracing::warn!(%error, task = %lease.task_id, "could not order a task");
+    let message = format!("the task could not be ordered: {error}");
+    if let Err(error) = context.store.fail_task(lease, class, &message, rand::random()).await {
+        // The lease runs out and another attempt is made.
+        tracing::info!(%error, task = %lease.task_id, "could not record a failed attempt");
+    }
 }
 
 fn kinds(words: &[String]) -> Result<Vec<JobKind>, Status> {

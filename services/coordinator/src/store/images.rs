@@ -7,6 +7,7 @@ use ursa_proto::{ApiError, parse_id, v1};
 use uuid::Uuid;
 
 use super::logs::{clean, time_of};
+use super::results::{check_complete, check_scrape, check_verify};
 use super::tasks::{Held, hold_to_complete, succeed};
 use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
 
@@ -43,6 +44,7 @@ impl Store {
     pub(crate) async fn complete_scrape(&self, lease: &Lease, result: &v1::ScrapeResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Scrape).await? else { return Ok(()) };
+        check_scrape(lease, result)?;
         update_sources(&mut tx, lease.task_id, &result.outcomes).await?;
         if let Some(shard) = &result.shard {
             let dataset =
@@ -63,8 +65,9 @@ impl Store {
     pub(crate) async fn complete_verify(&self, lease: &Lease, result: &v1::VerifyResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Verify).await? else { return Ok(()) };
+        check_verify(lease, result)?;
         let raw = held.payload["shard_key"].as_str().unwrap_or_default().to_owned();
-        let dataset = lock_dataset_of(&mut tx, &raw).await?;
+        let dataset = dataset_of(&mut tx, &raw).await?;
         if mark_verified(&mut tx, &raw).await? {
             if let Some(shard) = &result.shard {
                 insert_shard(&mut tx, &held, dataset, "normal", shard).await?;
@@ -123,29 +126,40 @@ fn counts_of(outcomes: &[v1::FetchOutcome]) -> BTreeMap<String, u64> {
     counts
 }
 
+/// Gives every source of a task its outcome: each exactly one.
 async fn update_sources(tx: &mut Tx, task_id: Uuid, outcomes: &[v1::FetchOutcome]) -> StoreResult<()> {
-    for outcome in outcomes {
-        let result = sqlx::query!(
-            "update sources set outcome = $3, error_class = $4, error = $5, http_status = $6, bytes = $7, sha256 = $8,
-                final_url = $9, fetched_at = $10, duration_ms = $11
-            where id = $1 and task_id = $2 and outcome = 'pending'",
-            parse_id("outcomes.source_id", &outcome.source_id)?,
-            task_id,
-            if outcome.error_class.is_empty() { "fetched" } else { "failed" },
-            outcome.error_class,
-            clean(&outcome.error),
-            outcome.http_status as i32,
-            outcome.bytes as i64,
-            outcome.sha256,
-            clean(&outcome.final_url),
-            time_of(outcome.fetched_at.as_ref()),
-            outcome.duration_ms as i32,
-        )
-        .execute(&mut **tx)
-        .await?;
-        ensure_rows("source", &result, 1)?;
-    }
-    Ok(())
+    let ids = ids("outcomes.source_id", outcomes.iter().map(|outcome| &outcome.source_id))?;
+    let given = sqlx::query_file!(
+        "src/store/sql/update_sources.sql",
+        task_id,
+        &ids,
+        &column(outcomes, |o| o.error_class.clone()),
+        &column(outcomes, |o| clean(&o.error)),
+        &column(outcomes, |o| o.http_status as i32),
+        &column(outcomes, |o| o.bytes as i64),
+        &column(outcomes, |o| o.sha256.clone()),
+        &column(outcomes, |o| clean(&o.final_url)),
+        &column(outcomes, |o| time_of(o.fetched_at.as_ref())),
+        &column(outcomes, |o| o.duration_ms as i32),
+    )
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from sources where task_id = $1 and outcome = 'pending'"#,
+        task_id,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(check_complete("outcomes", "source of the task", outcomes.len() as u64, given, left as u64)?)
+}
+
+fn ids<'a>(field: &str, texts: impl Iterator<Item = &'a String>) -> StoreResult<Vec<Uuid>> {
+    Ok(texts.map(|text| parse_id(field, text)).collect::<Result<_, _>>()?)
+}
+
+fn column<R, T>(rows: &[R], pick: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(pick).collect()
 }
 
 async fn insert_shard(tx: &mut Tx, held: &Held, dataset: Uuid, kind: &str, shard: &v1::Shard) -> StoreResult<()> {
@@ -165,31 +179,27 @@ async fn insert_shard(tx: &mut Tx, held: &Held, dataset: Uuid, kind: &str, shard
 }
 
 async fn insert_images(tx: &mut Tx, task_id: Uuid, shard: &str, outcomes: &[v1::FetchOutcome]) -> StoreResult<()> {
-    for outcome in outcomes.iter().filter(|outcome| outcome.error_class.is_empty()) {
-        let result = sqlx::query!(
-            "insert into images (id, dataset_id, class_index, sha256, bytes, raw_shard, raw_offset, raw_length)
-            select id, dataset_id, class_index, sha256, bytes, $3, $4, $5 from sources where id = $1 and task_id = $2",
-            parse_id("outcomes.source_id", &outcome.source_id)?,
-            task_id,
-            shard,
-            outcome.shard_offset as i64,
-            outcome.shard_length as i64,
-        )
-        .execute(&mut **tx)
-        .await?;
-        ensure_rows("image", &result, 1)?;
-    }
-    Ok(())
+    let fetched: Vec<_> = outcomes.iter().filter(|outcome| outcome.error_class.is_empty()).collect();
+    let ids = ids("outcomes.source_id", fetched.iter().map(|outcome| &outcome.source_id))?;
+    let result = sqlx::query!(
+        "insert into images (id, dataset_id, class_index, sha256, bytes, raw_shard, raw_offset, raw_length)
+        select s.id, s.dataset_id, s.class_index, s.sha256, s.bytes, $2, o.shard_offset, o.shard_length
+        from unnest($3::uuid[], $4::bigint[], $5::bigint[]) as o (id, shard_offset, shard_length)
+        join sources s on s.id = o.id and s.task_id = $1",
+        task_id,
+        shard,
+        &ids,
+        &column(&fetched, |o| o.shard_offset as i64),
+        &column(&fetched, |o| o.shard_length as i64),
+    )
+    .execute(&mut **tx)
+    .await?;
+    ensure_rows("image", &result, fetched.len() as u64)
 }
 
-/// Copies are found across shards, so verdicts of one dataset are committed one after the other.
-async fn lock_dataset_of(tx: &mut Tx, raw_shard: &str) -> StoreResult<Uuid> {
-    let dataset = sqlx::query_scalar!(
-        "select d.id from datasets d join shards s on s.dataset_id = d.id where s.key = $1 for no key update of d",
-        raw_shard,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
+async fn dataset_of(tx: &mut Tx, raw_shard: &str) -> StoreResult<Uuid> {
+    let dataset =
+        sqlx::query_scalar!("select dataset_id from shards where key = $1", raw_shard).fetch_one(&mut **tx).await?;
     Ok(dataset)
 }
 
@@ -201,46 +211,48 @@ async fn mark_verified(tx: &mut Tx, raw_shard: &str) -> StoreResult<bool> {
     Ok(result.rows_affected() == 1)
 }
 
+/// Gives every image of a raw shard its verdict: each exactly one.
 async fn update_verdicts(
     tx: &mut Tx,
     raw_shard: &str,
     normal_shard: Option<&str>,
     verdicts: &[v1::ImageVerdict],
 ) -> StoreResult<()> {
-    for verdict in verdicts {
-        let kept = verdict.reason.is_empty();
-        let result = sqlx::query!(
-            "update images set verdict = $3, reason = $4, detail = $5, width = $6, height = $7, format = $8, mode = $9,
-                orientation = $10, pixel_sha256 = $11, perceptual_hash = $12, normal_shard = $13, normal_offset = $14,
-                normal_length = $15, normal_width = $16, normal_height = $17
-            where id = $1 and raw_shard = $2 and verdict = 'unverified'",
-            parse_id("verdicts.image_id", &verdict.image_id)?,
-            raw_shard,
-            if kept { "kept" } else { "refused" },
-            verdict.reason,
-            clean(&verdict.detail),
-            verdict.width as i32,
-            verdict.height as i32,
-            verdict.format,
-            verdict.mode,
-            verdict.orientation as i32,
-            verdict.pixel_sha256,
-            verdict.perceptual_hash as i64,
-            normal_shard.filter(|_| kept),
-            verdict.shard_offset as i64,
-            verdict.shard_length as i64,
-            verdict.normal_width as i32,
-            verdict.normal_height as i32,
-        )
-        .execute(&mut **tx)
-        .await?;
-        ensure_rows("image", &result, 1)?;
-    }
-    Ok(())
+    let given = sqlx::query_file!(
+        "src/store/sql/update_verdicts.sql",
+        raw_shard,
+        normal_shard,
+        &ids("verdicts.image_id", verdicts.iter().map(|verdict| &verdict.image_id))?,
+        &column(verdicts, |v| v.reason.clone()),
+        &column(verdicts, |v| clean(&v.detail)),
+        &column(verdicts, |v| v.width as i32),
+        &column(verdicts, |v| v.height as i32),
+        &column(verdicts, |v| v.format.clone()),
+        &column(verdicts, |v| v.mode.clone()),
+        &column(verdicts, |v| v.orientation as i32),
+        &column(verdicts, |v| v.pixel_sha256.clone()),
+        &column(verdicts, |v| v.perceptual_hash as i64),
+        &column(verdicts, |v| v.shard_offset as i64),
+        &column(verdicts, |v| v.shard_length as i64),
+        &column(verdicts, |v| v.normal_width as i32),
+        &column(verdicts, |v| v.normal_height as i32),
+    )
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    let left = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from images where raw_shard = $1 and verdict = 'unverified'"#,
+        raw_shard,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(check_complete("verdicts", "image of the shard", verdicts.len() as u64, given, left as u64)?)
 }
 
 /// Of images with the same bytes the first one listed is kept; the others become its copies, whichever was verified first.
+/// They are found across shards, so whoever looks for them waits for others' verdicts on the dataset to be committed.
 async fn refuse_copies(tx: &mut Tx, dataset: Uuid, raw_shard: &str) -> StoreResult<()> {
+    sqlx::query!("select from datasets where id = $1 for no key update", dataset).execute(&mut **tx).await?;
     sqlx::query_file!("src/store/sql/refuse_copies.sql", dataset, raw_shard).execute(&mut **tx).await?;
     Ok(())
 }

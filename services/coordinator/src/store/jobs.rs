@@ -79,9 +79,10 @@ impl LockedJob {
     }
 }
 
-/// Locks a job; `None` when it does not exist.
+/// Locks a job; `None` when it does not exist. Leaves alone who only refers to it: a claim holds a task, which a
+/// cancellation waits for, when its event's foreign key looks at the job.
 pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
-    let row = sqlx::query!("select name, state, max_attempts, spec from jobs where id = $1 for update", id)
+    let row = sqlx::query!("select name, state, max_attempts, spec from jobs where id = $1 for no key update", id)
         .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| {

@@ -7,6 +7,7 @@ use ursa_proto::v1;
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
+use super::results::check_checkpoint;
 use super::tasks::check;
 use super::{Store, StoreResult, Tx};
 
@@ -71,19 +72,19 @@ impl Store {
             .collect())
     }
 
-    /// Stores measurements; one that is stored already is ignored. An error rate is also an event.
+    /// Stores measurements; one that is stored already is ignored. A new error rate is also an event.
     pub(crate) async fn append_metrics(&self, lease: &Lease, series: &[v1::MetricSeries]) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job_id = check(&mut tx, lease).await?;
         let mut events = Vec::new();
         for one in series {
-            insert_series(&mut tx, lease, job_id, one).await?;
+            let stored = insert_series(&mut tx, lease, job_id, one).await?;
             if one.name == "error_rate" {
-                events.extend(one.points.iter().map(|point| NewEvent {
+                events.extend(stored.into_iter().map(|(epoch, value)| NewEvent {
                     job_id,
                     task: Some((lease.task_id, lease.attempt)),
                     kind: "epoch",
-                    message: format!("epoch {}: error rate {:.1} %", point.epoch + 1, 100.0 * point.value),
+                    message: format!("epoch {}: error rate {:.1} %", epoch + 1, 100.0 * value),
                 }));
             }
         }
@@ -121,6 +122,7 @@ impl Store {
     pub(crate) async fn record_checkpoint(&self, lease: &Lease, checkpoint: &v1::Checkpoint) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let job_id = check(&mut tx, lease).await?;
+        check_checkpoint(lease, checkpoint)?;
         let stored = sqlx::query!(
             "insert into checkpoints (task_id, attempt, epoch, key, sha256, bytes) values ($1, $2, $3, $4, $5, $6)
             on conflict do nothing",
@@ -160,15 +162,21 @@ impl Store {
     }
 }
 
-async fn insert_series(tx: &mut Tx, lease: &Lease, job_id: Uuid, series: &v1::MetricSeries) -> StoreResult<()> {
+/// Stores the points that are not stored yet, and returns (epoch, value) of those.
+async fn insert_series(
+    tx: &mut Tx,
+    lease: &Lease,
+    job_id: Uuid,
+    series: &v1::MetricSeries,
+) -> StoreResult<Vec<(i32, f64)>> {
     let steps: Vec<i64> = series.points.iter().map(|point| point.step as i64).collect();
     let epochs: Vec<i32> = series.points.iter().map(|point| point.epoch as i32).collect();
     let values: Vec<f64> = series.points.iter().map(|point| point.value).collect();
-    sqlx::query!(
+    let stored = sqlx::query!(
         "insert into metrics (task_id, attempt, name, step, job_id, epoch, value)
         select $1, $2, $3, m.step, $4, m.epoch, m.value
         from unnest($5::bigint[], $6::int[], $7::float8[]) as m (step, epoch, value)
-        on conflict do nothing",
+        on conflict do nothing returning epoch, value",
         lease.task_id,
         lease.attempt as i32,
         series.name,
@@ -177,9 +185,9 @@ async fn insert_series(tx: &mut Tx, lease: &Lease, job_id: Uuid, series: &v1::Me
         &epochs,
         &values,
     )
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(())
+    Ok(stored.into_iter().map(|row| (row.epoch, row.value)).collect())
 }
 
 /// A worker's clock may say anything; what does not parse is the epoch.

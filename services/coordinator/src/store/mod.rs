@@ -13,6 +13,7 @@ mod models;
 mod nodes;
 mod pipelines;
 mod planning;
+mod results;
 mod snapshots;
 mod tasks;
 mod workers;
@@ -29,7 +30,7 @@ pub(crate) use jobs::{JobProgress, JobRow};
 pub(crate) use pipelines::{PipelineRow, Submission};
 pub(crate) use planning::Planned;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
-pub(crate) use tasks::{ClaimedTask, LeaseStatus, RenewedLease, TaskReport};
+pub(crate) use tasks::{CheckedLease, ClaimedTask, LeaseStatus, TaskReport};
 pub(crate) use workers::WorkerReportRow;
 pub(crate) use workers::gpus_to;
 
@@ -77,6 +78,17 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Whether Postgres gave up this transaction for the sake of another: the same request may work at once.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            // 40001: serialisation failure. 40P01: deadlock.
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code == "40001" || code == "40P01")
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<StoreError> for ApiError {
@@ -85,6 +97,9 @@ impl From<StoreError> for ApiError {
             StoreError::Api(error) => error,
             error if error.is_outage() => {
                 Self::new(ErrorCode::Unavailable, "the coordinator cannot reach its database; try again")
+            }
+            error if error.is_conflict() => {
+                Self::new(ErrorCode::Unavailable, "the request ran into another one in the database; try again")
             }
             error => {
                 tracing::error!(%error, "a request failed on the database");
@@ -205,4 +220,60 @@ where
     T::Err: ToString,
 {
     text.parse().map_err(|error: T::Err| StoreError::unreadable(what, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    /// What Postgres says, as far as it matters.
+    #[derive(Debug, thiserror::Error)]
+    #[error("SQLSTATE {0}")]
+    struct Said(&'static str);
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(self.0.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn what_may_work_later_is_told_from_what_will_not() {
+        let cases = [
+            ("57P01", ErrorCode::Unavailable),
+            ("08006", ErrorCode::Unavailable),
+            ("53300", ErrorCode::Unavailable),
+            ("40001", ErrorCode::Unavailable),
+            ("40P01", ErrorCode::Unavailable),
+            ("23505", ErrorCode::Internal),
+        ];
+        for (state, expected) in cases {
+            let error = StoreError::Database(sqlx::Error::Database(Box::new(Said(state))));
+            assert_eq!(ApiError::from(error).code, expected, "{state}");
+        }
+    }
 }

@@ -34,23 +34,23 @@ pub(crate) struct TaskReport {
     pub progress: Vec<v1::Progress>,
 }
 
-/// What became of a lease that was to be renewed.
+/// How a lease stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaseStatus {
-    /// Renewed.
+    /// The work goes on.
     Current,
-    /// Renewed, but its job shall stop.
+    /// Still held, but its job shall stop.
     Cancelling,
     /// Not current any more.
     Lost,
 }
 
-/// See [`Store::renew`].
+/// See [`Store::renew`] and [`Store::look_at_leases`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct RenewedLease {
+pub(crate) struct CheckedLease {
     /// The lease presented.
     pub lease: Lease,
-    /// What became of it.
+    /// How it stands.
     pub status: LeaseStatus,
 }
 
@@ -226,8 +226,20 @@ async fn release(tx: &mut Tx, held: &Held, after: TaskState, wait: Duration) -> 
     hint(tx, if after == TaskState::Ready { Topic::Tasks } else { Topic::Jobs }).await
 }
 
+/// How each of `leases` stands, given (token, whether the job is cancelling) of those that are current. By token, because
+/// a report may list two attempts of one task, of which one is lost.
+fn checked(leases: &[Lease], current: &[(Uuid, bool)]) -> Vec<CheckedLease> {
+    let status = |lease: &Lease| match current.iter().find(|(token, _)| *token == lease.token) {
+        None => LeaseStatus::Lost,
+        Some((_, true)) => LeaseStatus::Cancelling,
+        Some((_, false)) => LeaseStatus::Current,
+    };
+    leases.iter().map(|lease| CheckedLease { lease: *lease, status: status(lease) }).collect()
+}
+
 impl Store {
-    /// Leases up to `limit` ready tasks of `kinds` to a worker for `ttl`. Never waits for another coordinator's claim.
+    /// Leases up to `limit` ready tasks of `kinds` to a worker for `ttl`; a train task only if it works on no other. Never
+    /// waits for another coordinator's claim.
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn claim(
         &self,
@@ -264,7 +276,7 @@ impl Store {
     }
 
     /// Renews the leases a worker still works on and stores their progress, in one statement.
-    pub(crate) async fn renew(&self, report: &TaskReport, ttl: Duration) -> StoreResult<Vec<RenewedLease>> {
+    pub(crate) async fn renew(&self, report: &TaskReport, ttl: Duration) -> StoreResult<Vec<CheckedLease>> {
         if report.leases.is_empty() {
             return Ok(Vec::new());
         }
@@ -284,12 +296,28 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        let status = |lease: &Lease| match rows.iter().find(|row| row.id == lease.task_id) {
-            None => LeaseStatus::Lost,
-            Some(row) if row.cancelling => LeaseStatus::Cancelling,
-            Some(_) => LeaseStatus::Current,
-        };
-        Ok(report.leases.iter().map(|lease| RenewedLease { lease: *lease, status: status(lease) }).collect())
+        let found: Vec<_> = rows.iter().map(|row| (row.lease_token, row.cancelling)).collect();
+        Ok(checked(&report.leases, &found))
+    }
+
+    /// How leases stand, without renewing any.
+    pub(crate) async fn look_at_leases(&self, leases: &[Lease]) -> StoreResult<Vec<CheckedLease>> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = sqlx::query!(
+            r#"select t.lease_token as "token!", j.state = 'cancelling' as "cancelling!"
+            from unnest($1::uuid[], $2::int[], $3::uuid[]) as l (id, attempt, token)
+            join tasks t on t.id = l.id and t.attempt = l.attempt and t.lease_token = l.token and t.state = 'leased'
+            join jobs j on j.id = t.job_id"#,
+            &leases.iter().map(|lease| lease.task_id).collect::<Vec<_>>(),
+            &leases.iter().map(|lease| lease.attempt as i32).collect::<Vec<_>>(),
+            &leases.iter().map(|lease| lease.token).collect::<Vec<_>>(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let found: Vec<_> = rows.iter().map(|row| (row.token, row.cancelling)).collect();
+        Ok(checked(leases, &found))
     }
 
     /// How many tasks a worker holds leases of.
@@ -324,7 +352,8 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Takes back leases that ran out; returns how many. Each in its own transaction, so that one bad row holds up nothing.
+    /// Takes back leases that ran out; returns how many. Each in its own transaction, so that one bad row holds up nothing:
+    /// what goes wrong with it is logged, and only an outage ends the sweep.
     pub(crate) async fn expire_leases(&self, jitter: impl Fn() -> f64) -> StoreResult<u32> {
         let mut expired = 0;
         let candidates = sqlx::query!(
@@ -335,7 +364,13 @@ impl Store {
         .await?;
         for row in candidates {
             let lease = Lease { task_id: row.id, attempt: row.attempt as u32, token: row.token };
-            expired += u32::from(self.expire(&lease, &row.name, jitter()).await?);
+            match self.expire(&lease, &row.name, jitter()).await {
+                Ok(taken) => expired += u32::from(taken),
+                Err(error) if error.is_outage() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, task = %lease.task_id, "could not take back a lease that ran out");
+                }
+            }
         }
         Ok(expired)
     }

@@ -1,8 +1,10 @@
 //! What the tests share: a running coordinator, specifications, and results as a worker would make them.
 
+use std::process::Command;
+
 use bytes::Bytes;
 use ursa_client::Client;
-use ursa_cluster::{Coordinator, Postgres, until};
+use ursa_cluster::{Coordinator, Postgres, Worker, until};
 use ursa_proto::v1;
 use ursa_storage::shard::ShardWriter;
 use ursa_storage::{Digest, Key, Storage};
@@ -27,6 +29,25 @@ impl Fixture {
 
     pub(crate) fn storage(&self) -> Storage {
         self.coordinator.storage().unwrap()
+    }
+
+    /// Runs statements on the database, in one transaction: for rows as no request makes them.
+    pub(crate) async fn sql(&self, statements: &str) {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.postgres.url()]);
+        psql.args(["--command", statements]);
+        let output = tokio::task::spawn_blocking(move || psql.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Has `worker` do a scrape and a verify task well.
+    pub(crate) async fn prepare_images(&self, worker: &mut Worker) {
+        let order = worker.next_task().await.unwrap();
+        let result = scraped(&self.storage(), &order, |url| Some(url.as_bytes().to_vec())).await;
+        worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+        let order = worker.next_task().await.unwrap();
+        let result = verified(&self.storage(), &order).await;
+        worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
     }
 
     /// Submits jobs and returns their ids in order.

@@ -159,3 +159,38 @@ async fn a_worker_is_shown_online_and_then_offline() {
     drop(worker);
     until("the worker to be offline", list, |workers| workers[0].state == "offline").await;
 }
+
+#[tokio::test]
+async fn a_repeated_error_rate_is_one_event() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![scrape(2)]).await;
+    let mut worker = Worker::attach(fixture.client(), "chatty", 1).await.unwrap();
+    let order = worker.next_task().await.unwrap();
+    let point = |epoch: u32| v1::MetricPoint { step: u64::from(epoch), epoch, value: 0.25 };
+    let metrics = |points| v1::AppendMetricsRequest {
+        lease: order.lease.clone(),
+        series: vec![v1::MetricSeries { name: "error_rate".into(), points }],
+    };
+    for points in [vec![point(0)], vec![point(0)], vec![point(0), point(1)]] {
+        fixture.client().workers().append_metrics(metrics(points)).await.unwrap();
+    }
+    let result = scraped(&fixture.storage(), &order, |url| Some(url.as_bytes().to_vec())).await;
+    worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+    let events = fixture.events(&ids[0], 0).await;
+    let epochs: Vec<_> = events.iter().filter(|event| event.kind == "epoch").map(|event| &event.message).collect();
+    assert_eq!(epochs, ["epoch 1: error rate 25.0 %", "epoch 2: error rate 25.0 %"]);
+}
+
+#[tokio::test]
+async fn of_two_attempts_of_a_task_the_lost_one_is_stopped() {
+    let fixture = Fixture::start().await;
+    fixture.submit(vec![scrape(2)]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lost = worker.next_task().await.unwrap().lease.unwrap();
+    worker.fail(&lost, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+    let held = worker.next_task().await.unwrap().lease.unwrap();
+    assert_eq!((&held.task_id, held.attempt), (&lost.task_id, 2));
+    worker.report.running.push(v1::RunningAttempt { lease: Some(lost.clone()), progress: None });
+    let stop = worker.next_stop().await.unwrap();
+    assert_eq!((stop.reason(), stop.lease), (v1::StopReason::LeaseLost, Some(lost)));
+}

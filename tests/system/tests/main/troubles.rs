@@ -63,3 +63,23 @@ async fn postgres_may_go_away_in_the_middle_of_a_pipeline() {
     ended(&system, &ids["snapshot"], "succeeded").await;
     every_url_became_what_it_had_to(&system).await;
 }
+
+#[tokio::test]
+async fn a_service_that_cannot_start_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let cases: [(&str, &[&str], &str); 3] = [
+        ("ursa-worker", &["--object-store", "ftp://x"], "ftp://x"),
+        (
+            "ursa-worker",
+            &["--object-store", "/tmp", "--kind", "train", "--trainer", "/no/such/trainer"],
+            "/no/such/trainer",
+        ),
+        ("ursa-coordinator", &["--object-store", "/tmp", "--database-url", "x", "--listen", "0.0.0.0:0"], "loopback"),
+    ];
+    for (program, arguments, reason) in cases {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let error = ursa_system::Process::start(program, &arguments, &[], &log).await.unwrap_err().to_string();
+        assert!(error.contains(reason), "{program} {arguments:?}: {error}");
+    }
+}

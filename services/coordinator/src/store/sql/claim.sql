@@ -1,12 +1,26 @@
 -- Leases ready tasks and opens their attempts, in one statement. $1 worker, $2 kinds, $3 limit, $4 seconds to live.
-with picked as (
-    select t.id
+-- A worker trains one model at a time. It says so by the kinds it reports, but only after it has heard of the first.
+with train as (
+    select t.id, t.ready_at
     from tasks t
-    where t.state = 'ready' and t.ready_at <= now() and t.kind = any ($2::text[])
+    where t.state = 'ready' and t.ready_at <= now() and t.kind = 'train' and t.kind = any ($2::text[])
+        and exists (select from jobs j where j.id = t.job_id and j.state = 'running')
+        and not exists (select from tasks o where o.worker_id = $1 and o.state = 'leased' and o.kind = 'train')
+    order by t.ready_at, t.id
+    limit 1
+    for update of t skip locked
+),
+other as (
+    select t.id, t.ready_at
+    from tasks t
+    where t.state = 'ready' and t.ready_at <= now() and t.kind <> 'train' and t.kind = any ($2::text[])
         and exists (select from jobs j where j.id = t.job_id and j.state = 'running')
     order by t.ready_at, t.id
     limit $3
     for update of t skip locked
+),
+picked as (
+    select id from (table train union all table other) as ready order by ready_at, id limit $3
 ),
 leased as (
     update tasks t

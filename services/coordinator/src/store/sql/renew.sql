@@ -9,4 +9,4 @@ set lease_expires_at = now() + make_interval(secs => $8),
     progress_done = r.done, progress_total = r.total, progress_unit = r.unit, progress_message = r.message
 from report r, jobs j
 where t.id = r.id and t.attempt = r.attempt and t.lease_token = r.token and t.state = 'leased' and j.id = t.job_id
-returning t.id, j.state = 'cancelling' as "cancelling!"
+returning t.lease_token as "lease_token!", j.state = 'cancelling' as "cancelling!"

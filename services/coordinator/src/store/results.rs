@@ -1,0 +1,89 @@
+//! What a worker's results must be before they may count. Pure: what only the rows can tell is checked with the writes.
+
+use ursa_domain::Lease;
+use ursa_proto::{ApiError, v1};
+use ursa_storage::Key;
+
+/// A picture that is said to lie in a shard.
+struct Picture<'a> {
+    id: &'a str,
+    offset: u64,
+    length: u64,
+}
+
+/// Every picture fetched lies in the one shard of this very attempt.
+pub(super) fn check_scrape(lease: &Lease, result: &v1::ScrapeResult) -> Result<(), ApiError> {
+    let key = Key::RawShard { task: lease.task_id, attempt: lease.attempt };
+    let fetched = result.outcomes.iter().filter(|outcome| outcome.error_class.is_empty());
+    let pictures: Vec<_> = fetched
+        .map(|outcome| Picture { id: &outcome.source_id, offset: outcome.shard_offset, length: outcome.shard_length })
+        .collect();
+    check_shard(result.shard.as_ref(), &key, &pictures)
+}
+
+/// Every picture kept lies in the one shard of this very attempt.
+pub(super) fn check_verify(lease: &Lease, result: &v1::VerifyResult) -> Result<(), ApiError> {
+    let key = Key::NormalShard { task: lease.task_id, attempt: lease.attempt };
+    let kept = result.verdicts.iter().filter(|verdict| verdict.reason.is_empty());
+    let pictures: Vec<_> = kept
+        .map(|verdict| Picture { id: &verdict.image_id, offset: verdict.shard_offset, length: verdict.shard_length })
+        .collect();
+    check_shard(result.shard.as_ref(), &key, &pictures)
+}
+
+/// Of `said` entries of a list, each one for another `what`, `written` were, and `left` of those have none.
+pub(super) fn check_complete(list: &str, what: &str, said: u64, written: u64, left: u64) -> Result<(), ApiError> {
+    if written < said {
+        let message = format!("{list}: {} of {said} entries are for no {what}, or repeat another", said - written);
+        return Err(ApiError::invalid(message));
+    }
+    if left > 0 {
+        return Err(ApiError::invalid(format!(
+            "{list}: {left} entries are missing; there must be one for each {what}"
+        )));
+    }
+    Ok(())
+}
+
+/// A checkpoint lies where this very attempt writes it.
+pub(super) fn check_checkpoint(lease: &Lease, checkpoint: &v1::Checkpoint) -> Result<(), ApiError> {
+    let key = Key::Checkpoint { task: lease.task_id, attempt: lease.attempt, epoch: checkpoint.epoch };
+    check_key("checkpoint.key", &checkpoint.key, &key)
+}
+
+fn check_shard(shard: Option<&v1::Shard>, key: &Key, pictures: &[Picture<'_>]) -> Result<(), ApiError> {
+    let Some(shard) = shard else {
+        return match pictures.len() {
+            0 => Ok(()),
+            count => Err(ApiError::invalid(format!("shard: is missing, but {count} pictures have to lie in it"))),
+        };
+    };
+    if pictures.is_empty() {
+        return Err(ApiError::invalid("shard: is there, but no picture lies in it: leave it out"));
+    }
+    check_key("shard.key", &shard.key, key)?;
+    if i64::try_from(shard.bytes).is_err() {
+        return Err(ApiError::invalid(format!("shard.bytes is {}: no object is as large", shard.bytes)));
+    }
+    pictures.iter().try_for_each(|picture| check_inside(shard, picture))
+}
+
+/// An object elsewhere may be another attempt's, which may be gone or replaced at any time.
+fn check_key(field: &str, found: &str, expected: &Key) -> Result<(), ApiError> {
+    let expected = expected.to_string();
+    if found == expected {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("{field} is {found:?}; this attempt has to store it under {expected:?}")))
+}
+
+fn check_inside(shard: &v1::Shard, picture: &Picture<'_>) -> Result<(), ApiError> {
+    let Picture { id, offset, length } = picture;
+    if offset.checked_add(*length).is_some_and(|end| end <= shard.bytes) {
+        return Ok(());
+    }
+    let bytes = shard.bytes;
+    let message =
+        format!("picture {id}: {length} bytes from {offset} do not lie in the shard, which has {bytes} bytes");
+    Err(ApiError::invalid(message))
+}
