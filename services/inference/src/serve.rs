@@ -39,9 +39,8 @@ pub(crate) async fn grpc(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS)
-    };
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
     let inference = GrpcInferenceServiceServer::new(InferenceApi(predictor))
         .max_decoding_message_size(MAX_INFERENCE_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_INFERENCE_MESSAGE_BYTES);

@@ -23,7 +23,9 @@ async fn a_worker_finishes_its_task_with_the_next_coordinator() {
     assert_eq!(detail.tasks[0].attempts.len(), 1, "nothing was done twice");
 }
 
-#[tokio::test]
+// On threads of its own: a Postgres that stops waits for clients that are just connecting, and they must get to speak while
+// the test waits for it.
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_postgres_is_said_and_survived() {
     let mut fixture = Fixture::start().await;
     fixture.postgres.crash().unwrap();
