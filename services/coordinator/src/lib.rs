@@ -20,13 +20,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
+use tonic_reflection::server::Builder as Reflection;
 use ursa_proto::MAX_MESSAGE_BYTES;
-use ursa_proto::v1::dataset_service_server::DatasetServiceServer;
-use ursa_proto::v1::endpoint_service_server::EndpointServiceServer;
-use ursa_proto::v1::job_service_server::JobServiceServer;
-use ursa_proto::v1::model_service_server::ModelServiceServer;
-use ursa_proto::v1::node_service_server::NodeServiceServer;
-use ursa_proto::v1::worker_service_server::WorkerServiceServer;
+use ursa_proto::v1::dataset_service_server::{self, DatasetServiceServer};
+use ursa_proto::v1::endpoint_service_server::{self, EndpointServiceServer};
+use ursa_proto::v1::job_service_server::{self, JobServiceServer};
+use ursa_proto::v1::model_service_server::{self, ModelServiceServer};
+use ursa_proto::v1::node_service_server::{self, NodeServiceServer};
+use ursa_proto::v1::worker_service_server::{self, WorkerServiceServer};
 use ursa_storage::Storage;
 
 use config::Config;
@@ -103,11 +104,26 @@ macro_rules! service {
     };
 }
 
+/// What strangers' clients are told of: the services that are here, not all that the protocol knows.
+fn reflection() -> Reflection<'static> {
+    let here = [
+        job_service_server::SERVICE_NAME,
+        dataset_service_server::SERVICE_NAME,
+        model_service_server::SERVICE_NAME,
+        endpoint_service_server::SERVICE_NAME,
+        worker_service_server::SERVICE_NAME,
+        node_service_server::SERVICE_NAME,
+        tonic_health::pb::health_server::SERVICE_NAME,
+    ];
+    let described = Reflection::configure()
+        .register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    here.into_iter().fold(described, Reflection::with_service_name)
+}
+
 async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<JobServiceServer<api::JobApi>>().await;
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
     let serving = Server::builder()
         .accept_http1(true)
         .tcp_nodelay(true)

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tonic_reflection::server::Builder as Reflection;
 use ursa_proto::MAX_INFERENCE_MESSAGE_BYTES;
 use ursa_proto::inference::grpc_inference_service_server::{GrpcInferenceServiceServer, SERVICE_NAME};
 
@@ -39,8 +40,6 @@ pub(crate) async fn grpc(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS);
     let inference = GrpcInferenceServiceServer::new(InferenceApi(predictor))
         .max_decoding_message_size(MAX_INFERENCE_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_INFERENCE_MESSAGE_BYTES);
@@ -59,6 +58,15 @@ pub(crate) async fn grpc(
         outcome = within_bounds(async { serving.await.map_err(Into::into) }, &stop) => outcome,
         never = tell_health(&health, catalog) => match never {},
     }
+}
+
+/// What strangers' clients are told of: the services that are here, not all that the protocol knows.
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(ursa_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(SERVICE_NAME)
+        .with_service_name(tonic_health::pb::health_server::SERVICE_NAME)
 }
 
 /// Keeps the health service in step with the catalog.

@@ -8,6 +8,7 @@ mod endpoints;
 mod events;
 mod images;
 mod jobs;
+mod leases;
 mod logs;
 mod models;
 mod nodes;
@@ -27,10 +28,10 @@ use ursa_proto::{ApiError, BadField, ErrorCode};
 
 pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use jobs::{JobProgress, JobRow};
+pub(crate) use leases::{CheckedLease, ClaimedTask, LeaseStatus, TaskReport};
 pub(crate) use pipelines::{PipelineRow, Submission};
 pub(crate) use planning::Planned;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
-pub(crate) use tasks::{CheckedLease, ClaimedTask, LeaseStatus, TaskReport};
 pub(crate) use workers::WorkerReportRow;
 pub(crate) use workers::gpus_to;
 
