@@ -3,18 +3,22 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
     "ursa/v1/types.proto",
     "ursa/v1/jobs.proto",
     "ursa/v1/datasets.proto",
     "ursa/v1/models.proto",
     "ursa/v1/workers.proto",
     "ursa/v1/nodes.proto",
+    "ursa/v1/queues.proto",
+    "ursa/v1/schedules.proto",
+    "ursa/v1/webhooks.proto",
 ];
-const INFERENCE: &str = "inference/open_inference.proto";
+/// Protocols that others agreed on.
+const FOREIGN: [&str; 2] = ["inference/open_inference.proto", "externalscaler/externalscaler.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = FILES.iter().copied().chain([INFERENCE]);
+    let files = FILES.iter().chain(&FOREIGN).copied();
     for file in files.clone() {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -1,9 +1,14 @@
 //! Between messages and the values of `ursa-domain`: the one place where defaults of the wire (0, empty) are filled in.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use ursa_domain::pipeline::{JobDefinition, PipelineSpec};
+use ursa_domain::pipeline::{DEFAULT_PROJECT, JobDefinition, PipelineSpec};
+use ursa_domain::policy::{DEFAULT_PRIORITY, Deadlines, JobPolicy};
+use ursa_domain::retry::Backoff;
+use ursa_domain::scheduling::Resources;
 use ursa_domain::spec::{
-    Architecture, ClassUrls, DeploySpec, ModelRef, PretrainedWeights, ScrapeOptions, ScrapeSpec, SnapshotRef,
+    Architecture, ClassUrls, DeploySpec, ModelRef, PretrainedWeights, ProbeSpec, ScrapeOptions, ScrapeSpec, SnapshotRef,
     SnapshotSpec, TrainRecipe, TrainSpec, VerifyOptions, VerifySpec,
 };
 use ursa_domain::{ErrorClass, JobSpec, Lease};
@@ -43,6 +48,15 @@ pub fn timestamp(at: DateTime<Utc>) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.timestamp(), nanos: at.timestamp_subsec_nanos() as i32 }
 }
 
+/// The point in time that a message names; `None` when there is none or it cannot be.
+pub fn time(at: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
+    at.and_then(|at| DateTime::from_timestamp(at.seconds, at.nanos.try_into().ok()?))
+}
+
+fn duration(field: &str, value: Option<prost_types::Duration>) -> Result<Option<Duration>, BadField> {
+    value.map(|value| Duration::try_from(value).map_err(|_| BadField::new(field, "is negative"))).transpose()
+}
+
 fn or_default<T: Default + PartialEq>(value: T, default: T) -> T {
     if value == T::default() { default } else { value }
 }
@@ -76,6 +90,9 @@ impl From<ErrorClass> for v1::ErrorClass {
             ErrorClass::Fatal => Self::Fatal,
             ErrorClass::Infrastructure => Self::Infrastructure,
             ErrorClass::Cancelled => Self::Cancelled,
+            ErrorClass::Fenced => Self::Fenced,
+            ErrorClass::Deadline => Self::Deadline,
+            ErrorClass::Returned => Self::Returned,
         }
     }
 }
@@ -90,6 +107,9 @@ impl TryFrom<v1::ErrorClass> for ErrorClass {
             v1::ErrorClass::Fatal => Ok(Self::Fatal),
             v1::ErrorClass::Infrastructure => Ok(Self::Infrastructure),
             v1::ErrorClass::Cancelled => Ok(Self::Cancelled),
+            v1::ErrorClass::Fenced => Ok(Self::Fenced),
+            v1::ErrorClass::Deadline => Ok(Self::Deadline),
+            v1::ErrorClass::Returned => Ok(Self::Returned),
         }
     }
 }
@@ -99,7 +119,8 @@ impl TryFrom<v1::PipelineSpec> for PipelineSpec {
 
     fn try_from(spec: v1::PipelineSpec) -> Result<Self, BadField> {
         let jobs = spec.jobs.into_iter().map(JobDefinition::try_from).collect::<Result<_, _>>()?;
-        Ok(Self { name: spec.name, jobs })
+        let project = or_default(spec.project, DEFAULT_PROJECT.to_owned());
+        Ok(Self { name: spec.name, project, reuse: spec.reuse, jobs })
     }
 }
 
@@ -108,8 +129,54 @@ impl TryFrom<v1::JobDefinition> for JobDefinition {
 
     fn try_from(job: v1::JobDefinition) -> Result<Self, BadField> {
         let in_job = |bad: BadField| BadField::new(format!("jobs.{}.{}", job.name, bad.field), bad.reason);
-        let spec = required("spec", job.spec).and_then(JobSpec::try_from).map_err(in_job)?;
-        Ok(Self { name: job.name, after: job.after, max_attempts: or_default(job.max_attempts, 3), spec })
+        let spec = required("spec", job.spec.clone()).and_then(JobSpec::try_from).map_err(in_job)?;
+        let policy = policy(&job).map_err(in_job)?;
+        Ok(Self { name: job.name, after: job.after, policy, spec })
+    }
+}
+
+fn policy(job: &v1::JobDefinition) -> Result<JobPolicy, BadField> {
+    let default = JobPolicy::default();
+    let waits = job.backoff.unwrap_or_default();
+    let deadlines = job.deadlines.unwrap_or_default();
+    Ok(JobPolicy {
+        max_attempts: or_default(job.max_attempts, default.max_attempts),
+        backoff: Backoff {
+            base: duration("backoff.first", waits.first)?.unwrap_or(default.backoff.base),
+            cap: duration("backoff.longest", waits.longest)?.unwrap_or(default.backoff.cap),
+        },
+        min_success_ratio: or_default(job.min_success_ratio, default.min_success_ratio),
+        parallelism: Some(job.parallelism).filter(|parallelism| *parallelism > 0),
+        deadlines: Deadlines {
+            queue_wait: duration("deadlines.queue_wait", deadlines.queue_wait)?,
+            run: duration("deadlines.run", deadlines.run)?,
+            no_progress: duration("deadlines.no_progress", deadlines.no_progress)?,
+            total: duration("deadlines.total", deadlines.total)?,
+        },
+        priority: job.priority.map_or(DEFAULT_PRIORITY, |priority| i32::try_from(priority).unwrap_or(i32::MAX)),
+        preemptible: job.preemptible,
+        resources: job.resources.clone().map(Resources::from).unwrap_or_default(),
+        workers: or_default(job.workers, default.workers),
+        condition: match job.condition.as_str() {
+            "" => default.condition,
+            word => word.parse().map_err(|_| {
+                BadField::new("condition", format!("{word:?} is not known: use on_success, on_failure or always"))
+            })?,
+        },
+    })
+}
+
+impl From<v1::Resources> for Resources {
+    fn from(resources: v1::Resources) -> Self {
+        Self {
+            gpus: resources.gpus,
+            gpu_memory_bytes: resources.gpu_memory_bytes,
+            gpu_models: resources.gpu_models,
+            min_driver: resources.min_driver,
+            shared: resources.shared,
+            labels: resources.labels.into_iter().collect(),
+            avoid_labels: resources.avoid_labels.into_iter().collect(),
+        }
     }
 }
 
@@ -124,6 +191,11 @@ impl TryFrom<v1::job_definition::Spec> for JobSpec {
             Spec::Snapshot(snapshot) => Self::Snapshot(snapshot.into()),
             Spec::Train(train) => Self::Train(train.try_into()?),
             Spec::Deploy(deploy) => Self::Deploy(deploy.try_into()?),
+            Spec::Probe(probe) => Self::Probe(ProbeSpec {
+                tasks: or_default(probe.tasks, 1),
+                duration_ms: probe.duration_ms,
+                failures: probe.failures,
+            }),
         })
     }
 }

@@ -4,11 +4,16 @@
 mod convert;
 mod error;
 
-pub use convert::{BadField, parse_id, timestamp};
+pub use convert::{BadField, parse_id, time, timestamp};
 pub use error::{ApiError, ErrorCode};
 
-/// Version of the workers' and nodes' session protocol. Peers of another version are refused with both numbers named.
-pub const SESSION_PROTOCOL_VERSION: u32 = 1;
+/// Version of the workers' and nodes' session protocol. Grows when a peer has to behave otherwise, not with every new
+/// member of a message.
+pub const SESSION_PROTOCOL_VERSION: u32 = 2;
+
+/// The oldest version that a coordinator still understands: the one before its own, so that coordinators can be brought
+/// to a new version first and their workers and nodes after them. Others are refused with the numbers named.
+pub const OLDEST_SESSION_PROTOCOL_VERSION: u32 = 1;
 
 /// Largest gRPC message either side accepts, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
@@ -29,4 +34,10 @@ pub mod v1 {
 #[expect(clippy::pedantic, clippy::doc_markdown, reason = "generated code")]
 pub mod inference {
     tonic::include_proto!("inference");
+}
+
+/// The contract by which KEDA asks how many workers are wanted.
+#[expect(clippy::pedantic, clippy::doc_markdown, reason = "generated code")]
+pub mod externalscaler {
+    tonic::include_proto!("externalscaler");
 }

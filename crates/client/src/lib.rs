@@ -3,34 +3,33 @@
 //!
 //! The command line, the dashboard, workers and nodes all use this crate and nothing else to reach the coordinator.
 
+mod connection;
 pub mod pipeline_file;
 pub mod session;
 
-use std::time::Duration;
-
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use ursa_proto::v1::dataset_service_client::DatasetServiceClient;
 use ursa_proto::v1::endpoint_service_client::EndpointServiceClient;
 use ursa_proto::v1::job_service_client::JobServiceClient;
 use ursa_proto::v1::model_service_client::ModelServiceClient;
 use ursa_proto::v1::node_service_client::NodeServiceClient;
+use ursa_proto::v1::queue_service_client::QueueServiceClient;
+use ursa_proto::v1::schedule_service_client::ScheduleServiceClient;
+use ursa_proto::v1::webhook_service_client::WebhookServiceClient;
 use ursa_proto::v1::worker_service_client::WorkerServiceClient;
 use ursa_proto::{ApiError, MAX_MESSAGE_BYTES};
+
+use connection::Connection;
 
 /// Environment variable that names the coordinator.
 pub const COORDINATOR_VARIABLE: &str = "URSA_COORDINATOR";
 /// Where the coordinator answers unless told otherwise.
 pub const DEFAULT_COORDINATOR: &str = "http://127.0.0.1:7400";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A connection to the coordinator. Cheap to clone; connects when first used and again whenever the connection breaks.
 #[derive(Debug, Clone)]
 pub struct Client {
-    channel: Channel,
-    address: String,
+    connection: Connection,
 }
 
 macro_rules! service {
@@ -38,7 +37,7 @@ macro_rules! service {
         $(#[$doc])*
         pub fn $method(&self) -> $client<Channel> {
             // What is too large to send is for the coordinator to refuse: it says so, a limit here would cut the connection.
-            $client::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+            $client::new(self.connection.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
         }
     };
 }
@@ -49,27 +48,26 @@ impl Client {
     /// # Errors
     /// `InvalidArgument` when `address` is not an http URL.
     pub fn new(address: &str) -> Result<Self, ApiError> {
-        let endpoint = Endpoint::from_shared(address.to_owned())
-            .ok()
-            .filter(|endpoint| endpoint.uri().scheme_str().is_some_and(|scheme| scheme.starts_with("http")))
-            .ok_or_else(|| {
-                ApiError::invalid(format!(
-                    "{address:?} is not a coordinator's address; it looks like {DEFAULT_COORDINATOR}"
-                ))
-            })?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true)
-            .connect_lazy();
-        Ok(Self { channel, address: address.to_owned() })
+        Self::of_several([address])
     }
 
-    /// Where the coordinator is.
+    /// A client for whichever of several coordinators of one system can be reached, beginning with any of them. Does not
+    /// connect yet.
+    ///
+    /// # Errors
+    /// `InvalidArgument` when there is no address, or one that is not an http URL.
+    pub fn of_several<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Result<Self, ApiError> {
+        Ok(Self { connection: Connection::new(addresses)? })
+    }
+
+    /// Where the coordinator is; of several, the one that was reached last.
     pub fn address(&self) -> &str {
-        &self.address
+        self.connection.address()
+    }
+
+    /// Leaves a coordinator that does not answer for the next one, where there are several. Clones go with it.
+    pub fn turn(&self) {
+        self.connection.turn();
     }
 
     service!(
@@ -102,10 +100,27 @@ impl Client {
         nodes,
         NodeServiceClient
     );
+    service!(
+        /// Projects and queues.
+        queues,
+        QueueServiceClient
+    );
+    service!(
+        /// Schedules.
+        schedules,
+        ScheduleServiceClient
+    );
+    service!(
+        /// Webhooks.
+        webhooks,
+        WebhookServiceClient
+    );
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
     use ursa_proto::v1;

@@ -3,6 +3,11 @@
 //! URL lists are read here, relative to the file that names them; the coordinator never sees a path. Everything wrong is
 //! said with its place: file, line and column where the YAML has one, the job and the key otherwise.
 
+mod change;
+mod job;
+mod policy;
+mod submitted;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +15,11 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use ursa_domain::pipeline::{self, nearest};
 use ursa_proto::v1;
+
+pub use change::change;
+pub use submitted::submitted;
+
+use job::JobEntry;
 
 /// Why a pipeline file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +52,22 @@ pub enum PipelineFileError {
         /// Which job, what is wrong and what to do.
         reason: String,
     },
+    /// A change that cannot be made; see [`change`].
+    #[error("cannot change {change}: {reason}")]
+    BadChange {
+        /// As it was given.
+        change: String,
+        /// What is wrong and what was probably meant.
+        reason: String,
+    },
+    /// What a submitted pipeline consists of cannot be said in a new one; see [`submitted`].
+    #[error("job {job:?}: {reason}")]
+    NotRepeatable {
+        /// Which job.
+        job: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// Reads a pipeline file and the URL lists it names, and checks all that can be checked without the coordinator.
@@ -61,10 +87,15 @@ pub fn parse(yaml: &str, path: &Path) -> Result<v1::PipelineSpec, PipelineFileEr
         let definition = job.into_definition(&name, folder);
         jobs.push(definition.map_err(|reason| invalid(format!("job {name:?}: {reason}")))?);
     }
-    let spec = v1::PipelineSpec { name: file.pipeline, jobs };
-    let domain = pipeline::PipelineSpec::try_from(spec.clone()).map_err(|bad| invalid(bad.to_string()))?;
-    pipeline::check(&domain).map_err(|error| invalid(error.to_string()))?;
+    let spec = v1::PipelineSpec { name: file.pipeline, jobs, project: file.project, reuse: file.reuse };
+    check(&spec).map_err(invalid)?;
     Ok(spec)
+}
+
+/// What the coordinator would refuse, whatever its state.
+fn check(spec: &v1::PipelineSpec) -> Result<(), String> {
+    let domain = pipeline::PipelineSpec::try_from(spec.clone()).map_err(|bad| bad.to_string())?;
+    pipeline::check(&domain).map_err(|error| error.to_string())
 }
 
 fn malformed(path: &Path, error: &serde_saphyr::Error) -> PipelineFileError {
@@ -98,6 +129,10 @@ fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str> + Cl
 #[serde(deny_unknown_fields)]
 struct PipelineFile {
     pipeline: String,
+    #[serde(default)]
+    project: String,
+    #[serde(default)]
+    reuse: bool,
     jobs: Ordered<JobEntry>,
 }
 
@@ -126,237 +161,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Ordered<T> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Scrape,
-    Verify,
-    Snapshot,
-    Train,
-    Deploy,
-}
-
-/// One job: the keys of every kind, so that a misspelt one is found where it stands.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JobEntry {
-    kind: Kind,
-    #[serde(default)]
-    after: Vec<String>,
-    #[serde(default)]
-    max_attempts: u32,
-    // scrape, verify, snapshot
-    dataset: Option<String>,
-    // scrape
-    classes: Option<Ordered<UrlList>>,
-    max_images_per_class: Option<u32>,
-    urls_per_task: Option<u32>,
-    concurrency: Option<u32>,
-    timeout_ms: Option<u32>,
-    max_bytes: Option<u64>,
-    // verify
-    max_side: Option<u32>,
-    min_side: Option<u32>,
-    max_pixels: Option<u64>,
-    max_frames: Option<u32>,
-    // snapshot and train
-    seed: Option<u64>,
-    // snapshot
-    valid_percent: Option<u32>,
-    // train
-    snapshot: Option<String>,
-    snapshot_from: Option<String>,
-    architecture: Option<String>,
-    epochs: Option<u32>,
-    frozen_epochs: Option<u32>,
-    batch_size: Option<u32>,
-    image_size: Option<u32>,
-    max_learning_rate: Option<f64>,
-    weight_decay: Option<f64>,
-    augment: Option<bool>,
-    pretrained: Option<Pretrained>,
-    // deploy
-    endpoint: Option<String>,
-    model: Option<String>,
-    model_from: Option<String>,
-    timeout_seconds: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pretrained {
-    location: String,
-    sha256: String,
-}
-
-/// The URLs of one class: a file of them, or the URLs themselves.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum UrlList {
-    File(PathBuf),
-    Urls(Vec<String>),
-}
-
-impl JobEntry {
-    fn into_definition(self, name: &str, folder: &Path) -> Result<v1::JobDefinition, String> {
-        use v1::job_definition::Spec;
-        self.refuse_keys_of_other_kinds()?;
-        let (after, max_attempts) = (self.after.clone(), self.max_attempts);
-        let spec = match self.kind {
-            Kind::Scrape => Spec::Scrape(self.scrape(folder)?),
-            Kind::Verify => Spec::Verify(self.verify()?),
-            Kind::Snapshot => Spec::Snapshot(self.freeze()?),
-            Kind::Train => Spec::Train(self.train()?),
-            Kind::Deploy => Spec::Deploy(self.deploy()?),
-        };
-        Ok(v1::JobDefinition { name: name.to_owned(), after, max_attempts, spec: Some(spec) })
-    }
-
-    /// A key that the job's kind does not know would be ignored silently otherwise.
-    fn refuse_keys_of_other_kinds(&self) -> Result<(), String> {
-        use Kind::{Deploy, Scrape, Snapshot, Train, Verify};
-        let keys: [(&str, bool, &[Kind]); 28] = [
-            ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
-            ("classes", self.classes.is_some(), &[Scrape]),
-            ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
-            ("urls_per_task", self.urls_per_task.is_some(), &[Scrape]),
-            ("concurrency", self.concurrency.is_some(), &[Scrape]),
-            ("timeout_ms", self.timeout_ms.is_some(), &[Scrape]),
-            ("max_bytes", self.max_bytes.is_some(), &[Scrape]),
-            ("max_side", self.max_side.is_some(), &[Verify]),
-            ("min_side", self.min_side.is_some(), &[Verify]),
-            ("max_pixels", self.max_pixels.is_some(), &[Verify]),
-            ("max_frames", self.max_frames.is_some(), &[Verify]),
-            ("seed", self.seed.is_some(), &[Snapshot, Train]),
-            ("valid_percent", self.valid_percent.is_some(), &[Snapshot]),
-            ("snapshot", self.snapshot.is_some(), &[Train]),
-            ("snapshot_from", self.snapshot_from.is_some(), &[Train]),
-            ("architecture", self.architecture.is_some(), &[Train]),
-            ("epochs", self.epochs.is_some(), &[Train]),
-            ("frozen_epochs", self.frozen_epochs.is_some(), &[Train]),
-            ("batch_size", self.batch_size.is_some(), &[Train]),
-            ("image_size", self.image_size.is_some(), &[Train]),
-            ("max_learning_rate", self.max_learning_rate.is_some(), &[Train]),
-            ("weight_decay", self.weight_decay.is_some(), &[Train]),
-            ("augment", self.augment.is_some(), &[Train]),
-            ("pretrained", self.pretrained.is_some(), &[Train]),
-            ("endpoint", self.endpoint.is_some(), &[Deploy]),
-            ("model", self.model.is_some(), &[Deploy]),
-            ("model_from", self.model_from.is_some(), &[Deploy]),
-            ("timeout_seconds", self.timeout_seconds.is_some(), &[Deploy]),
-        ];
-        let stray = keys.iter().find(|(_, given, kinds)| *given && !kinds.contains(&self.kind));
-        stray.map_or(Ok(()), |(key, ..)| Err(format!("{key:?} is not a key of this kind of job")))
-    }
-
-    fn dataset(&self) -> Result<String, String> {
-        self.dataset.clone().ok_or_else(|| missing("dataset"))
-    }
-
-    fn scrape(self, folder: &Path) -> Result<v1::ScrapeSpec, String> {
-        let dataset = self.dataset()?;
-        let classes = self.classes.ok_or_else(|| missing("classes"))?;
-        Ok(v1::ScrapeSpec {
-            dataset,
-            classes: classes
-                .0
-                .into_iter()
-                .map(|(name, list)| read_list(name, list, folder))
-                .collect::<Result<_, _>>()?,
-            max_images_per_class: self.max_images_per_class.unwrap_or_default(),
-            urls_per_task: self.urls_per_task.unwrap_or_default(),
-            concurrency: self.concurrency.unwrap_or_default(),
-            timeout_ms: self.timeout_ms.unwrap_or_default(),
-            max_bytes: self.max_bytes.unwrap_or_default(),
-        })
-    }
-
-    fn verify(self) -> Result<v1::VerifySpec, String> {
-        Ok(v1::VerifySpec {
-            dataset: self.dataset()?,
-            max_side: self.max_side.unwrap_or_default(),
-            min_side: self.min_side.unwrap_or_default(),
-            max_pixels: self.max_pixels.unwrap_or_default(),
-            max_frames: self.max_frames.unwrap_or_default(),
-        })
-    }
-
-    fn freeze(self) -> Result<v1::SnapshotSpec, String> {
-        Ok(v1::SnapshotSpec {
-            dataset: self.dataset()?,
-            seed: self.seed.unwrap_or(42),
-            valid_percent: self.valid_percent.unwrap_or_default(),
-        })
-    }
-
-    fn train(self) -> Result<v1::TrainSpec, String> {
-        use v1::train_spec::Snapshot;
-        let snapshot = match (self.snapshot_from, self.snapshot) {
-            (Some(job), None) => Snapshot::SnapshotFromJob(job),
-            (None, Some(name)) => Snapshot::SnapshotName(snapshot_name(&name)?),
-            _ => return Err("needs either `snapshot_from: JOB` or `snapshot: DATASET@NUMBER`".into()),
-        };
-        let recipe = v1::TrainRecipe {
-            architecture: self.architecture.unwrap_or_default(),
-            epochs: self.epochs.unwrap_or_default(),
-            frozen_epochs: self.frozen_epochs.unwrap_or_default(),
-            batch_size: self.batch_size.unwrap_or_default(),
-            image_size: self.image_size.unwrap_or_default(),
-            max_learning_rate: self.max_learning_rate.unwrap_or_default(),
-            weight_decay: self.weight_decay,
-            augment: self.augment,
-            seed: self.seed,
-            pretrained: self
-                .pretrained
-                .map(|weights| v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 }),
-        };
-        Ok(v1::TrainSpec { snapshot: Some(snapshot), recipe: Some(recipe) })
-    }
-
-    fn deploy(self) -> Result<v1::DeploySpec, String> {
-        use v1::deploy_spec::Model;
-        let model = match (self.model_from, self.model) {
-            (Some(job), None) => Model::ModelFromJob(job),
-            (None, Some(digest)) => Model::ModelDigest(digest),
-            _ => return Err("needs either `model_from: JOB` or `model: DIGEST`".into()),
-        };
-        Ok(v1::DeploySpec {
-            endpoint: self.endpoint.ok_or_else(|| missing("endpoint"))?,
-            model: Some(model),
-            timeout_seconds: self.timeout_seconds.unwrap_or_default(),
-        })
-    }
-}
-
-fn missing(key: &str) -> String {
-    format!("the key {key:?} is missing")
-}
-
-/// `bears@3`, or `bears` for the latest.
-fn snapshot_name(text: &str) -> Result<v1::SnapshotName, String> {
-    let (dataset, number) = match text.split_once('@') {
-        None => (text, 0),
-        Some((dataset, number)) => {
-            let number = number.parse().ok().filter(|number| *number > 0);
-            (dataset, number.ok_or_else(|| format!("{text:?} names no snapshot; examples: bears@3, bears"))?)
-        }
-    };
-    Ok(v1::SnapshotName { dataset: dataset.to_owned(), number })
-}
-
-fn read_list(name: String, list: UrlList, folder: &Path) -> Result<v1::ClassUrls, String> {
-    let file = match list {
-        UrlList::Urls(urls) => return Ok(v1::ClassUrls { name, list_name: "in the pipeline file".into(), urls }),
-        UrlList::File(file) => file,
-    };
-    let path = folder.join(&file);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("cannot read {}, the URL list of class {name:?}: {error}", path.display()))?;
-    let urls = text.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect();
-    let list_name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-    Ok(v1::ClassUrls { name, list_name, urls })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +179,35 @@ jobs:
   snapshot: {kind: snapshot, dataset: bears, after: [verify]}
   train: {kind: train, snapshot_from: snapshot, architecture: resnet18, epochs: 12, weight_decay: 0}
   deploy: {kind: deploy, endpoint: bears, model_from: train}
+";
+
+    const EVERY_KEY: &str = "
+pipeline: probe
+project: zoo
+reuse: true
+jobs:
+  probe:
+    kind: probe
+    tasks: 4
+    duration_ms: 250
+    failures: 1
+    max_attempts: 5
+    backoff: {first: 2s, longest: 5m}
+    min_success_ratio: 0.95
+    parallelism: 8
+    deadlines: {queue_wait: 1h, run: 1h 30m, no_progress: 90s, total: 1day}
+    priority: 7
+    preemptible: true
+    resources:
+      gpus: 2
+      gpu_memory: 40GiB
+      gpu_models: [H100, A100]
+      min_driver: 550.54
+      shared: true
+      labels: {zone: cellar}
+      avoid_labels: {spot: ''}
+    workers: 4
+    condition: always
 ";
 
     fn folder() -> tempfile::TempDir {
@@ -443,9 +276,78 @@ jobs:
     }
 
     #[test]
-    fn snapshots_are_named_with_or_without_a_number() {
-        assert_eq!(snapshot_name("bears@3").unwrap().number, 3);
-        assert_eq!(snapshot_name("bears").unwrap().number, 0);
-        assert!(snapshot_name("bears@0").is_err() && snapshot_name("bears@x").is_err());
+    fn every_key_of_a_job_arrives() {
+        let spec = parse(EVERY_KEY, Path::new("probe.yaml")).unwrap();
+        assert_eq!((spec.project.as_str(), spec.reuse), ("zoo", true));
+        let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        let job = v1::JobDefinition {
+            name: "probe".into(),
+            after: Vec::new(),
+            max_attempts: 5,
+            backoff: Some(v1::Backoff { first: seconds(2), longest: seconds(300) }),
+            min_success_ratio: 0.95,
+            parallelism: 8,
+            deadlines: Some(v1::Deadlines {
+                queue_wait: seconds(3600),
+                run: seconds(5400),
+                no_progress: seconds(90),
+                total: seconds(86_400),
+            }),
+            priority: Some(7),
+            preemptible: true,
+            resources: Some(v1::Resources {
+                gpus: Some(2),
+                gpu_memory_bytes: 40 << 30,
+                gpu_models: vec!["H100".into(), "A100".into()],
+                min_driver: "550.54".into(),
+                shared: true,
+                labels: [("zone".into(), "cellar".into())].into(),
+                avoid_labels: [("spot".into(), String::new())].into(),
+            }),
+            workers: 4,
+            condition: "always".into(),
+            spec: Some(v1::job_definition::Spec::Probe(v1::ProbeSpec { tasks: 4, duration_ms: 250, failures: 1 })),
+        };
+        assert_eq!(spec.jobs, [job]);
+    }
+
+    #[test]
+    fn unknown_keys_inside_a_job_are_refused_too() {
+        for (right, wrong) in [
+            ("queue_wait", "queue_wiat"),
+            ("longest", "longst"),
+            ("gpu_memory", "gpu_memry"),
+            ("always", "alwais"),
+            ("kind: probe", "kind: prode"),
+            ("reuse", "resue"),
+        ] {
+            let text = error(&EVERY_KEY.replace(right, wrong));
+            let meant = right.split(' ').next_back().unwrap();
+            assert!(text.contains(&format!("did you mean {meant:?}?")) && text.contains("bears.yaml:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_and_sizes_need_their_unit() {
+        let text = error(&EVERY_KEY.replace("1h 30m", "90"));
+        assert!(text.contains("\"90\" is no length of time") && text.contains("1h 30m"), "{text}");
+        let text = error(&EVERY_KEY.replace("40GiB", "40 bananas"));
+        assert!(text.contains("\"40 bananas\" is no size") && text.contains("40GiB"), "{text}");
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_is_named_with_its_job() {
+        let text = error(&EVERY_KEY.replace("0.95", "1.5"));
+        assert!(text.contains("job \"probe\": min_success_ratio is 1.5"), "{text}");
+    }
+
+    #[test]
+    fn the_examples_are_what_they_show() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/pipelines");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            names.push(load(&entry.unwrap().path()).unwrap().name);
+        }
+        assert!(names.contains(&"nightly".to_owned()), "{names:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! One side of a session with the coordinator, as workers and nodes keep it up: full status out, orders in.
 //!
 //! Level-triggered: nothing here remembers what was said before, so lost or repeated messages do no harm. A coordinator
-//! that is away is looked for, for ever; what the peer does meanwhile goes on.
+//! that is away or silent is left for the next one, where there are several, and looked for, for ever; what the peer does
+//! meanwhile goes on.
 
 use std::future::Future;
 use std::time::Duration;
@@ -70,6 +71,7 @@ pub async fn keep<P: Peer>(client: &Client, mut peer: P, stop: CancellationToken
             }
             _ => {}
         }
+        client.turn();
         stop.run_until_cancelled(tokio::time::sleep(wait)).await;
         wait = (wait * 2).min(LAST_WAIT);
     }

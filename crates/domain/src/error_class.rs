@@ -15,17 +15,36 @@ pub enum ErrorClass {
     Fatal,
     /// The machine or a service under it went away: a lost worker, an unreachable store.
     Infrastructure,
+    /// Its lease was lost, and it came back all the same: what it said then was refused.
+    Fenced,
     /// Somebody asked for it to stop.
     Cancelled,
+    /// It took longer than its job allows, or did not get on.
+    Deadline,
+    /// Given back as it was taken: no room for it, a worker that is drained, a more urgent job. Uses up no attempt.
+    Returned,
 }
 
 impl ErrorClass {
     /// Every class, for tables and tests.
-    pub const ALL: [Self; 4] = [Self::Retryable, Self::Fatal, Self::Infrastructure, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::Retryable,
+        Self::Fatal,
+        Self::Infrastructure,
+        Self::Fenced,
+        Self::Cancelled,
+        Self::Deadline,
+        Self::Returned,
+    ];
+
+    /// Whether the attempt counts: one that was given back untouched does not.
+    pub fn uses_up_an_attempt(self) -> bool {
+        self != Self::Returned
+    }
 
     /// Whether another attempt may be made, if any are left.
     pub fn allows_retry(self) -> bool {
-        matches!(self, Self::Retryable | Self::Infrastructure)
+        !matches!(self, Self::Fatal | Self::Cancelled)
     }
 
     /// The stable name stored in Postgres and shown to users.
@@ -34,7 +53,10 @@ impl ErrorClass {
             Self::Retryable => "retryable",
             Self::Fatal => "fatal",
             Self::Infrastructure => "infrastructure",
+            Self::Fenced => "fenced",
             Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
+            Self::Returned => "returned",
         }
     }
 }

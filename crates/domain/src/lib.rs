@@ -8,8 +8,10 @@ pub mod error_class;
 pub mod lifecycle;
 pub mod pipeline;
 pub mod plan;
+pub mod policy;
 pub mod retry;
 pub mod run;
+pub mod scheduling;
 pub mod spec;
 pub mod split;
 

@@ -4,20 +4,27 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::JobPolicy;
 use crate::spec::{
-    DeploySpec, JobKind, JobSpec, ModelRef, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec, VerifySpec,
+    DeploySpec, JobKind, JobSpec, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec, VerifySpec,
 };
 
+/// Whose a pipeline is that does not say.
+pub const DEFAULT_PROJECT: &str = "default";
+/// The most tasks of a probe.
+pub const MAX_PROBES: u32 = 1_000_000;
 /// The most jobs one pipeline may have.
 pub const MAX_JOBS: usize = 100;
-/// The most attempts a task may have.
-pub const MAX_ATTEMPTS: u32 = 20;
 
 /// A DAG of jobs, submitted as one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineSpec {
     /// For people.
     pub name: String,
+    /// Whose it is.
+    pub project: String,
+    /// Whether a job takes over what an earlier one made of the same inputs.
+    pub reuse: bool,
     /// The jobs.
     pub jobs: Vec<JobDefinition>,
 }
@@ -27,10 +34,10 @@ pub struct PipelineSpec {
 pub struct JobDefinition {
     /// Unique within the pipeline.
     pub name: String,
-    /// Jobs that must succeed first, besides the one whose output the specification names.
+    /// Jobs that must end first, besides the one whose output the specification names.
     pub after: Vec<String>,
-    /// Attempts per task.
-    pub max_attempts: u32,
+    /// How it is worked on.
+    pub policy: JobPolicy,
     /// What it does.
     pub spec: JobSpec,
 }
@@ -111,6 +118,7 @@ pub fn is_class_name(name: &str) -> bool {
 /// Checks everything that can be checked without looking at the state of the system.
 pub fn check(pipeline: &PipelineSpec) -> Result<(), PipelineError> {
     require_name("pipeline", &pipeline.name)?;
+    require_name("project", &pipeline.project)?;
     match pipeline.jobs.len() {
         0 => return Err(PipelineError::Empty),
         count if count > MAX_JOBS => return Err(PipelineError::TooManyJobs(count)),
@@ -119,8 +127,9 @@ pub fn check(pipeline: &PipelineSpec) -> Result<(), PipelineError> {
     let by_name = index(&pipeline.jobs)?;
     for job in &pipeline.jobs {
         check_dependencies(job, &by_name)?;
-        check_attempts(job)?;
-        check_spec(&job.spec).map_err(|reason| PipelineError::BadSpec { job: job.name.clone(), reason })?;
+        let bad = |reason| PipelineError::BadSpec { job: job.name.clone(), reason };
+        job.policy.check().and_then(|()| check_gang(job)).map_err(bad)?;
+        check_spec(&job.spec).map_err(bad)?;
     }
     match find_cycle(&pipeline.jobs) {
         Some(cycle) => Err(PipelineError::Cycle(cycle)),
@@ -143,12 +152,14 @@ fn index(jobs: &[JobDefinition]) -> Result<HashMap<&str, &JobDefinition>, Pipeli
     Ok(by_name)
 }
 
-fn check_attempts(job: &JobDefinition) -> Result<(), PipelineError> {
-    if (1..=MAX_ATTEMPTS).contains(&job.max_attempts) {
-        return Ok(());
+/// Several workers at once make sense only for as many tasks.
+fn check_gang(job: &JobDefinition) -> Result<(), String> {
+    match (&job.spec, job.policy.workers) {
+        (_, 1) => Ok(()),
+        (JobSpec::Probe(probe), workers) if probe.tasks == workers => Ok(()),
+        (JobSpec::Probe(_), _) => Err("workers must be the number of tasks, or 1".into()),
+        (spec, workers) => Err(format!("workers is {workers}, but a {} job works with one at a time", spec.kind())),
     }
-    let reason = format!("max_attempts is {}; it must be between 1 and {MAX_ATTEMPTS}", job.max_attempts);
-    Err(PipelineError::BadSpec { job: job.name.clone(), reason })
 }
 
 fn check_dependencies(job: &JobDefinition, by_name: &HashMap<&str, &JobDefinition>) -> Result<(), PipelineError> {
@@ -216,6 +227,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), String> {
         JobSpec::Snapshot(snapshot) => check_snapshot(snapshot),
         JobSpec::Train(train) => check_train(train),
         JobSpec::Deploy(deploy) => check_deploy(deploy),
+        JobSpec::Probe(probe) => check_probe(probe),
     }
 }
 
@@ -316,6 +328,12 @@ fn check_deploy(spec: &DeploySpec) -> Result<(), String> {
     }
 }
 
+fn check_probe(spec: &ProbeSpec) -> Result<(), String> {
+    within("tasks", spec.tasks, 1, MAX_PROBES)?;
+    within("duration_ms", spec.duration_ms, 0, 86_400_000)?;
+    within("failures", spec.failures, 0, spec.tasks)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,11 +342,11 @@ mod tests {
     fn job(name: &str, after: &[&str]) -> JobDefinition {
         let spec = JobSpec::Verify(VerifySpec { dataset: "bears".into(), options: VerifyOptions::default() });
         let after = after.iter().map(|name| (*name).to_owned()).collect();
-        JobDefinition { name: name.into(), after, max_attempts: 3, spec }
+        JobDefinition { name: name.into(), after, policy: JobPolicy::default(), spec }
     }
 
     fn message(jobs: Vec<JobDefinition>) -> String {
-        check(&PipelineSpec { name: "p".into(), jobs }).unwrap_err().to_string()
+        check(&PipelineSpec { name: "p".into(), project: DEFAULT_PROJECT.into(), reuse: false, jobs }).unwrap_err().to_string()
     }
 
     fn scrape(urls: &[&str]) -> JobDefinition {

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// Exponential, jittered, capped.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
     /// The wait after the first failed attempt, before jitter.
     pub base: Duration,
@@ -24,6 +28,17 @@ impl Backoff {
         let doublings = attempt.saturating_sub(1).min(31);
         let full = self.base.saturating_mul(1 << doublings).min(self.cap);
         full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+    }
+
+    /// What is wrong with it, and what to do.
+    ///
+    /// # Errors
+    /// Waits that cannot be.
+    pub fn check(&self) -> Result<(), String> {
+        if self.base.is_zero() || self.base > self.cap || self.cap > LONGEST {
+            return Err("backoff: the first wait must be above zero and no longer than the longest, and that at most a day".into());
+        }
+        Ok(())
     }
 }
 

@@ -22,6 +22,8 @@ pub enum JobKind {
     Train,
     /// Serve a model under an endpoint's name.
     Deploy,
+    /// Do nothing on workers, on purpose: shows that the system works, and how fast.
+    Probe,
 }
 
 words!(JobKind, "job kind", {
@@ -30,12 +32,13 @@ words!(JobKind, "job kind", {
     Snapshot => "snapshot",
     Train => "train",
     Deploy => "deploy",
+    Probe => "probe",
 });
 
 impl JobKind {
     /// Whether workers execute it. The others touch nothing but the coordinator's own state and are executed there.
     pub fn runs_on_workers(self) -> bool {
-        matches!(self, Self::Scrape | Self::Verify | Self::Train)
+        !matches!(self, Self::Snapshot | Self::Deploy)
     }
 }
 
@@ -53,6 +56,8 @@ pub enum JobSpec {
     Train(TrainSpec),
     /// See [`DeploySpec`].
     Deploy(DeploySpec),
+    /// See [`ProbeSpec`].
+    Probe(ProbeSpec),
 }
 
 impl JobSpec {
@@ -64,6 +69,7 @@ impl JobSpec {
             Self::Snapshot(_) => JobKind::Snapshot,
             Self::Train(_) => JobKind::Train,
             Self::Deploy(_) => JobKind::Deploy,
+            Self::Probe(_) => JobKind::Probe,
         }
     }
 
@@ -73,7 +79,7 @@ impl JobSpec {
             Self::Scrape(spec) => Some(&spec.dataset),
             Self::Verify(spec) => Some(&spec.dataset),
             Self::Snapshot(spec) => Some(&spec.dataset),
-            Self::Train(_) | Self::Deploy(_) => None,
+            Self::Train(_) | Self::Deploy(_) | Self::Probe(_) => None,
         }
     }
 
@@ -84,6 +90,11 @@ impl JobSpec {
             | Self::Deploy(DeploySpec { model: ModelRef::FromJob(name), .. }) => Some(name),
             _ => None,
         }
+    }
+
+    /// Whether it may begin while a job of `kind` that it waits for still runs: it takes up what that one has committed.
+    pub fn is_fed_by(&self, kind: JobKind) -> bool {
+        self.kind() == JobKind::Verify && kind == JobKind::Scrape
     }
 }
 
@@ -288,4 +299,15 @@ pub enum ModelRef {
     FromJob(String),
     /// One that exists, by digest.
     Digest(String),
+}
+
+/// Do nothing on workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeSpec {
+    /// How many tasks.
+    pub tasks: u32,
+    /// How long each takes, in milliseconds.
+    pub duration_ms: u64,
+    /// How many of the first attempts fail on purpose, one per task, as if by bad luck.
+    pub failures: u32,
 }

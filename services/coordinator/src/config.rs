@@ -32,6 +32,10 @@ pub struct Config {
     /// How often workers and nodes report at least. At most a third of the lease makes sense.
     #[arg(long, env = "URSA_REPORT_INTERVAL", default_value = "2s", value_parser = humantime::parse_duration)]
     pub report_interval: Duration,
+
+    /// How long a worker has to stop an attempt it was asked to stop. Then its lease is taken back, whatever it does.
+    #[arg(long, env = "URSA_STOP_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub stop_grace: Duration,
 }
 
 impl Config {

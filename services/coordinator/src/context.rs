@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::dispatch::{Completions, Roster};
 use crate::hub::Hub;
 use crate::store::Store;
 
@@ -15,6 +16,10 @@ pub(crate) struct Context {
     pub(crate) storage: ursa_storage::Storage,
     /// Wake-ups.
     pub(crate) hub: Arc<Hub>,
+    /// The workers attached here.
+    pub(crate) roster: Arc<Roster>,
+    /// Short attempts on their way to an end.
+    pub(crate) completions: Arc<Completions>,
     /// Settings.
     pub(crate) config: Arc<Config>,
 }

@@ -1,64 +1,81 @@
-//! Wakes whoever waits for a topic. A wake-up is a hint: whoever waits also looks by itself now and then.
+//! Wakes whoever waits for a topic, in this coordinator and the others. A wake-up is a hint: whoever waits also looks by
+//! itself now and then.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::store::{Store, StoreResult, Topic};
 
 /// One counter per topic; a change of it is the wake-up.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    tasks: watch::Sender<u64>,
-    jobs: watch::Sender<u64>,
-    endpoints: watch::Sender<u64>,
-    events: watch::Sender<u64>,
+    /// Tells our own hints from others'.
+    id: Uuid,
+    topics: [watch::Sender<u64>; Topic::ALL.len()],
+    /// What the other coordinators have to be told.
+    untold: Mutex<Vec<Topic>>,
+    news: Notify,
 }
 
 const RECONNECT: Duration = Duration::from_secs(1);
+/// Postgres commits notifications one at a time: many commits make one.
+const GATHER: Duration = Duration::from_millis(5);
 
 impl Default for Hub {
     fn default() -> Self {
-        let sender = || watch::Sender::new(0);
-        Self { tasks: sender(), jobs: sender(), endpoints: sender(), events: sender() }
+        Self {
+            id: Uuid::now_v7(),
+            topics: Topic::ALL.map(|_| watch::Sender::new(0)),
+            untold: Mutex::default(),
+            news: Notify::new(),
+        }
     }
 }
 
 impl Hub {
-    fn sender(&self, topic: Topic) -> &watch::Sender<u64> {
-        match topic {
-            Topic::Tasks => &self.tasks,
-            Topic::Jobs => &self.jobs,
-            Topic::Endpoints => &self.endpoints,
-            Topic::Events => &self.events,
-        }
+    /// Of this coordinator's run.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
     }
 
     /// A receiver whose `changed` resolves once for all wake-ups since it was last asked.
     pub(crate) fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {
-        self.sender(topic).subscribe()
+        self.topics[topic as usize].subscribe()
     }
 
-    fn wake(&self, topic: Topic) {
-        self.sender(topic).send_modify(|count| *count += 1);
+    /// Wakes those of this coordinator.
+    pub(crate) fn wake(&self, topic: Topic) {
+        self.topics[topic as usize].send_modify(|count| *count += 1);
     }
 
-    fn wake_all(&self) {
-        for topic in [Topic::Tasks, Topic::Jobs, Topic::Endpoints, Topic::Events] {
-            self.wake(topic);
+    /// Wakes everybody: something is committed.
+    pub(crate) fn committed(&self, topics: &[Topic]) {
+        if topics.is_empty() {
+            return;
         }
+        topics.iter().for_each(|topic| self.wake(*topic));
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.extend_from_slice(topics);
+        self.news.notify_one();
     }
 
-    /// Passes on the database's hints until told to stop.
+    /// Passes on others' hints, and ours to them, until told to stop.
     pub(crate) async fn run(&self, store: Store, stop: CancellationToken) {
-        while let Some(outcome) = stop.run_until_cancelled(self.relay(&store)).await {
-            if let Err(error) = outcome {
+        let listening = self.listen(&store);
+        let telling = self.tell(&store);
+        stop.run_until_cancelled(async { tokio::join!(listening, telling) }).await;
+    }
+
+    async fn listen(&self, store: &Store) {
+        loop {
+            if let Err(error) = self.relay(store).await {
                 tracing::debug!(%error, "lost the database's hints; sweeps go on");
             }
-            if stop.run_until_cancelled(tokio::time::sleep(RECONNECT)).await.is_none() {
-                return;
-            }
+            tokio::time::sleep(RECONNECT).await;
         }
     }
 
@@ -68,9 +85,27 @@ impl Hub {
         self.wake_all();
         loop {
             match hints.next().await? {
-                Some(topic) => self.wake(topic),
+                Some((from, _)) if from == self.id => {}
+                Some((_, topic)) => self.wake(topic),
                 None => self.wake_all(),
             }
+        }
+    }
+
+    fn wake_all(&self) {
+        Topic::ALL.into_iter().for_each(|topic| self.wake(topic));
+    }
+
+    async fn tell(&self, store: &Store) {
+        loop {
+            self.news.notified().await;
+            let mut topics = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
+            topics.sort_unstable();
+            topics.dedup();
+            if let Err(error) = store.announce(&topics).await {
+                tracing::debug!(%error, "could not hint other coordinators; their sweeps go on");
+            }
+            tokio::time::sleep(GATHER).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 mod api;
 pub mod config;
 mod context;
+mod dispatch;
 mod hub;
 mod reconcile;
 mod store;
@@ -27,6 +28,7 @@ use ursa_proto::v1::endpoint_service_server::{self, EndpointServiceServer};
 use ursa_proto::v1::job_service_server::{self, JobServiceServer};
 use ursa_proto::v1::model_service_server::{self, ModelServiceServer};
 use ursa_proto::v1::node_service_server::{self, NodeServiceServer};
+use ursa_proto::v1::queue_service_server::{self, QueueServiceServer};
 use ursa_proto::v1::worker_service_server::{self, WorkerServiceServer};
 use ursa_storage::Storage;
 
@@ -46,16 +48,25 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     refuse_open_doors(config.listen)?;
     let storage = Storage::open(&config.object_store)?;
-    let Some(store) = connect(&config, &stop).await? else { return Ok(()) };
+    let hub = Arc::new(Hub::default());
+    let Some(store) = connect(&config, &hub, &stop).await? else { return Ok(()) };
     store.migrate().await.context("the database's tables could not be brought up to date")?;
     storage.check().await.context("the object store does not work")?;
-    let context = Context { store, storage, hub: Arc::new(Hub::default()), config: Arc::new(config) };
+    let context = Context {
+        store,
+        storage,
+        hub,
+        roster: Arc::default(),
+        completions: Arc::default(),
+        config: Arc::new(config),
+    };
     let listener = TcpListener::bind(context.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", context.config.listen))?;
     let tracker = TaskTracker::new();
     let (hub, hub_store, hub_stop) = (context.hub.clone(), context.store.clone(), stop.clone());
     tracker.spawn(async move { hub.run(hub_store, hub_stop).await });
+    dispatch::start(&context, &tracker, &stop);
     reconcile::start(&context, &tracker, &stop);
     let address = listener.local_addr()?;
     tracing::info!(%address, "the coordinator is ready");
@@ -76,11 +87,11 @@ fn refuse_open_doors(listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// Connects to Postgres, waiting for it if need be; `None` when told to stop meanwhile.
-async fn connect(config: &Config, stop: &CancellationToken) -> anyhow::Result<Option<Store>> {
+async fn connect(config: &Config, hub: &Arc<Hub>, stop: &CancellationToken) -> anyhow::Result<Option<Store>> {
     let options: PgConnectOptions = config.database_url.parse().context("the database URL does not parse")?;
     let mut tries = 0;
     loop {
-        match Store::connect(options.clone(), config.database_connections).await {
+        match Store::connect(options.clone(), config.database_connections, hub.clone()).await {
             Ok(store) => return Ok(Some(store)),
             Err(error) if error.is_outage() => complain(&error, tries),
             Err(error) => return Err(error).context("Postgres refused the connection"),
@@ -113,6 +124,7 @@ fn reflection() -> Reflection<'static> {
         endpoint_service_server::SERVICE_NAME,
         worker_service_server::SERVICE_NAME,
         node_service_server::SERVICE_NAME,
+        queue_service_server::SERVICE_NAME,
         tonic_health::pb::health_server::SERVICE_NAME,
     ];
     let described = Reflection::configure()
@@ -139,6 +151,7 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         .add_service(service!(DatasetServiceServer, api::DatasetApi(context.clone())))
         .add_service(service!(ModelServiceServer, api::ModelApi(context.clone())))
         .add_service(service!(EndpointServiceServer, api::EndpointApi(context.clone())))
+        .add_service(service!(QueueServiceServer, api::QueueApi(context.clone())))
         .add_service(service!(WorkerServiceServer, api::WorkerApi(context.clone())))
         .add_service(service!(NodeServiceServer, api::NodeApi(context)))
         .serve_with_incoming(TcpListenerStream::new(listener));

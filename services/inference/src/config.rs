@@ -9,9 +9,11 @@ use ursa_fetch::Network;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ursa-inference", version)]
 pub struct Config {
-    /// The coordinator that says what to serve. While it is away, what is loaded stays served.
-    #[arg(long, env = ursa_client::COORDINATOR_VARIABLE, default_value = ursa_client::DEFAULT_COORDINATOR)]
-    pub coordinator: String,
+    /// The coordinator that says what to serve; of several, given one by one or with commas between them, any that
+    /// answers. While it is away, what is loaded stays served.
+    #[arg(long = "coordinator", env = ursa_client::COORDINATOR_VARIABLE, value_delimiter = ',', value_name = "URL",
+          default_value = ursa_client::DEFAULT_COORDINATOR)]
+    pub coordinators: Vec<String>,
 
     /// Object store: a folder, `file:///folder` or `s3://bucket/prefix` (with the usual `AWS_*` variables).
     #[arg(long, env = "URSA_OBJECT_STORE")]

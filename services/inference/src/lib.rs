@@ -53,7 +53,7 @@ pub struct Addresses {
 /// an object store that is away is waited for.
 pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce(&Addresses)) -> anyhow::Result<()> {
     config.refuse_open_doors()?;
-    let client = Client::new(&config.coordinator)?;
+    let client = Client::of_several(config.coordinators.iter().map(String::as_str))?;
     let storage = Storage::open(&config.object_store)?;
     let http = bind(config.http).await?;
     let grpc = bind(config.grpc).await?;

@@ -1,10 +1,15 @@
 //! Everything that can be set, each where it is declared. Flags win over environment variables, those over defaults.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Parser;
 use ursa_domain::JobKind;
 use ursa_fetch::Network;
+
+use crate::gpus::{GpuChoice, PretendedGpus};
+use crate::label::Label;
+use crate::size::ByteSize;
 
 const TRAINER: &str = "ursa-trainer";
 const MIN_SLOTS: u32 = 4;
@@ -13,9 +18,11 @@ const MIN_SLOTS: u32 = 4;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "ursa-worker", version)]
 pub struct Config {
-    /// The coordinator that gives out work. While it is away, work that is begun goes on.
-    #[arg(long, env = ursa_client::COORDINATOR_VARIABLE, default_value = ursa_client::DEFAULT_COORDINATOR)]
-    pub coordinator: String,
+    /// The coordinator that gives out work; of several, given one by one or with commas between them, any that answers.
+    /// While it is away, work that is begun goes on.
+    #[arg(long = "coordinator", env = ursa_client::COORDINATOR_VARIABLE, value_delimiter = ',', value_name = "URL",
+          default_value = ursa_client::DEFAULT_COORDINATOR)]
+    pub coordinators: Vec<String>,
 
     /// Object store: a folder, `file:///folder` or `s3://bucket/prefix` (with the usual `AWS_*` variables).
     #[arg(long, env = "URSA_OBJECT_STORE")]
@@ -26,11 +33,11 @@ pub struct Config {
     pub name: Option<String>,
 
     /// Tasks to work on at a time; the cores this process may use, but four at least, unless given: fetching waits more than
-    /// it computes. Decoding shares the threads, and one task at most is a training run.
+    /// it computes. Decoding shares the threads, and training runs without a GPU take turns.
     #[arg(long, env = "URSA_SLOTS", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
 
-    /// Kind of task to take: scrape, verify or train. May be given several times; all of them unless given.
+    /// Kind of task to take: scrape, verify, train or probe. May be given several times; all of them unless given.
     #[arg(long = "kind", env = "URSA_KINDS", value_delimiter = ',', value_name = "KIND", value_parser = worker_kind)]
     pub kinds: Vec<JobKind>,
 
@@ -51,6 +58,31 @@ pub struct Config {
     /// Folder for what training runs on this machine share, such as downloaded weights; `~/.cache/ursa` unless given.
     #[arg(long, env = "URSA_CACHE_DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Something that jobs can ask for or avoid, for instance `zone=cellar`. May be given several times.
+    #[arg(long = "label", env = "URSA_LABELS", value_delimiter = ',', value_name = "NAME=VALUE")]
+    pub labels: Vec<Label>,
+
+    /// GPUs to offer, by their index, for instance `0,2`, or `none`; all of them unless given.
+    #[arg(long, env = "URSA_GPUS", value_name = "INDICES")]
+    pub gpus: Option<GpuChoice>,
+
+    /// GPUs to claim, for tests of placement: `24GiB,80GiB:NVIDIA H100:550.54`.
+    #[arg(long, hide = true, conflicts_with = "gpus", value_name = "MEMORY[:MODEL[:DRIVER]]")]
+    pub pretend_gpus: Option<PretendedGpus>,
+
+    /// Room that has to be free on the disks of the object store and the cache; with less, no task is taken.
+    #[arg(long, env = "URSA_MIN_FREE_DISK", default_value = "64MiB", value_name = "SIZE")]
+    pub min_free_disk: ByteSize,
+
+    /// How long work that is begun may go on once the worker is told to stop; what is left then is stopped and given
+    /// back. A second signal ends the worker at once.
+    #[arg(long, env = "URSA_DRAIN_TIMEOUT", default_value = "8s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// How long a training run that shall stop may take to store its checkpoint and end; then it is killed.
+    #[arg(long, env = "URSA_STOP_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub stop_grace: Duration,
 }
 
 impl Config {
@@ -78,6 +110,13 @@ impl Config {
             return JobKind::ALL.iter().copied().filter(|kind| kind.runs_on_workers()).collect();
         }
         self.kinds.clone()
+    }
+
+    /// Folders that work is put in, as far as they are on this machine.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        let objects = self.object_store.strip_prefix("file://").unwrap_or(&self.object_store);
+        let objects = Some(PathBuf::from(objects)).filter(|folder| folder.is_absolute());
+        objects.into_iter().chain([self.cache_dir()]).collect()
     }
 
     /// The program that trains.
@@ -124,10 +163,44 @@ mod tests {
 
     #[test]
     fn a_worker_takes_everything_that_workers_can_do_unless_told() {
-        assert_eq!(parse(&[]).unwrap().kinds(), [JobKind::Scrape, JobKind::Verify, JobKind::Train]);
+        let all = [JobKind::Scrape, JobKind::Verify, JobKind::Train, JobKind::Probe];
+        assert_eq!(parse(&[]).unwrap().kinds(), all);
         assert_eq!(parse(&["--kind", "train,scrape"]).unwrap().kinds(), [JobKind::Train, JobKind::Scrape]);
         for word in ["deploy", "cook"] {
             assert!(parse(&["--kind", word]).unwrap_err().to_string().contains(word));
         }
+    }
+    #[test]
+    fn coordinators_and_labels_are_given_one_by_one_or_with_commas() {
+        let several = parse(&["--coordinator", "http://a,http://b", "--coordinator", "http://c"]).unwrap();
+        assert_eq!(several.coordinators, ["http://a", "http://b", "http://c"]);
+        assert_eq!(parse(&[]).unwrap().coordinators, [ursa_client::DEFAULT_COORDINATOR]);
+        assert_eq!(parse(&["--label", "zone=cellar,spot=", "--label", "a=b"]).unwrap().labels.len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_what_can() {
+        let cases: [(&[&str], &str); 5] = [
+            (&["--label", "cellar"], "zone=cellar"),
+            (&["--gpus", "all"], "none"),
+            (&["--pretend-gpus", "H100"], "64MiB"),
+            (&["--min-free-disk", "much"], "64MiB"),
+            (&["--drain-timeout", "soon"], "drain-timeout"),
+        ];
+        for (flags, expected) in cases {
+            let refused = parse(flags).unwrap_err().to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
+    }
+
+    #[test]
+    fn folders_are_those_of_this_machine() {
+        let folders = |store: &str| {
+            let flags = ["ursa-worker", "--object-store", store, "--cache-dir", "/cache"];
+            Config::try_parse_from(flags).unwrap().folders()
+        };
+        assert_eq!(folders("/objects"), [Path::new("/objects"), Path::new("/cache")]);
+        assert_eq!(folders("file:///objects"), [Path::new("/objects"), Path::new("/cache")]);
+        assert_eq!(folders("s3://bucket/prefix"), [Path::new("/cache")]);
     }
 }

@@ -3,22 +3,11 @@
 use ursa_domain::ErrorClass;
 use ursa_storage::StorageError;
 
-/// Why an attempt shall stop before its work is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// The job was cancelled.
-    Cancelled,
-    /// The lease is lost: somebody else may be at work already.
-    LeaseLost,
-    /// This worker shall end.
-    Shutdown,
-}
-
 /// See the module.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WorkError {
-    /// It was stopped.
-    Stopped(Stop),
+    /// It was stopped; the attempt knows why.
+    Stopped,
     /// It failed.
     Failed(Failure),
 }

@@ -5,16 +5,16 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use tokio::task::JoinHandle;
 use ursa_domain::ErrorClass;
 use ursa_proto::v1::complete_task_request::Result as Done;
 use ursa_proto::v1::task_order::Work;
 use ursa_proto::{ApiError, ErrorCode, v1};
 
 use crate::attempt::Attempt;
-use crate::error::{Failure, Stop, WorkError};
-use crate::kind::{scrape, train, verify};
+use crate::error::{Failure, WorkError};
+use crate::kind::{probe, scrape, train, verify};
 use crate::patience::Patience;
+use crate::stop::Stop;
 use crate::text::cut;
 use crate::tools::Tools;
 
@@ -23,23 +23,15 @@ const MAX_MESSAGE: usize = 4096;
 
 /// Works, then says how it ended. Returns when nothing is left to say.
 #[tracing::instrument(name = "attempt", skip_all, fields(task = %attempt.task_id(), attempt = attempt.number()))]
-pub(crate) async fn execute(
-    tools: &Arc<Tools>,
-    attempt: Attempt,
-    work: Work,
-    diary: JoinHandle<()>,
-    patience: &Patience,
-) {
-    let lease = attempt.lease();
+pub(crate) async fn execute(tools: &Arc<Tools>, attempt: Attempt, work: Work, patience: &Patience) {
     let guarded = AssertUnwindSafe(work_on(tools, &attempt, work)).catch_unwind().await;
     let outcome = guarded.unwrap_or_else(|panic| Err(WorkError::retryable(panic_message(panic.as_ref()))));
     if let Err(WorkError::Failed(failure)) = &outcome {
         attempt.log("error", failure.message.clone());
     }
-    // The diary is presented with the lease, so it must be in before the lease ends.
-    drop(attempt);
-    let _ = diary.await;
-    if let Err(error) = say_end(tools, &lease, outcome, patience).await {
+    let stop = attempt.stop_reason();
+    let lease = attempt.close().await;
+    if let Err(error) = say_end(tools, &lease, outcome, stop, patience).await {
         tracing::info!(%error, "the end of this attempt is not recorded");
     }
 }
@@ -50,13 +42,16 @@ async fn work_on(tools: &Arc<Tools>, attempt: &Attempt, work: Work) -> Result<Do
         Work::Verify(task) => attempt.unless_stopped(verify::work(tools, attempt, task)).await.map(Done::Verify),
         // It stops its process in stages, so it listens for itself.
         Work::Train(task) => train::work(tools, attempt, task).await.map(Done::Train),
+        Work::Probe(task) => attempt.unless_stopped(probe::work(attempt, task)).await.map(Done::Probe),
     }
 }
 
+/// `stop` is why it was stopped, if it was.
 async fn say_end(
     tools: &Tools,
     lease: &v1::Lease,
     outcome: Result<Done, WorkError>,
+    stop: Stop,
     patience: &Patience,
 ) -> Result<(), ApiError> {
     let failure = match outcome {
@@ -68,14 +63,10 @@ async fn say_end(
             ended => return ended,
         },
         Err(WorkError::Failed(failure)) => failure,
-        Err(WorkError::Stopped(Stop::LeaseLost)) => return Ok(()),
-        Err(WorkError::Stopped(Stop::Cancelled)) => {
-            Failure { class: ErrorClass::Cancelled, message: "the job was cancelled".into() }
-        }
-        Err(WorkError::Stopped(Stop::Shutdown)) => {
-            let message = format!("worker {} was stopped", tools.name);
-            Failure { class: ErrorClass::Infrastructure, message }
-        }
+        Err(WorkError::Stopped) => match stop.failure(&tools.name) {
+            Some(failure) => failure,
+            None => return Ok(()),
+        },
     };
     fail(tools, lease, failure, patience).await
 }

@@ -2,21 +2,29 @@
 //!
 //! - `session` talks with the coordinator, `floor` holds the attempts in work, `execute` takes one from order to end.
 //! - `kind` has one file per kind of job; `trainer` is the process that a training run is.
-//! - `outbox` and `patience` get logs, measurements and results to a coordinator that may be away for a while.
+//! - `diary` and `patience` get logs, measurements and results to a coordinator that may be away for a while.
+//! - `gpus`, `disk` and `label` say what the machine has; they are looked at again and again, for machines break.
+//!
+//! Nothing here asks what time it is, but for the dates that people read: clocks jump.
 //!
 //! It opens no port and keeps nothing that matters: it may be killed at any moment, and its attempts are made again
 //! elsewhere.
 
 mod attempt;
 mod config;
+mod diary;
+mod disk;
 mod error;
 mod execute;
 mod floor;
 mod gpus;
 mod kind;
-mod outbox;
+mod label;
+mod news;
 mod patience;
 mod session;
+mod size;
+mod stop;
 mod text;
 mod tools;
 mod trainer;
@@ -32,13 +40,18 @@ use ursa_storage::Storage;
 use uuid::Uuid;
 
 pub use config::Config;
+pub use gpus::{GpuChoice, PretendedGpus};
+pub use label::Label;
+pub use size::ByteSize;
 
+use disk::Disk;
 use floor::Floor;
+use gpus::Gpus;
 use session::{Identity, Session};
 use tools::Tools;
 
-/// How long attempts have to say how they ended once the worker shall end.
-const DRAIN: Duration = Duration::from_secs(8);
+/// How long attempts that were stopped have to say how they ended, beyond what a trainer may take.
+const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Runs a worker until told to stop. `started` hears its id.
 ///
@@ -46,17 +59,21 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// A configuration that cannot work, or a coordinator of another protocol version. A coordinator that is away is waited for;
 /// without the object store tasks fail, and are tried again.
 pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(Uuid)) -> anyhow::Result<()> {
-    let client = Client::new(&config.coordinator)?;
+    let client = Client::of_several(config.coordinators.iter().map(String::as_str))?;
     let identity = identify(&config).await?;
     let tools = Tools {
         name: identity.name.clone(),
+        slots: identity.slots,
         client: client.clone(),
         storage: Storage::open(&config.object_store)?,
+        disk: Disk::watch(config.folders(), config.min_free_disk.0).await,
+        gpus: identity.gpus.clone(),
         allow_networks: config.allow_networks.clone(),
         decoding: Semaphore::new(config.threads()),
         training: Semaphore::new(1),
         threads: config.threads(),
         trainer: config.trainer(),
+        stop_grace: config.stop_grace,
         cache_dir: config.cache_dir(),
     };
     tracing::info!(name = identity.name, slots = identity.slots, kinds = ?identity.kinds, "the worker has started");
@@ -74,11 +91,21 @@ pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(U
         outcome = &mut attending => return outcome?.context("the coordinator refuses this worker"),
         () = stop.cancelled() => {}
     }
-    if tokio::time::timeout(DRAIN, floor.close()).await.is_err() {
-        tracing::warn!("some attempts could not say how they ended; their leases will run out");
-    }
+    leave(&floor, &config).await;
     ended.cancel();
     attending.await?.context("the coordinator refuses this worker")
+}
+
+/// Takes no more, finishes what can be finished in time, stops the rest and gives it back.
+async fn leave(floor: &Floor, config: &Config) {
+    floor.close();
+    if tokio::time::timeout(config.drain_timeout, floor.is_empty()).await.is_ok() {
+        return;
+    }
+    floor.clear();
+    if tokio::time::timeout(config.stop_grace + LAST_WORDS, floor.is_empty()).await.is_err() {
+        tracing::warn!("some attempts could not say how they ended; their leases will run out");
+    }
 }
 
 /// Who the worker is. One whose trainer does not run offers no training, unless training was asked for.
@@ -99,6 +126,10 @@ async fn identify(config: &Config) -> anyhow::Result<Identity> {
         name: config.name(),
         slots: config.slots(),
         kinds: kinds.iter().map(ToString::to_string).collect(),
-        gpus: gpus::list().await,
+        labels: label::by_name(&config.labels)?,
+        gpus: match config.pretend_gpus.clone() {
+            Some(pretended) => Gpus::pretend(pretended),
+            None => Gpus::watch(config.gpus.clone().unwrap_or_default()).await,
+        },
     })
 }

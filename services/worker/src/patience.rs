@@ -4,9 +4,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use ursa_proto::ApiError;
 
-use crate::error::Stop;
+use crate::stop::Stop;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -15,12 +16,22 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Goes on for ever, until the lease is lost or, a moment longer, until the worker shall end.
 #[derive(Debug, Clone)]
-pub(crate) struct Patience(watch::Receiver<Option<Stop>>);
+pub(crate) struct Patience {
+    stop: watch::Receiver<Option<Stop>>,
+    ending: CancellationToken,
+}
 
 impl Patience {
-    /// Patience for an attempt that may be told to stop.
-    pub(crate) fn new(stop: watch::Receiver<Option<Stop>>) -> Self {
-        Self(stop)
+    /// Patience for an attempt that may be told to stop, on a worker that may be `ending`.
+    pub(crate) fn new(stop: watch::Receiver<Option<Stop>>, ending: CancellationToken) -> Self {
+        Self { stop, ending }
+    }
+
+    /// Patience of a moment.
+    pub(crate) fn brief() -> Self {
+        let ending = CancellationToken::new();
+        ending.cancel();
+        Self { stop: watch::channel(None).1, ending }
     }
 
     /// Repeats `call` while the coordinator is not available.
@@ -49,11 +60,56 @@ impl Patience {
     }
 
     async fn end(&self) {
-        let mut stop = self.0.clone();
-        let futile = |stop: &Option<Stop>| matches!(stop, Some(Stop::LeaseLost | Stop::Shutdown));
-        let reason = stop.wait_for(futile).await.map_or(Some(Stop::Shutdown), |reason| *reason);
-        if reason == Some(Stop::Shutdown) {
+        let mut stop = self.stop.clone();
+        let lost = async {
+            if stop.wait_for(|stop| *stop == Some(Stop::LeaseLost)).await.is_err() {
+                // Nobody will say so any more.
+                std::future::pending::<()>().await;
+            }
+        };
+        let last_words = async {
+            self.ending.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;
-        }
+        };
+        tokio::select! { () = lost => {}, () = last_words => {} }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+    use tonic::{Response, Status};
+
+    use super::*;
+
+    async fn away() -> Result<Response<()>, Status> {
+        Err(Status::unavailable("away"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_lasts_as_long_as_the_lease_may_and_a_moment_after_the_worker_shall_end() {
+        let (stop, seen) = watch::channel(None);
+        let ending = CancellationToken::new();
+        let patience = Patience::new(seen, ending.clone());
+        assert!(tokio::time::timeout(Duration::from_hours(1), patience.repeat(away)).await.is_err());
+
+        ending.cancel();
+        let begin = Instant::now();
+        patience.repeat(away).await.unwrap_err();
+        assert!(begin.elapsed() >= LAST_WORDS && begin.elapsed() < 2 * LAST_WORDS, "{:?}", begin.elapsed());
+
+        stop.send_replace(Some(Stop::LeaseLost));
+        let begin = Instant::now();
+        patience.repeat(away).await.unwrap_err();
+        assert!(begin.elapsed() < LAST_WORDS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn brief_patience_ends_by_itself_and_a_refusal_ends_any() {
+        let begin = Instant::now();
+        Patience::brief().repeat(away).await.unwrap_err();
+        assert!(begin.elapsed() < 2 * LAST_WORDS);
+        let refused = || async { Err::<Response<()>, _>(Status::invalid_argument("no")) };
+        assert_eq!(Patience::brief().repeat(refused).await.unwrap_err().message, "no");
     }
 }

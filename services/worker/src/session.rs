@@ -1,18 +1,17 @@
 //! The worker's side of its session: the attempts in work go out, orders to start and stop come in.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 use ursa_client::Client;
 use ursa_client::session::Peer;
-use ursa_domain::JobKind;
 use ursa_proto::{SESSION_PROTOCOL_VERSION, v1};
 use uuid::Uuid;
 
-use crate::error::Stop;
 use crate::floor::Floor;
+use crate::gpus::Gpus;
 
 /// Who the worker is and what it offers; the same over reconnects, new with every start.
 #[derive(Debug, Clone)]
@@ -21,7 +20,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) slots: u32,
     pub(crate) kinds: Vec<String>,
-    pub(crate) gpus: Vec<v1::Gpu>,
+    pub(crate) labels: HashMap<String, String>,
+    pub(crate) gpus: Gpus,
 }
 
 /// See the module.
@@ -29,18 +29,11 @@ pub(crate) struct Identity {
 pub(crate) struct Session {
     identity: Identity,
     floor: Floor,
-    changes: watch::Receiver<u64>,
 }
 
 impl Session {
     pub(crate) fn new(identity: Identity, floor: Floor) -> Self {
-        Self { identity, changes: floor.changes(), floor }
-    }
-
-    /// One training run at a time, so that the next one goes to a worker that can begin it.
-    fn kinds(&self, is_training: bool) -> Vec<String> {
-        let train = JobKind::Train.as_str();
-        self.identity.kinds.iter().filter(|kind| !is_training || *kind != train).cloned().collect()
+        Self { identity, floor }
     }
 }
 
@@ -57,32 +50,27 @@ impl Peer for Session {
     }
 
     fn report(&mut self) -> v1::WorkerReport {
-        self.changes.mark_unchanged();
         let identity = &self.identity;
         let floor = self.floor.report();
-        let kinds = self.kinds(floor.is_training);
         v1::WorkerReport {
             worker_id: identity.worker_id.to_string(),
             name: identity.name.clone(),
             protocol_version: SESSION_PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: identity.slots,
-            // No kinds would mean all of them.
-            draining: floor.is_closing || kinds.is_empty(),
-            kinds,
-            gpus: identity.gpus.clone(),
+            kinds: identity.kinds.clone(),
+            gpus: identity.gpus.list(),
             running: floor.running,
+            draining: floor.takes_no_more,
+            labels: identity.labels.clone(),
         }
     }
 
     fn obey(&mut self, orders: v1::WorkerOrders) -> Duration {
+        self.floor.drain(orders.drain);
         for stop in &orders.stop {
-            let reason = match stop.reason() {
-                v1::StopReason::Cancelled => Stop::Cancelled,
-                v1::StopReason::LeaseLost | v1::StopReason::Unspecified => Stop::LeaseLost,
-            };
             if let Some(lease) = &stop.lease {
-                self.floor.stop(lease, reason);
+                self.floor.stop(lease, stop.reason().into());
             }
         }
         for order in orders.start {
@@ -92,7 +80,6 @@ impl Peer for Session {
     }
 
     async fn changed(&mut self) {
-        // It cannot fail: the floor is ours.
-        let _ = self.changes.changed().await;
+        self.floor.news().due().await;
     }
 }

@@ -30,9 +30,10 @@ pub(crate) struct Trainer {
 }
 
 impl Trainer {
-    /// Starts `program` and gives it its order.
-    pub(crate) async fn start(program: &Path, order: &RunOrder) -> Result<Self, WorkError> {
+    /// Starts `program` and gives it its order. It sees the GPUs of `gpus` and no others.
+    pub(crate) async fn start(program: &Path, order: &RunOrder, gpus: &[u32]) -> Result<Self, WorkError> {
         let mut child = command(program)
+            .envs(visible(gpus))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -63,7 +64,7 @@ impl Trainer {
         }
     }
 
-    /// Asks it to end.
+    /// Asks it to end by itself.
     pub(crate) async fn cancel(&mut self) {
         if let Err(error) = self.write(&TrainerInput::Cancel).await {
             tracing::debug!(%error, "the trainer does not listen any more");
@@ -85,6 +86,12 @@ impl Trainer {
         self.kill();
         let said = tokio::time::timeout(patience, &mut self.said).await;
         died(status, said.ok().and_then(Result::ok).unwrap_or_default().trim())
+    }
+
+    /// Ends what is left of it by force; `false` when that takes longer than `patience`.
+    pub(crate) async fn end(mut self, patience: Duration) -> bool {
+        self.kill();
+        tokio::time::timeout(patience, self.child.wait()).await.is_ok()
     }
 
     async fn write(&mut self, message: &TrainerInput) -> anyhow::Result<()> {
@@ -129,6 +136,12 @@ fn command(program: &Path) -> Command {
     command
 }
 
+/// Indices are those of the management library, which counts by place on the bus; CUDA counts by speed unless told.
+fn visible(gpus: &[u32]) -> [(&'static str, String); 2] {
+    let indices: Vec<String> = gpus.iter().map(ToString::to_string).collect();
+    [("CUDA_DEVICE_ORDER", "PCI_BUS_ID".to_owned()), ("CUDA_VISIBLE_DEVICES", indices.join(","))]
+}
+
 async fn pass_on(errors: ChildStderr) -> String {
     let mut lines = BufReader::new(errors).lines();
     let mut last = String::new();
@@ -156,6 +169,12 @@ fn died(status: Option<ExitStatus>, said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_without_gpus_sees_none() {
+        assert_eq!(visible(&[])[1], ("CUDA_VISIBLE_DEVICES", String::new()));
+        assert_eq!(visible(&[0, 3])[1].1, "0,3");
+    }
 
     #[test]
     fn a_run_that_was_killed_is_worth_another_try_and_says_what_may_be_the_matter() {

@@ -1,5 +1,7 @@
 //! A job: waiting for what it depends on → running its tasks → succeeded, failed, cancelled or skipped.
 
+use serde::{Deserialize, Serialize};
+
 use crate::lifecycle::task::TaskState;
 use crate::lifecycle::{IllegalTransition, words};
 
@@ -45,24 +47,28 @@ impl JobState {
 pub enum JobEvent {
     /// Its dependencies succeeded and its tasks are written.
     Start,
-    /// A dependency ended without success.
+    /// What it depends on ended otherwise than its condition asks for.
     Skip,
     /// Somebody asks it to stop.
     Cancel,
+    /// It takes longer than it may.
+    Expire,
     /// All its tasks have ended; the outcome is given.
     Finish(JobOutcome),
     /// A user asks for another round of what did not succeed.
     Retry,
+    /// A user asks for another round of some tasks, though the job may have succeeded without them.
+    Replay,
 }
 
 /// How the tasks of a job ended, taken together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobOutcome {
-    /// All succeeded.
+    /// As many as the job asks for succeeded.
     Succeeded,
-    /// At least one failed.
+    /// Too many failed.
     Failed,
-    /// None failed, at least one was cancelled.
+    /// Too few succeeded, but none failed: the others were cancelled.
     Cancelled,
 }
 
@@ -72,8 +78,10 @@ impl std::fmt::Display for JobEvent {
             Self::Start => "start",
             Self::Skip => "be skipped",
             Self::Cancel => "be cancelled",
+            Self::Expire => "expire",
             Self::Finish(_) => "finish",
             Self::Retry => "be retried",
+            Self::Replay => "be replayed",
         })
     }
 }
@@ -87,11 +95,18 @@ pub fn next(state: JobState, event: JobEvent) -> Result<JobState, IllegalTransit
         (S::Waiting, JobEvent::Cancel) => Ok(S::Cancelled),
         // Planning can fail before a single task exists.
         (S::Waiting, JobEvent::Finish(JobOutcome::Failed)) => Ok(S::Failed),
-        (S::Running, JobEvent::Cancel) => Ok(S::Cancelling),
+        // An earlier job did the same work: its output is taken over.
+        (S::Waiting, JobEvent::Finish(JobOutcome::Succeeded)) => Ok(S::Succeeded),
+        (S::Waiting, JobEvent::Expire) => Ok(S::Failed),
+        (S::Running, JobEvent::Cancel | JobEvent::Expire) => Ok(S::Cancelling),
+        // It was fed by a job that then failed.
+        (S::Running, JobEvent::Skip) => Ok(S::Skipped),
         (S::Running, JobEvent::Finish(outcome)) => Ok(finished(outcome)),
         // The last task may succeed while the request to stop is on its way; the work is done, but the user's word stands.
+        (S::Cancelling, JobEvent::Finish(JobOutcome::Failed)) => Ok(S::Failed),
         (S::Cancelling, JobEvent::Finish(_)) => Ok(S::Cancelled),
         (S::Failed | S::Cancelled | S::Skipped, JobEvent::Retry) => Ok(S::Waiting),
+        (S::Succeeded | S::Failed | S::Cancelled, JobEvent::Replay) => Ok(S::Waiting),
         _ => Err(IllegalTransition { what: "job", state: state.to_string(), event: event.to_string() }),
     }
 }
@@ -104,38 +119,96 @@ fn finished(outcome: JobOutcome) -> JobState {
     }
 }
 
-/// What a running job comes to, given how many of its tasks are in which state; `None` while one has not ended.
-pub fn outcome(tasks: impl IntoIterator<Item = (TaskState, u64)>) -> Option<JobOutcome> {
-    let mut result = JobOutcome::Succeeded;
-    for (state, count) in tasks {
-        match state {
-            _ if count == 0 => {}
-            TaskState::Ready | TaskState::Leased => return None,
-            TaskState::Failed => result = JobOutcome::Failed,
-            TaskState::Cancelled if result == JobOutcome::Succeeded => result = JobOutcome::Cancelled,
-            TaskState::Cancelled | TaskState::Succeeded => {}
-        }
-    }
-    Some(result)
+/// How many tasks of a job are in which state, as far as its end is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TaskCounts {
+    /// Not ended.
+    pub open: u64,
+    /// Ended well.
+    pub succeeded: u64,
+    /// Failed or dead.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
 }
 
-/// What a waiting job does, given the states of the jobs it depends on.
-pub fn readiness(dependencies: &[JobState]) -> Readiness {
-    if dependencies.iter().all(|state| *state == JobState::Succeeded) {
-        Readiness::Start
-    } else if dependencies.iter().any(|state| state.is_terminal() && *state != JobState::Succeeded) {
-        Readiness::Skip
-    } else {
-        Readiness::Wait
+impl FromIterator<(TaskState, u64)> for TaskCounts {
+    fn from_iter<T: IntoIterator<Item = (TaskState, u64)>>(counts: T) -> Self {
+        let mut sums = Self::default();
+        for (state, count) in counts {
+            *match state {
+                TaskState::Succeeded => &mut sums.succeeded,
+                TaskState::Failed | TaskState::Dead => &mut sums.failed,
+                TaskState::Cancelled => &mut sums.cancelled,
+                _ => &mut sums.open,
+            } += count;
+        }
+        sums
     }
+}
+
+/// What a running job comes to when at least `min_success_ratio` of its tasks have to succeed; `None` while one has not
+/// ended.
+pub fn outcome(tasks: TaskCounts, min_success_ratio: f64) -> Option<JobOutcome> {
+    let TaskCounts { open, succeeded, failed, cancelled } = tasks;
+    if open > 0 {
+        return None;
+    }
+    let total = succeeded + failed + cancelled;
+    // A hair below the ratio is the ratio: 0.95 of 20 tasks are 19.
+    let enough = succeeded as f64 + 1e-9 >= min_success_ratio * total as f64;
+    Some(match (enough, failed) {
+        (true, _) => JobOutcome::Succeeded,
+        (false, 0) => JobOutcome::Cancelled,
+        (false, _) => JobOutcome::Failed,
+    })
+}
+
+/// When a job runs, given how the jobs it depends on ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// All of them succeeded.
+    #[default]
+    OnSuccess,
+    /// All of them ended, and not all succeeded.
+    OnFailure,
+    /// All of them ended.
+    Always,
+}
+
+words!(Condition, "condition", {
+    OnSuccess => "on_success",
+    OnFailure => "on_failure",
+    Always => "always",
+});
+
+/// What a waiting job does, given the states of the jobs it depends on. One that is fed by them starts beside them.
+pub fn readiness(condition: Condition, is_fed: bool, dependencies: &[JobState]) -> Readiness {
+    let all_ended = dependencies.iter().all(|state| state.is_terminal());
+    let all_succeeded = dependencies.iter().all(|state| *state == JobState::Succeeded);
+    let one_did_not = dependencies.iter().any(|state| state.is_terminal() && *state != JobState::Succeeded);
+    match condition {
+        Condition::OnSuccess if one_did_not => Readiness::Skip,
+        Condition::OnSuccess if all_succeeded => Readiness::Start,
+        Condition::OnSuccess if is_fed && dependencies.iter().all(|state| feeds(*state)) => Readiness::Start,
+        Condition::OnFailure if all_succeeded => Readiness::Skip,
+        Condition::OnFailure | Condition::Always if all_ended => Readiness::Start,
+        _ => Readiness::Wait,
+    }
+}
+
+/// Whether a job in this state may hand on what its tasks have made so far.
+fn feeds(state: JobState) -> bool {
+    matches!(state, JobState::Running | JobState::Succeeded)
 }
 
 /// The answer of [`readiness`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// Everything it depends on succeeded.
+    /// Its condition is fulfilled.
     Start,
-    /// Something it depends on ended without success.
+    /// Its condition cannot be fulfilled any more.
     Skip,
     /// Something it depends on has not ended.
     Wait,
@@ -152,18 +225,21 @@ mod tests {
             JobEvent::Start,
             JobEvent::Skip,
             JobEvent::Cancel,
+            JobEvent::Expire,
             JobEvent::Finish(JobOutcome::Succeeded),
             JobEvent::Finish(JobOutcome::Failed),
             JobEvent::Finish(JobOutcome::Cancelled),
             JobEvent::Retry,
+            JobEvent::Replay,
         ])
     }
 
     proptest! {
         #[test]
-        fn an_ended_job_moves_only_by_retry(state in prop::sample::select(JobState::ALL), event in any_event()) {
+        fn an_ended_job_moves_only_by_a_users_word(state in prop::sample::select(JobState::ALL), event in any_event()) {
             if state.is_terminal() && let Ok(after) = next(state, event) {
-                prop_assert_eq!((event, after), (JobEvent::Retry, JobState::Waiting));
+                prop_assert!(matches!(event, JobEvent::Retry | JobEvent::Replay));
+                prop_assert_eq!(after, JobState::Waiting);
             }
         }
 
@@ -173,16 +249,41 @@ mod tests {
             for event in events {
                 let Ok(after) = next(state, event) else { continue };
                 state = after;
-                if event == JobEvent::Retry { break }
+                if matches!(event, JobEvent::Retry | JobEvent::Replay) { break }
                 prop_assert_ne!(state, JobState::Succeeded);
             }
         }
 
         #[test]
-        fn outcome_waits_for_every_task(ended in 0_u64..5, open in 1_u64..5) {
-            prop_assert_eq!(outcome([(TaskState::Succeeded, ended), (TaskState::Leased, open)]), None);
-            prop_assert_eq!(outcome([(TaskState::Failed, ended), (TaskState::Ready, open)]), None);
+        fn outcome_waits_for_every_task(succeeded in 0_u64..5, open in 1_u64..5, ratio in 0.0..1.0) {
+            prop_assert_eq!(outcome(TaskCounts { open, succeeded, ..TaskCounts::default() }, ratio), None);
         }
+
+        #[test]
+        fn a_ratio_of_one_asks_for_every_task(succeeded in 0_u64..50, failed in 0_u64..5, cancelled in 0_u64..5) {
+            let counts = TaskCounts { open: 0, succeeded, failed, cancelled };
+            let all = failed + cancelled == 0;
+            prop_assert_eq!(outcome(counts, 1.0) == Some(JobOutcome::Succeeded), all);
+            prop_assert_eq!(outcome(counts, 1.0) == Some(JobOutcome::Failed), failed > 0);
+        }
+
+        #[test]
+        fn every_condition_is_decided_once_all_have_ended(
+            condition in prop::sample::select(Condition::ALL),
+            states in prop::collection::vec(prop::sample::select(JobState::ALL), 0..5),
+        ) {
+            if states.iter().all(|state| state.is_terminal()) {
+                prop_assert_ne!(readiness(condition, false, &states), Readiness::Wait);
+                prop_assert_eq!(readiness(condition, true, &states), readiness(condition, false, &states));
+            }
+        }
+    }
+
+    #[test]
+    fn nineteen_of_twenty_are_95_percent() {
+        let counts = |succeeded, failed| TaskCounts { succeeded, failed, ..TaskCounts::default() };
+        assert_eq!(outcome(counts(19, 1), 0.95), Some(JobOutcome::Succeeded));
+        assert_eq!(outcome(counts(18, 2), 0.95), Some(JobOutcome::Failed));
     }
 
     #[test]
@@ -193,8 +294,26 @@ mod tests {
 
     #[test]
     fn one_failed_dependency_skips_even_while_others_run() {
-        assert_eq!(readiness(&[JobState::Running, JobState::Failed]), Readiness::Skip);
-        assert_eq!(readiness(&[JobState::Running, JobState::Succeeded]), Readiness::Wait);
-        assert_eq!(readiness(&[]), Readiness::Start);
+        let after = |states: &[JobState]| readiness(Condition::OnSuccess, false, states);
+        assert_eq!(after(&[JobState::Running, JobState::Failed]), Readiness::Skip);
+        assert_eq!(after(&[JobState::Running, JobState::Succeeded]), Readiness::Wait);
+        assert_eq!(after(&[]), Readiness::Start);
+    }
+
+    #[test]
+    fn a_job_that_is_fed_starts_beside_what_feeds_it() {
+        let after = |states: &[JobState]| readiness(Condition::OnSuccess, true, states);
+        assert_eq!(after(&[JobState::Running]), Readiness::Start);
+        assert_eq!(after(&[JobState::Waiting]), Readiness::Wait);
+        assert_eq!(after(&[JobState::Cancelling]), Readiness::Wait);
+        assert_eq!(after(&[JobState::Running, JobState::Failed]), Readiness::Skip);
+    }
+
+    #[test]
+    fn a_clean_up_job_runs_whatever_happened_and_an_alarm_only_after_a_failure() {
+        assert_eq!(readiness(Condition::Always, false, &[JobState::Failed]), Readiness::Start);
+        assert_eq!(readiness(Condition::Always, false, &[JobState::Failed, JobState::Running]), Readiness::Wait);
+        assert_eq!(readiness(Condition::OnFailure, false, &[JobState::Failed]), Readiness::Start);
+        assert_eq!(readiness(Condition::OnFailure, false, &[JobState::Succeeded]), Readiness::Skip);
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 use ursa_domain::JobSpec;
-use ursa_domain::pipeline::{JobDefinition, PipelineSpec};
+use ursa_domain::pipeline::{DEFAULT_PROJECT, JobDefinition, PipelineSpec};
+use ursa_domain::policy::JobPolicy;
 use ursa_domain::spec::{ScrapeOptions, ScrapeSpec};
 use ursa_proto::v1::dataset_service_server::DatasetService;
 use ursa_proto::{ApiError, ErrorCode, v1};
@@ -83,7 +84,7 @@ impl DatasetService for DatasetApi {
         }
         let spec = retry_pipeline(request.dataset, failed);
         let fingerprint: [u8; 32] = Sha256::digest(spec.name.as_bytes()).into();
-        let submission = Submission { pipeline: &spec, idempotency_key: None, fingerprint };
+        let submission = Submission { pipeline: &spec, idempotency_key: None, rerun_of: None, fingerprint };
         jobs::submit(&self.0, &submission).await.map(Response::new)
     }
 
@@ -97,8 +98,8 @@ fn retry_pipeline(dataset: String, sources: Vec<uuid::Uuid>) -> PipelineSpec {
     let name = format!("retry-{dataset}");
     let scrape = ScrapeSpec { dataset, classes: Vec::new(), options: ScrapeOptions::default(), retry_sources: sources };
     let job =
-        JobDefinition { name: "scrape".into(), after: Vec::new(), max_attempts: 3, spec: JobSpec::Scrape(scrape) };
-    PipelineSpec { name, jobs: vec![job] }
+        JobDefinition { name: "scrape".into(), after: Vec::new(), policy: JobPolicy::default(), spec: JobSpec::Scrape(scrape) };
+    PipelineSpec { name, project: DEFAULT_PROJECT.into(), reuse: false, jobs: vec![job] }
 }
 
 fn storage_refused(error: &StorageError) -> Status {

@@ -16,10 +16,13 @@ use ursa_proto::v1::job_service_server::JobService;
 use ursa_proto::{ApiError, timestamp, v1};
 use uuid::Uuid;
 
-use super::{Answer, id, next_page, page, page_after, refuse};
+use super::waiting::Explainer;
+use super::{Answer, id, kind, next_page, page, page_after, refuse, steer};
 use crate::context::Context;
 use crate::hub;
-use crate::store::{EventRow, EventSubject, JobProgress, JobRow, PipelineRow, StoreError, Submission, Topic};
+use crate::store::{
+    EventRow, EventSubject, JobProgress, JobQuery, JobRow, PipelineRow, StoreError, Submission, TaskQuery, Topic,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -28,6 +31,9 @@ pub(crate) struct JobApi(pub Context);
 const MAX_KEY_BYTES: usize = 200;
 const LOG_LINES: u32 = 1000;
 const MAX_LOG_LINES: u32 = 10_000;
+const TASKS_OF_A_JOB: i64 = 1000;
+/// Every lane is looked at once a second at least.
+const LOOKED_AT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 const WATCH_BATCH: i64 = 500;
 const WATCH_TICK: Duration = Duration::from_millis(500);
 
@@ -37,46 +43,91 @@ impl JobService for JobApi {
         let request = request.into_inner();
         let wire = request.pipeline.ok_or_else(|| ApiError::invalid("pipeline: is missing"))?;
         let fingerprint: [u8; 32] = Sha256::digest(wire.encode_to_vec()).into();
-        if request.idempotency_key.len() > MAX_KEY_BYTES {
-            return Err(ApiError::invalid(format!("idempotency_key is longer than {MAX_KEY_BYTES} bytes")).into());
-        }
         let spec = PipelineSpec::try_from(wire).map_err(ApiError::from)?;
-        pipeline::check(&spec).map_err(|error| ApiError::invalid(error.to_string()))?;
-        let key = Some(request.idempotency_key.as_str()).filter(|key| !key.is_empty());
-        submit(&self.0, &Submission { pipeline: &spec, idempotency_key: key, fingerprint }).await.map(Response::new)
+        let key = idempotency_key(&request.idempotency_key)?;
+        let submission = Submission { pipeline: &spec, idempotency_key: key, rerun_of: None, fingerprint };
+        submit(&self.0, &submission).await.map(Response::new)
+    }
+
+    async fn rerun_pipeline(&self, request: Request<v1::RerunPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
+        let request = request.into_inner();
+        let earlier = id("id", &request.id)?;
+        let fingerprint: [u8; 32] = Sha256::digest(request.encode_to_vec()).into();
+        let key = idempotency_key(&request.idempotency_key)?;
+        let before = self.0.store.pipeline_spec(earlier).await.map_err(refuse)?;
+        let mut spec = match request.pipeline {
+            Some(wire) => PipelineSpec::try_from(wire).map_err(ApiError::from)?,
+            None => before,
+        };
+        spec.reuse = !request.fresh;
+        let submission =
+            Submission { pipeline: &spec, idempotency_key: key, rerun_of: Some(earlier), fingerprint };
+        submit(&self.0, &submission).await.map(Response::new)
     }
 
     async fn get_pipeline(&self, request: Request<v1::GetPipelineRequest>) -> Answer<v1::Pipeline> {
         let id = id("id", &request.into_inner().id)?;
         let (row, jobs) = self.0.store.pipeline(id).await.map_err(refuse)?;
+        let jobs = self.explained(jobs).await?;
         Ok(Response::new(pipeline_message(&row, jobs)))
     }
 
     async fn list_pipelines(&self, request: Request<v1::ListPipelinesRequest>) -> Answer<v1::ListPipelinesResponse> {
-        let (size, token) = page(request.into_inner().page)?;
+        let request = request.into_inner();
+        let (size, token) = page(request.page)?;
         let before = page_after(token)?;
-        let mut rows = self.0.store.pipelines(before, size as i64 + 1).await.map_err(refuse)?;
+        let project = Some(request.project.as_str()).filter(|project| !project.is_empty());
+        let mut rows = self.0.store.pipelines(project, before, size as i64 + 1).await.map_err(refuse)?;
         let next_page_token = next_page(&mut rows, size, |(row, _)| row.id.to_string());
-        let pipelines = rows.into_iter().map(|(row, jobs)| pipeline_message(&row, jobs)).collect();
-        Ok(Response::new(v1::ListPipelinesResponse { pipelines, next_page_token }))
+        let message = |(row, jobs): (PipelineRow, Vec<JobRow>)| {
+            pipeline_message(&row, jobs.into_iter().map(job_message).collect())
+        };
+        Ok(Response::new(v1::ListPipelinesResponse {
+            pipelines: rows.into_iter().map(message).collect(),
+            next_page_token,
+        }))
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
         let request = request.into_inner();
         let (size, token) = page(request.page)?;
-        let pipeline = optional_id("pipeline_id", &request.pipeline_id)?;
-        let state = optional_state(&request.state)?;
-        let before = page_after(token)?;
-        let mut rows = self.0.store.jobs(pipeline, state, before, size as i64 + 1).await.map_err(refuse)?;
+        let pipeline = optional_id("pipeline_id", &request.pipeline_id)?.map(|id| [id]);
+        let query = JobQuery {
+            pipelines: pipeline.as_ref().map(<[_; 1]>::as_slice),
+            state: optional_state(&request.state)?,
+            project: Some(request.project.as_str()).filter(|project| !project.is_empty()),
+            kind: Some(request.kind.as_str()).filter(|word| !word.is_empty()).map(|word| kind("kind", word)).transpose()?,
+            before: page_after(token)?,
+            ..JobQuery::default()
+        };
+        let mut rows = self.0.store.jobs(&query, size as i64 + 1).await.map_err(refuse)?;
         let next_page_token = next_page(&mut rows, size, |row| row.id.to_string());
-        Ok(Response::new(v1::ListJobsResponse { jobs: rows.into_iter().map(job_message).collect(), next_page_token }))
+        Ok(Response::new(v1::ListJobsResponse { jobs: self.explained(rows).await?, next_page_token }))
     }
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobDetail> {
         let id = id("id", &request.into_inner().id)?;
-        let (row, spec) = self.0.store.job(id).await.map_err(refuse)?;
-        let tasks = self.0.store.tasks(id).await.map_err(refuse)?;
-        Ok(Response::new(v1::JobDetail { job: Some(job_message(row)), tasks, spec_json: spec.to_string() }))
+        let (row, spec, policy) = self.0.store.job(id).await.map_err(refuse)?;
+        let query = TaskQuery { job: Some(id), ..TaskQuery::default() };
+        let tasks = self.0.store.tasks(&query, TASKS_OF_A_JOB).await.map_err(refuse)?;
+        Ok(Response::new(v1::JobDetail {
+            job: self.explained(vec![row]).await?.pop(),
+            tasks,
+            spec_json: spec.to_string(),
+            policy_json: policy.to_string(),
+        }))
+    }
+
+    async fn steer_jobs(&self, request: Request<v1::SteerJobsRequest>) -> Answer<v1::SteerJobsResponse> {
+        steer::steer(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
+        steer::list_tasks(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retry_tasks(&self, request: Request<v1::RetryTasksRequest>) -> Answer<v1::RetryTasksResponse> {
+        steer::retry_tasks(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn cancel_job(&self, request: Request<v1::CancelJobRequest>) -> Answer<v1::Job> {
@@ -124,8 +175,24 @@ impl JobService for JobApi {
 
 impl JobApi {
     async fn job(&self, id: Uuid) -> Answer<v1::Job> {
-        let (row, _) = self.0.store.job(id).await.map_err(refuse)?;
+        let (row, ..) = self.0.store.job(id).await.map_err(refuse)?;
         Ok(Response::new(job_message(row)))
+    }
+
+    /// Jobs as messages that say why nobody is at work on them.
+    async fn explained(&self, rows: Vec<JobRow>) -> Result<Vec<v1::Job>, Status> {
+        let mut explainer = Explainer::new(&self.0);
+        let mut jobs = Vec::with_capacity(rows.len());
+        for row in rows {
+            let reason = explainer.explain(&row).await.map_err(refuse)?;
+            let mut job = job_message(row);
+            if let Some(reason) = reason {
+                job.waiting_reason = reason;
+                job.looked_at_again_at = Some(timestamp(chrono::Utc::now() + LOOKED_AT_AGAIN));
+            }
+            jobs.push(job);
+        }
+        Ok(jobs)
     }
 
     /// What is to be watched, which must exist.
@@ -152,16 +219,25 @@ pub(super) async fn submit(
     context: &Context,
     submission: &Submission<'_>,
 ) -> Result<v1::SubmitPipelineResponse, Status> {
+    pipeline::check(submission.pipeline).map_err(|error| ApiError::invalid(error.to_string()))?;
     let (id, already_existed) = context.store.submit(submission).await.map_err(refuse)?;
     let (row, jobs) = context.store.pipeline(id).await.map_err(refuse)?;
+    let jobs = jobs.into_iter().map(job_message).collect();
     Ok(v1::SubmitPipelineResponse { pipeline: Some(pipeline_message(&row, jobs)), already_existed })
 }
 
-fn optional_id(field: &str, text: &str) -> Result<Option<Uuid>, Status> {
+fn idempotency_key(key: &str) -> Result<Option<&str>, Status> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(ApiError::invalid(format!("idempotency_key is longer than {MAX_KEY_BYTES} bytes")).into());
+    }
+    Ok(Some(key).filter(|key| !key.is_empty()))
+}
+
+pub(super) fn optional_id(field: &str, text: &str) -> Result<Option<Uuid>, Status> {
     if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
 }
 
-fn optional_state(word: &str) -> Result<Option<JobState>, Status> {
+pub(super) fn optional_state(word: &str) -> Result<Option<JobState>, Status> {
     if word.is_empty() {
         return Ok(None);
     }
@@ -171,10 +247,12 @@ fn optional_state(word: &str) -> Result<Option<JobState>, Status> {
     })
 }
 
-fn job_message(row: JobRow) -> v1::Job {
+pub(super) fn job_message(row: JobRow) -> v1::Job {
+    let (rate, eta_seconds) = pace(&row);
     v1::Job {
         id: row.id.to_string(),
         pipeline_id: row.pipeline_id.to_string(),
+        tasks: Some(task_counts(&row)),
         name: row.name,
         kind: row.kind,
         state: row.state,
@@ -190,20 +268,56 @@ fn job_message(row: JobRow) -> v1::Job {
         created_at: Some(timestamp(row.created_at)),
         started_at: row.started_at.map(timestamp),
         finished_at: row.finished_at.map(timestamp),
+        project: row.project,
+        priority: row.priority as u32,
+        cached_from: row.cached_from.map(|id| id.to_string()).unwrap_or_default(),
+        rate,
+        eta_seconds,
+        ..v1::Job::default()
     }
 }
 
-fn pipeline_message(row: &PipelineRow, jobs: Vec<JobRow>) -> v1::Pipeline {
+fn task_counts(row: &JobRow) -> v1::TaskCounts {
+    let (total, open, held) = (row.task_count, row.open_tasks, row.held_tasks as i32);
+    let (dead, failed, cancelled) = (row.dead_tasks as i32, row.failed_tasks as i32, row.cancelled_tasks as i32);
+    let count = |count: i32| count.max(0) as u32;
+    v1::TaskCounts {
+        total: count(total),
+        queued: count(open - held),
+        running: count(held),
+        succeeded: count(total - open - dead - failed - cancelled),
+        dead: count(dead),
+        failed: count(failed),
+        cancelled: count(cancelled),
+    }
+}
+
+/// Units per second since the start, and how many seconds the rest takes at that rate; zero while unknown.
+fn pace(row: &JobRow) -> (f64, f64) {
+    let Some(started) = row.started_at.filter(|_| row.done > 0) else { return (0.0, 0.0) };
+    let until = row.finished_at.unwrap_or_else(chrono::Utc::now);
+    let seconds = (until - started).as_seconds_f64();
+    if seconds <= 0.0 {
+        return (0.0, 0.0);
+    }
+    let rate = row.done as f64 / seconds;
+    let left = if row.finished_at.is_some() { 0.0 } else { (row.total - row.done).max(0) as f64 };
+    (rate, left / rate)
+}
+
+fn pipeline_message(row: &PipelineRow, jobs: Vec<v1::Job>) -> v1::Pipeline {
     v1::Pipeline {
         id: row.id.to_string(),
         name: row.name.clone(),
         state: pipeline_state(&jobs).to_owned(),
         created_at: Some(timestamp(row.created_at)),
-        jobs: jobs.into_iter().map(job_message).collect(),
+        jobs,
+        project: row.project.clone(),
+        rerun_of: row.rerun_of.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
-fn pipeline_state(jobs: &[JobRow]) -> &'static str {
+fn pipeline_state(jobs: &[v1::Job]) -> &'static str {
     let any = |state: JobState| jobs.iter().any(|job| job.state == state.as_str());
     if any(JobState::Waiting) || any(JobState::Running) || any(JobState::Cancelling) {
         "running"

@@ -5,10 +5,14 @@ mod endpoints;
 mod jobs;
 mod models;
 mod nodes;
+mod queues;
 mod session;
+mod steer;
+mod waiting;
 mod workers;
 
 use tonic::{Response, Status};
+use ursa_domain::JobKind;
 use ursa_proto::{ApiError, ErrorCode, v1};
 
 pub(crate) use datasets::DatasetApi;
@@ -16,6 +20,7 @@ pub(crate) use endpoints::EndpointApi;
 pub(crate) use jobs::JobApi;
 pub(crate) use models::ModelApi;
 pub(crate) use nodes::NodeApi;
+pub(crate) use queues::QueueApi;
 pub(crate) use workers::WorkerApi;
 
 use crate::store::StoreError;
@@ -60,14 +65,22 @@ fn page_after(token: Option<String>) -> Result<Option<uuid::Uuid>, Status> {
     token.map(|token| id("page.token", &token)).transpose()
 }
 
-/// A peer of another version cannot be understood safely.
+/// Reads a kind of job out of a request.
+fn kind(field: &str, word: &str) -> Result<JobKind, Status> {
+    word.parse().map_err(|error| {
+        let known: Vec<_> = JobKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        ApiError::invalid(format!("{field}: {error}; known are {}", known.join(", "))).into()
+    })
+}
+
+/// Coordinators are brought to a new version before their peers: a peer may be one version behind, and no more.
 fn check_protocol(what: &str, version: u32) -> Result<(), Status> {
-    let ours = ursa_proto::SESSION_PROTOCOL_VERSION;
-    if version == ours {
+    let (oldest, ours) = (ursa_proto::OLDEST_SESSION_PROTOCOL_VERSION, ursa_proto::SESSION_PROTOCOL_VERSION);
+    if (oldest..=ours).contains(&version) {
         return Ok(());
     }
     let message = format!(
-        "this coordinator speaks session protocol {ours}, the {what} speaks {version}: bring both to the same version"
+        "this coordinator speaks session protocols {oldest} to {ours}, the {what} speaks {version}: bring both to the same version"
     );
     Err(ApiError::new(ErrorCode::ProtocolMismatch, message).into())
 }

@@ -1,19 +1,19 @@
 //! `WorkerService`: the session, and the writes that present a lease.
 
+use std::collections::BTreeMap;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use ursa_domain::run::CheckpointInfo;
-use ursa_domain::spec::{ScrapeOptions, TrainRecipe, VerifySpec};
 use ursa_domain::{ErrorClass, JobKind, Lease};
 use ursa_proto::v1::worker_service_server::WorkerService;
-use ursa_proto::{ApiError, v1};
-use uuid::Uuid;
+use ursa_proto::{ApiError, ErrorCode, v1};
 
-use super::session::{Orders, Prompt, serve};
+use super::session::Orders;
 use super::{Answer, check_protocol, id, refuse};
 use crate::context::Context;
-use crate::store::{
-    CheckedLease, ClaimedTask, LeaseStatus, StoreError, StoreResult, TaskReport, Topic, WorkerReportRow, gpus_to,
-};
+use crate::dispatch::{Attachment, Door, ORDERS_IN_FLIGHT, Report};
+use crate::store::{StoreError, WorkerReportRow};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,28 +22,24 @@ pub(crate) struct WorkerApi(pub Context);
 const MAX_LOG_LINES: usize = 1000;
 const MAX_METRIC_POINTS: usize = 10_000;
 const MAX_FAILURE_BYTES: usize = 4096;
-/// Per answer, which has to fit into a message whatever the tasks carry. Further room is filled by the next report.
-const MAX_CLAIMED: u32 = 16;
+const MAX_LABELS: usize = 20;
 
 #[tonic::async_trait]
 impl WorkerService for WorkerApi {
     type SessionStream = Orders<v1::WorkerOrders>;
 
     async fn session(&self, request: Request<Streaming<v1::WorkerReport>>) -> Answer<Self::SessionStream> {
-        let context = self.0.clone();
-        let wake = context.hub.subscribe(Topic::Tasks);
-        let orders = serve(request.into_inner(), wake, move |report, prompt| {
-            let context = context.clone();
-            async move { answer(&context, report, prompt).await }
-        });
-        Ok(Response::new(orders))
+        let (sender, receiver) = mpsc::channel(ORDERS_IN_FLIGHT);
+        tokio::spawn(attend(self.0.clone(), request.into_inner(), sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn append_logs(&self, request: Request<v1::AppendLogsRequest>) -> Answer<v1::AppendLogsResponse> {
         let request = request.into_inner();
         let lease = lease(request.lease.as_ref())?;
         at_most("lines", request.lines.len(), MAX_LOG_LINES)?;
-        self.0.store.append_logs(&lease, request.sequence, &request.lines).await.map_err(refuse)?;
+        let stored = self.0.store.append_logs(&lease, request.sequence, &request.lines).await;
+        self.answer(&lease, stored).await?;
         Ok(Response::new(v1::AppendLogsResponse {}))
     }
 
@@ -51,7 +47,8 @@ impl WorkerService for WorkerApi {
         let request = request.into_inner();
         let lease = lease(request.lease.as_ref())?;
         at_most("series", request.series.iter().map(|series| series.points.len()).sum(), MAX_METRIC_POINTS)?;
-        self.0.store.append_metrics(&lease, &request.series).await.map_err(refuse)?;
+        let stored = self.0.store.append_metrics(&lease, &request.series).await;
+        self.answer(&lease, stored).await?;
         Ok(Response::new(v1::AppendMetricsResponse {}))
     }
 
@@ -62,7 +59,8 @@ impl WorkerService for WorkerApi {
         let request = request.into_inner();
         let lease = lease(request.lease.as_ref())?;
         let checkpoint = request.checkpoint.ok_or_else(|| ApiError::invalid("checkpoint: is missing"))?;
-        self.0.store.record_checkpoint(&lease, &checkpoint).await.map_err(refuse)?;
+        let recorded = self.0.store.record_checkpoint(&lease, &checkpoint).await;
+        self.answer(&lease, recorded).await?;
         Ok(Response::new(v1::RecordCheckpointResponse {}))
     }
 
@@ -71,12 +69,14 @@ impl WorkerService for WorkerApi {
         let request = request.into_inner();
         let lease = lease(request.lease.as_ref())?;
         let store = &self.0.store;
-        match request.result.ok_or_else(|| ApiError::invalid("result: is missing"))? {
+        let completed = match request.result.ok_or_else(|| ApiError::invalid("result: is missing"))? {
             Done::Scrape(result) => store.complete_scrape(&lease, &result).await,
             Done::Verify(result) => store.complete_verify(&lease, &result).await,
             Done::Train(result) => store.complete_train(&lease, &result).await,
-        }
-        .map_err(refuse)?;
+            Done::Probe(_) => self.0.completions.complete(lease).await.map_err(StoreError::from),
+        };
+        self.answer(&lease, completed).await?;
+        self.0.roster.ended(&lease, false);
         Ok(Response::new(v1::CompleteTaskResponse {}))
     }
 
@@ -85,7 +85,12 @@ impl WorkerService for WorkerApi {
         let lease = lease(request.lease.as_ref())?;
         at_most("message", request.message.len(), MAX_FAILURE_BYTES)?;
         let class = ErrorClass::try_from(request.class()).map_err(ApiError::from)?;
-        self.0.store.fail_task(&lease, class, &request.message, rand::random()).await.map_err(refuse)?;
+        if class == ErrorClass::Fenced {
+            return Err(ApiError::invalid("class: fenced is for the coordinator to say").into());
+        }
+        let failed = self.0.store.fail_task(&lease, class, &request.message, rand::random()).await;
+        self.answer(&lease, failed).await?;
+        self.0.roster.ended(&lease, class == ErrorClass::Returned);
         Ok(Response::new(v1::FailTaskResponse {}))
     }
 
@@ -93,6 +98,88 @@ impl WorkerService for WorkerApi {
         let workers = self.0.store.workers(self.0.config.patience()).await.map_err(refuse)?;
         Ok(Response::new(v1::ListWorkersResponse { workers }))
     }
+
+    async fn drain_worker(&self, request: Request<v1::DrainWorkerRequest>) -> Answer<v1::Worker> {
+        let request = request.into_inner();
+        let worker = id("id", &request.id)?;
+        self.0.store.drain_worker(worker, request.drain).await.map_err(refuse)?;
+        let workers = self.0.store.workers(self.0.config.patience()).await.map_err(refuse)?;
+        let found = workers.into_iter().find(|row| row.id == request.id);
+        Ok(Response::new(found.ok_or_else(|| ApiError::not_found("worker", worker))?))
+    }
+}
+
+impl WorkerApi {
+    /// Turns an outcome into an answer. A worker that comes with a lease it has lost is remembered.
+    async fn answer(&self, lease: &Lease, outcome: Result<(), StoreError>) -> Result<(), Status> {
+        let Err(error) = outcome else { return Ok(()) };
+        if matches!(&error, StoreError::Api(error) if error.code == ErrorCode::LeaseLost)
+            && let Err(error) = self.0.store.mark_fenced(lease).await
+        {
+            tracing::debug!(%error, "could not note a fenced attempt");
+        }
+        Err(refuse(error))
+    }
+}
+
+/// One session: reports go to the roster, orders come from the beat and the rounds.
+async fn attend(
+    context: Context,
+    mut reports: Streaming<v1::WorkerReport>,
+    sender: mpsc::Sender<Result<v1::WorkerOrders, Status>>,
+) {
+    let mut attachment: Option<Attachment> = None;
+    loop {
+        let report = tokio::select! {
+            report = reports.message() => report,
+            () = sender.closed() => break,
+        };
+        let Ok(Some(report)) = report else { break };
+        match (read(report), attachment) {
+            (Ok(report), None) => {
+                attachment = Some(context.roster.attach(report, Door::Session(sender.clone())));
+            }
+            (Ok(report), Some(attachment)) => context.roster.report(attachment, report),
+            (Err(refusal), _) => {
+                // It has gone already.
+                let _ = sender.send(Err(refusal)).await;
+                break;
+            }
+        }
+    }
+    if let Some(attachment) = attachment {
+        context.roster.detach(attachment);
+    }
+}
+
+fn read(report: v1::WorkerReport) -> Result<Report, Status> {
+    check_protocol("worker", report.protocol_version)?;
+    if report.labels.len() > MAX_LABELS {
+        return Err(ApiError::invalid(format!("labels: a worker may have {MAX_LABELS} at most")).into());
+    }
+    let running = report
+        .running
+        .iter()
+        .map(|attempt| {
+            let progress = attempt.progress.clone().unwrap_or_default();
+            Ok((lease(attempt.lease.as_ref())?, progress, attempt.stop_stage().into()))
+        })
+        .collect::<Result<_, Status>>()?;
+    Ok(Report {
+        protocol: report.protocol_version,
+        running,
+        row: WorkerReportRow {
+            id: id("worker_id", &report.worker_id)?,
+            kinds: kinds(&report.kinds)?,
+            name: report.name,
+            version: report.version,
+            slots: report.slots,
+            gpus: report.gpus,
+            labels: report.labels.into_iter().collect::<BTreeMap<_, _>>(),
+            draining: report.draining,
+            internal: false,
+        },
+    })
 }
 
 fn lease(lease: Option<&v1::Lease>) -> Result<Lease, Status> {
@@ -105,101 +192,7 @@ fn at_most(field: &str, found: usize, limit: usize) -> Result<(), Status> {
         return Ok(());
     }
     let message = format!("{field} has {found} entries or bytes; at most {limit} are allowed: send less at a time");
-    Err(ApiError::new(ursa_proto::ErrorCode::TooLarge, message).into())
-}
-
-/// Says what the worker shall stop, and gives it more when it has room. Only a report renews leases, and only a worker
-/// that was heard of lately gets more: what is given to a dead one lies idle until its lease runs out.
-async fn answer(context: &Context, report: v1::WorkerReport, prompt: Prompt) -> Result<v1::WorkerOrders, Status> {
-    check_protocol("worker", report.protocol_version)?;
-    let worker = id("worker_id", &report.worker_id)?;
-    let leases = match prompt {
-        Prompt::Report => {
-            see(context, worker, &report).await?;
-            renew(context, &report.running).await?
-        }
-        Prompt::WakeUp { .. } => look_at(context, &report.running).await?,
-    };
-    let is_alive = match prompt {
-        Prompt::Report => true,
-        Prompt::WakeUp { silent_for } => silent_for < context.config.patience(),
-    };
-    let start = if is_alive && !report.draining { claim(context, worker, &report).await? } else { Vec::new() };
-    Ok(v1::WorkerOrders {
-        start,
-        stop: leases.iter().filter_map(stop_order).collect(),
-        lease_ms: context.config.lease.as_millis() as u32,
-        report_interval_ms: context.config.report_interval.as_millis() as u32,
-    })
-}
-
-async fn see(context: &Context, worker: Uuid, report: &v1::WorkerReport) -> Result<(), Status> {
-    let row = WorkerReportRow {
-        id: worker,
-        name: &report.name,
-        version: &report.version,
-        slots: report.slots,
-        gpus: gpus_to(&report.gpus),
-        internal: false,
-    };
-    context.store.see_worker(&row).await.map_err(refuse)
-}
-
-async fn look_at(context: &Context, running: &[v1::RunningAttempt]) -> Result<Vec<CheckedLease>, Status> {
-    let leases = running.iter().map(|attempt| lease(attempt.lease.as_ref())).collect::<Result<Vec<_>, _>>()?;
-    context.store.look_at_leases(&leases).await.map_err(refuse)
-}
-
-async fn renew(context: &Context, running: &[v1::RunningAttempt]) -> Result<Vec<CheckedLease>, Status> {
-    let mut report = TaskReport::default();
-    for attempt in running {
-        report.leases.push(lease(attempt.lease.as_ref())?);
-        report.progress.push(attempt.progress.clone().unwrap_or_default());
-    }
-    context.store.renew(&report, context.config.lease).await.map_err(refuse)
-}
-
-fn stop_order(checked: &CheckedLease) -> Option<v1::StopOrder> {
-    let reason = match checked.status {
-        LeaseStatus::Current => return None,
-        LeaseStatus::Cancelling => v1::StopReason::Cancelled,
-        LeaseStatus::Lost => v1::StopReason::LeaseLost,
-    };
-    Some(v1::StopOrder { lease: Some(checked.lease.into()), reason: reason.into() })
-}
-
-async fn claim(context: &Context, worker: Uuid, report: &v1::WorkerReport) -> Result<Vec<v1::TaskOrder>, Status> {
-    let leased = context.store.leased_by(worker).await.map_err(refuse)?;
-    let free = report.slots.saturating_sub(leased);
-    if free == 0 {
-        return Ok(Vec::new());
-    }
-    let kinds = kinds(&report.kinds)?;
-    let claimed =
-        context.store.claim(worker, &kinds, free.min(MAX_CLAIMED), context.config.lease).await.map_err(refuse)?;
-    let mut orders = Vec::with_capacity(claimed.len());
-    for task in claimed {
-        let lease = task.lease;
-        match order(context, task).await {
-            Ok(order) => orders.push(order),
-            Err(error) => fail_unordered(context, &lease, &error).await,
-        }
-    }
-    Ok(orders)
-}
-
-/// Ends a claimed task that nobody can be told of, so that it neither waits for its lease nor takes others with it.
-async fn fail_unordered(context: &Context, lease: &Lease, error: &StoreError) {
-    let class = match error {
-        StoreError::Database(_) => ErrorClass::Infrastructure,
-        StoreError::Api(_) | StoreError::Unreadable { .. } => ErrorClass::Fatal,
-    };
-    tracing::warn!(%error, task = %lease.task_id, "could not order a task");
-    let message = format!("the task could not be ordered: {error}");
-    if let Err(error) = context.store.fail_task(lease, class, &message, rand::random()).await {
-        // The lease runs out and another attempt is made.
-        tracing::info!(%error, task = %lease.task_id, "could not record a failed attempt");
-    }
+    Err(ApiError::new(ErrorCode::TooLarge, message).into())
 }
 
 fn kinds(words: &[String]) -> Result<Vec<JobKind>, Status> {
@@ -210,65 +203,4 @@ fn kinds(words: &[String]) -> Result<Vec<JobKind>, Status> {
     let wanted = words.iter().map(|word| word.parse::<JobKind>()).collect::<Result<Vec<_>, _>>();
     let wanted = wanted.map_err(|error| ApiError::invalid(format!("kinds: {error}")))?;
     Ok(all.filter(|kind| wanted.contains(kind)).collect())
-}
-
-/// Everything a worker needs to know of a task.
-async fn order(context: &Context, task: ClaimedTask) -> StoreResult<v1::TaskOrder> {
-    use v1::task_order::Work;
-    let unreadable =
-        |error: serde_json::Error| StoreError::Unreadable { what: "task payload", reason: error.to_string() };
-    let work = match task.kind {
-        JobKind::Scrape => {
-            let options: ScrapeOptions = serde_json::from_value(task.payload).map_err(unreadable)?;
-            Work::Scrape(v1::ScrapeTask {
-                sources: context.store.sources_of_task(task.lease.task_id).await?,
-                concurrency: options.concurrency,
-                timeout_ms: options.timeout_ms,
-                max_bytes: options.max_bytes,
-            })
-        }
-        JobKind::Verify => {
-            let payload: VerifyPayload = serde_json::from_value(task.payload).map_err(unreadable)?;
-            Work::Verify(v1::VerifyTask {
-                shard_key: payload.shard_key,
-                shard_sha256: payload.shard_sha256,
-                options: Some((&payload.spec).into()),
-            })
-        }
-        _ => {
-            let payload: TrainPayload = serde_json::from_value(task.payload).map_err(unreadable)?;
-            Work::Train(v1::TrainTask {
-                snapshot_id: payload.snapshot.id.to_string(),
-                dataset: payload.snapshot.dataset,
-                snapshot_number: payload.snapshot.number,
-                snapshot_digest: payload.snapshot.digest,
-                recipe: Some((&payload.recipe).into()),
-                resume: context.store.latest_checkpoint(task.lease.task_id).await?.map(checkpoint_message),
-            })
-        }
-    };
-    Ok(v1::TaskOrder { lease: Some(task.lease.into()), job_id: task.job_id.to_string(), work: Some(work) })
-}
-
-#[derive(serde::Deserialize)]
-struct VerifyPayload {
-    shard_key: String,
-    shard_sha256: String,
-    spec: VerifySpec,
-}
-
-#[derive(serde::Deserialize)]
-struct TrainPayload {
-    snapshot: ursa_domain::run::SnapshotInfo,
-    recipe: TrainRecipe,
-}
-
-fn checkpoint_message(checkpoint: CheckpointInfo) -> v1::Checkpoint {
-    v1::Checkpoint {
-        attempt: checkpoint.attempt,
-        epoch: checkpoint.epoch,
-        key: checkpoint.key,
-        sha256: checkpoint.sha256,
-        bytes: checkpoint.bytes,
-    }
 }

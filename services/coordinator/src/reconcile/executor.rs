@@ -1,15 +1,18 @@
 //! Executes the tasks that touch nothing but the coordinator's own state, under the same leases as any worker's.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap};
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use ursa_domain::{ErrorClass, JobKind};
-use ursa_proto::ApiError;
+use ursa_domain::{ErrorClass, JobKind, Lease};
+use ursa_proto::{ApiError, SESSION_PROTOCOL_VERSION};
 use uuid::Uuid;
 
-use super::{deploy, snapshot, sweep_on};
+use super::{deploy, snapshot};
 use crate::context::Context;
-use crate::store::{ClaimedTask, LeaseStatus, StoreError, StoreResult, TaskReport, Topic, WorkerReportRow};
+use crate::dispatch::{Door, Report};
+use crate::store::{ClaimedTask, StoreError, WorkerReportRow};
 
 const AT_A_TIME: u32 = 8;
 
@@ -27,50 +30,79 @@ impl From<StoreError> for TaskError {
     }
 }
 
-/// Runs until told to stop.
+/// Attaches itself to the roster like any worker, and works until told to stop; what it has then runs out.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    let worker = Uuid::now_v7();
-    let sweep = || sweep(&context, worker, &stop);
-    sweep_on("executor", &context, Topic::Tasks, &stop, sweep).await;
-}
-
-async fn sweep(context: &Context, worker: Uuid, stop: &CancellationToken) -> StoreResult<()> {
-    let myself = WorkerReportRow {
-        id: worker,
-        name: "coordinator",
-        version: env!("CARGO_PKG_VERSION"),
-        slots: AT_A_TIME,
-        gpus: serde_json::json!([]),
-        internal: true,
-    };
-    context.store.see_worker(&myself).await?;
-    let free = AT_A_TIME.saturating_sub(context.store.leased_by(worker).await?);
-    let kinds = [JobKind::Snapshot, JobKind::Deploy];
-    for task in context.store.claim(worker, &kinds, free, context.config.lease).await? {
-        tokio::spawn(execute(context.clone(), task, stop.clone()));
-    }
-    Ok(())
-}
-
-/// Works on one task while renewing its lease; ends when done, cancelled, fenced, or told to stop (then the lease runs out).
-async fn execute(context: Context, task: ClaimedTask, stop: CancellationToken) {
-    let work = async {
-        match task.kind {
-            JobKind::Snapshot => snapshot::execute(&context, &task).await,
-            JobKind::Deploy => deploy::execute(&context, &task).await,
-            other => Err(TaskError::Failed(ErrorClass::Fatal, format!("{other} tasks belong to workers"))),
+    let (start, mut orders) = mpsc::unbounded_channel();
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let attachment = context.roster.attach(introduce(), Door::Executor { start, stop: dropped });
+    let mut running: HashMap<Uuid, (Lease, CancellationToken)> = HashMap::new();
+    let mut work = JoinSet::new();
+    let mut interval = tokio::time::interval(context.config.report_interval / 2);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return context.roster.detach(attachment),
+            Some(task) = orders.recv() => {
+                let task: ClaimedTask = task;
+                let token = CancellationToken::new();
+                running.insert(task.lease.token, (task.lease, token.clone()));
+                work.spawn(execute(context.clone(), task, token));
+            }
+            Some(token) = drops.recv() => {
+                if let Some((_, stop)) = running.get(&token) {
+                    stop.cancel();
+                }
+            }
+            Some(ended) = work.join_next() => {
+                // A panic is a bug; its lease runs out.
+                if let Ok(lease) = ended {
+                    let lease: Lease = lease;
+                    running.remove(&lease.token);
+                    context.roster.ended(&lease, false);
+                }
+            }
+            _ = interval.tick() => {}
         }
-    };
-    let outcome = tokio::select! {
-        outcome = work => outcome,
-        status = keep_lease(&context, &task) => match status {
-            LeaseStatus::Cancelling => Err(TaskError::Failed(ErrorClass::Cancelled, "the job was cancelled".into())),
-            LeaseStatus::Current | LeaseStatus::Lost => return,
+        let leases: Vec<Lease> = running.values().map(|(lease, _)| *lease).collect();
+        context.roster.list_own(attachment, &leases);
+    }
+}
+
+fn introduce() -> Report {
+    Report {
+        protocol: SESSION_PROTOCOL_VERSION,
+        running: Vec::new(),
+        row: WorkerReportRow {
+            id: Uuid::now_v7(),
+            name: "coordinator".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            slots: AT_A_TIME,
+            kinds: vec![JobKind::Snapshot, JobKind::Deploy],
+            gpus: Vec::new(),
+            labels: BTreeMap::new(),
+            draining: false,
+            internal: true,
         },
-        () = stop.cancelled() => return,
+    }
+}
+
+/// Works on one task; ends when done, or when it is asked back.
+async fn execute(context: Context, task: ClaimedTask, stop: CancellationToken) -> Lease {
+    let outcome = tokio::select! {
+        outcome = work(&context, &task) => outcome,
+        () = stop.cancelled() => Err(TaskError::Failed(ErrorClass::Cancelled, "asked to stop".into())),
     };
     if let Err(error) = outcome {
         report_failure(&context, &task, error).await;
+    }
+    task.lease
+}
+
+async fn work(context: &Context, task: &ClaimedTask) -> Result<(), TaskError> {
+    // The two kinds have payloads of their own: what deploys names an endpoint.
+    if task.payload.get("endpoint").is_some() {
+        deploy::execute(context, task).await
+    } else {
+        snapshot::execute(context, task).await
     }
 }
 
@@ -84,23 +116,5 @@ async fn report_failure(context: &Context, task: &ClaimedTask, error: TaskError)
     if let Err(error) = context.store.fail_task(&task.lease, class, &message, rand::random()).await {
         // The lease runs out and another attempt is made.
         tracing::info!(%error, task = %task.lease.task_id, "could not record a failed attempt");
-    }
-}
-
-/// Renews until the lease is not simply current any more.
-async fn keep_lease(context: &Context, task: &ClaimedTask) -> LeaseStatus {
-    let report = TaskReport { leases: vec![task.lease], progress: vec![ursa_proto::v1::Progress::default()] };
-    let mut wake = context.hub.subscribe(Topic::Tasks);
-    loop {
-        wake.borrow_and_update();
-        match context.store.renew(&report, context.config.lease).await {
-            Ok(renewed) => match renewed.first().map(|lease| lease.status) {
-                Some(LeaseStatus::Current) => {}
-                Some(status) => return status,
-                None => return LeaseStatus::Lost,
-            },
-            Err(error) => tracing::debug!(%error, "could not renew a lease"),
-        }
-        crate::hub::wait(&mut wake, context.config.report_interval.min(Duration::from_secs(2))).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Moves jobs on: starts those whose dependencies succeeded, skips those whose did not, ends those whose tasks have ended.
+//! Moves jobs on: starts those whose condition is fulfilled, skips those whose cannot be, feeds those that take up what
+//! others commit, ends those whose tasks have ended.
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,10 +15,13 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
 /// Until nothing moves: the end of one job may be the start of the next.
 async fn sweep(store: &Store) -> StoreResult<()> {
     loop {
-        for id in store.jobs_to_settle().await? {
-            store.settle_job(id).await?;
+        for id in store.jobs_to_feed().await? {
+            store.feed_job(id).await?;
         }
         let mut moved = false;
+        for id in store.jobs_to_settle().await? {
+            moved |= store.settle_job(id).await?;
+        }
         for id in store.waiting_jobs().await? {
             moved |= store.plan_job(id).await? == Planned::Moved;
         }

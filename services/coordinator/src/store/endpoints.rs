@@ -6,7 +6,7 @@ use ursa_domain::Lease;
 use ursa_proto::{ApiError, v1};
 
 use super::tasks::{hold, succeed};
-use super::{Store, StoreResult, Topic, hint};
+use super::{Store, StoreResult, Topic};
 
 impl Store {
     /// Points an endpoint at a model that exists; makes the endpoint if need be. Repeating it changes nothing.
@@ -24,9 +24,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if changed.rows_affected() > 0 {
-            hint(&mut tx, Topic::Endpoints).await?;
+            tx.hint(Topic::Endpoints);
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Ends a deploy attempt well.
@@ -34,7 +34,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let held = hold(&mut tx, lease).await?;
         succeed(&mut tx, &held, message).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// What every node shall serve.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Store, StoreResult, Topic, Tx, hint};
+use super::{Store, StoreResult, Topic, Tx};
 
 /// Something to record.
 #[derive(Debug, Clone)]
@@ -49,24 +49,19 @@ pub(crate) enum EventSubject {
 
 /// Records events as the last thing of a transaction (the event lock is the last lock to take) and wakes the watchers.
 pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> {
-    for event in events {
-        let (task_id, attempt) = event.task.unzip();
-        sqlx::query!(
-            r#"with pipeline as materialized (
-                select pipeline_id, pg_advisory_xact_lock(hashtextextended(pipeline_id::text, 0)) from jobs where id = $1
-            )
-            insert into events (pipeline_id, job_id, task_id, attempt, kind, message)
-            select pipeline_id, $1, $2, $3, $4, $5 from pipeline"#,
-            event.job_id,
-            task_id,
-            attempt.map(|attempt| attempt as i32),
-            event.kind,
-            event.message,
-        )
+    if events.is_empty() {
+        return Ok(());
+    }
+    let jobs: Vec<Uuid> = events.iter().map(|event| event.job_id).collect();
+    let tasks: Vec<Option<Uuid>> = events.iter().map(|event| event.task.map(|(task, _)| task)).collect();
+    let attempts: Vec<Option<i32>> = events.iter().map(|event| event.task.map(|(_, number)| number as i32)).collect();
+    let kinds: Vec<String> = events.iter().map(|event| event.kind.to_owned()).collect();
+    let messages: Vec<String> = events.iter().map(|event| event.message.clone()).collect();
+    sqlx::query_file!("src/store/sql/record_events.sql", &jobs, &tasks as &[Option<Uuid>], &attempts as &[Option<i32>], &kinds, &messages)
         .execute(&mut **tx)
         .await?;
-    }
-    hint(tx, Topic::Events).await
+    tx.hint(Topic::Events);
+    Ok(())
 }
 
 impl Store {

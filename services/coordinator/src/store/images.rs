@@ -57,7 +57,7 @@ impl Store {
         let fetched = result.outcomes.iter().filter(|outcome| outcome.error_class.is_empty()).count();
         add_to_output(&mut tx, held.job_id, counts_of(&result.outcomes)).await?;
         succeed(&mut tx, &held, format!("fetched {fetched} of {} URLs", result.outcomes.len())).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Ends a verify attempt well: every image of the raw shard gets its verdict, and exact copies are refused.
@@ -80,7 +80,7 @@ impl Store {
         let kept = counts.get("kept").copied().unwrap_or_default();
         add_to_output(&mut tx, held.job_id, counts).await?;
         succeed(&mut tx, &held, format!("kept {kept} of {} images", result.verdicts.len())).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Where the bytes of an image lie: as fetched, or normalised.

@@ -2,14 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use ursa_domain::JobSpec;
-use ursa_domain::lifecycle::job::{self, JobEvent, JobOutcome, JobState, Readiness};
-use ursa_domain::lifecycle::task::TaskState;
+use ursa_domain::lifecycle::job::{self, JobEvent, JobOutcome, JobState, Readiness, TaskCounts};
+use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
+use ursa_domain::policy::JobPolicy;
+use ursa_domain::{JobKind, JobSpec};
 use ursa_proto::ApiError;
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::{EventSubject, Store, StoreError, StoreResult, Topic, Tx, ensure_rows, hint, word};
+use super::{EventSubject, Store, StoreError, StoreResult, Topic, Tx, ensure_rows, word};
 
 /// A stored job.
 #[derive(Debug, Clone)]
@@ -18,12 +19,18 @@ pub(crate) struct JobRow {
     pub id: Uuid,
     /// Its pipeline.
     pub pipeline_id: Uuid,
+    /// Whose it is.
+    pub project: String,
     /// Its name within the pipeline.
     pub name: String,
     /// Its kind.
     pub kind: String,
+    /// Its priority.
+    pub priority: i32,
     /// Its state.
     pub state: String,
+    /// The job whose output it took over.
+    pub cached_from: Option<Uuid>,
     /// Why it failed.
     pub error: String,
     /// What it left behind.
@@ -44,6 +51,18 @@ pub(crate) struct JobRow {
     pub unit: String,
     /// What is going on.
     pub message: String,
+    /// Tasks in all.
+    pub task_count: i32,
+    /// Tasks that have not ended.
+    pub open_tasks: i32,
+    /// Tasks at work.
+    pub held_tasks: i64,
+    /// Tasks out of attempts.
+    pub dead_tasks: i64,
+    /// Tasks that failed otherwise.
+    pub failed_tasks: i64,
+    /// Tasks that were cancelled.
+    pub cancelled_tasks: i64,
 }
 
 /// How far a running job is.
@@ -67,27 +86,53 @@ pub(crate) struct JobProgress {
 #[derive(Debug)]
 pub(super) struct LockedJob {
     pub id: Uuid,
+    pub pipeline_id: Uuid,
+    pub project: String,
     pub name: String,
+    pub kind: JobKind,
     pub state: JobState,
-    pub max_attempts: i32,
+    pub reuse: bool,
+    /// Why it is stopped, when not by a user's word.
+    pub error: String,
+    pub open_tasks: i32,
     spec: Value,
+    policy: Value,
 }
 
 impl LockedJob {
     pub(super) fn spec(&self) -> StoreResult<JobSpec> {
         serde_json::from_value(self.spec.clone()).map_err(|error| StoreError::unreadable("job specification", &error))
     }
+
+    pub(super) fn policy(&self) -> StoreResult<JobPolicy> {
+        serde_json::from_value(self.policy.clone()).map_err(|error| StoreError::unreadable("job policy", &error))
+    }
 }
 
 /// Locks a job; `None` when it does not exist. Leaves alone who only refers to it: a claim holds a task, which a
-/// cancellation waits for, when its event's foreign key looks at the job.
+/// cancellation waits for, when its event looks at the job.
 pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
-    let row = sqlx::query!("select name, state, max_attempts, spec from jobs where id = $1 for no key update", id)
-        .fetch_optional(&mut **tx)
-        .await?;
+    let row = sqlx::query!(
+        "select pipeline_id, project, name, kind, state, reuse, error, open_tasks, spec, policy from jobs
+        where id = $1 for no key update",
+        id,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
     row.map(|row| {
-        let state = word("job state", &row.state)?;
-        Ok(LockedJob { id, name: row.name, state, max_attempts: row.max_attempts, spec: row.spec })
+        Ok(LockedJob {
+            id,
+            pipeline_id: row.pipeline_id,
+            project: row.project,
+            name: row.name,
+            kind: word("job kind", &row.kind)?,
+            state: word("job state", &row.state)?,
+            reuse: row.reuse,
+            error: row.error,
+            open_tasks: row.open_tasks,
+            spec: row.spec,
+            policy: row.policy,
+        })
     })
     .transpose()
 }
@@ -114,7 +159,7 @@ pub(super) async fn transition(
     .execute(&mut **tx)
     .await?;
     ensure_rows("job", &result, 1)?;
-    hint(tx, Topic::Jobs).await?;
+    tx.hint(Topic::Jobs);
     let message =
         if error.is_empty() { format!("{} is {after}", job.name) } else { format!("{} is {after}: {error}", job.name) };
     Ok((after, NewEvent { job_id: job.id, task: None, kind: event_kind(after), message }))
@@ -132,49 +177,51 @@ fn event_kind(state: JobState) -> &'static str {
     }
 }
 
-impl Store {
-    /// One job.
-    pub(crate) async fn job(&self, id: Uuid) -> StoreResult<(JobRow, Value)> {
-        let row = self.select_jobs(Some(&[id]), None, None, None, 1).await?.pop();
-        let row = row.ok_or_else(|| ApiError::not_found("job", id))?;
-        let spec = sqlx::query_scalar!("select spec from jobs where id = $1", id).fetch_one(&self.pool).await?;
-        Ok((row, spec))
-    }
+/// Which jobs are wanted; `None` is any.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct JobQuery<'a> {
+    /// These.
+    pub ids: Option<&'a [Uuid]>,
+    /// Of these pipelines.
+    pub pipelines: Option<&'a [Uuid]>,
+    /// In this state.
+    pub state: Option<JobState>,
+    /// Of this project.
+    pub project: Option<&'a str>,
+    /// Of this kind.
+    pub kind: Option<JobKind>,
+    /// Older than this one.
+    pub before: Option<Uuid>,
+}
 
-    /// Jobs older than `before`, newest first.
-    pub(crate) async fn jobs(
-        &self,
-        pipeline: Option<Uuid>,
-        state: Option<JobState>,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> StoreResult<Vec<JobRow>> {
-        let pipelines = pipeline.map(|id| [id]);
-        self.select_jobs(None, pipelines.as_ref().map(<[_; 1]>::as_slice), state, before, limit).await
+impl Store {
+    /// One job, with its specification and policy.
+    pub(crate) async fn job(&self, id: Uuid) -> StoreResult<(JobRow, Value, Value)> {
+        let query = JobQuery { ids: Some(&[id]), ..JobQuery::default() };
+        let row = self.jobs(&query, 1).await?.pop().ok_or_else(|| ApiError::not_found("job", id))?;
+        let rest = sqlx::query!("select spec, policy from jobs where id = $1", id).fetch_one(&self.pool).await?;
+        Ok((row, rest.spec, rest.policy))
     }
 
     /// The jobs of some pipelines, in the order of their specifications.
     pub(super) async fn jobs_of_pipelines(&self, pipelines: &[Uuid]) -> StoreResult<Vec<JobRow>> {
-        let mut jobs = self.select_jobs(None, Some(pipelines), None, None, i64::MAX).await?;
+        let query = JobQuery { pipelines: Some(pipelines), ..JobQuery::default() };
+        let mut jobs = self.jobs(&query, i64::MAX).await?;
         jobs.reverse();
         Ok(jobs)
     }
 
-    async fn select_jobs(
-        &self,
-        ids: Option<&[Uuid]>,
-        pipelines: Option<&[Uuid]>,
-        state: Option<JobState>,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> StoreResult<Vec<JobRow>> {
+    /// Jobs, newest first.
+    pub(crate) async fn jobs(&self, query: &JobQuery<'_>, limit: i64) -> StoreResult<Vec<JobRow>> {
         let rows = sqlx::query_file_as!(
             JobRow,
             "src/store/sql/select_jobs.sql",
-            ids,
-            pipelines,
-            state.map(JobState::as_str),
-            before,
+            query.ids,
+            query.pipelines,
+            query.state.map(JobState::as_str),
+            query.project,
+            query.kind.map(JobKind::as_str),
+            query.before,
             limit,
         )
         .fetch_all(&self.pool)
@@ -213,16 +260,42 @@ impl Store {
         Ok(!open)
     }
 
-    /// Asks a job to stop: ready tasks are cancelled at once, workers hear of the leased ones.
+    /// Asks a job to stop: what nobody works on is cancelled at once, workers hear of the rest.
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn cancel_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
+        let mut job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Cancel, "").await?;
-        cancel_ready_tasks(&mut tx, id).await?;
-        hint(&mut tx, Topic::Tasks).await?;
+        stop_tasks(&mut tx, &mut job, "cancelled", "the job was cancelled").await?;
         record(&mut tx, &[event]).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
+    }
+
+    /// Stops jobs that take longer than they may; returns how many.
+    pub(crate) async fn expire_jobs(&self) -> StoreResult<usize> {
+        let ids = sqlx::query_scalar!(
+            "select id from jobs where expires_at < now() and finished_at is null and state in ('waiting', 'running')
+            order by expires_at limit 100",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for id in &ids {
+            self.expire_job(*id).await?;
+        }
+        Ok(ids.len())
+    }
+
+    async fn expire_job(&self, id: Uuid) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let Some(mut job) = lock(&mut tx, id).await? else { return Ok(()) };
+        if !matches!(job.state, JobState::Waiting | JobState::Running) {
+            return Ok(());
+        }
+        let error = "it took longer than the job allows in all";
+        let (_, event) = transition(&mut tx, &job, JobEvent::Expire, error).await?;
+        stop_tasks(&mut tx, &mut job, "deadline", error).await?;
+        record(&mut tx, &[event]).await?;
+        tx.commit().await
     }
 
     /// Gives an ended job, and what was skipped because of it, another round.
@@ -232,97 +305,230 @@ impl Store {
         let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Retry, "").await?;
         let mut events = vec![event];
-        sqlx::query!(
-            "update tasks set state = 'ready', ready_at = now(), max_attempts = attempt + $2
-            where job_id = $1 and state in ('failed', 'cancelled')",
-            id,
-            job.max_attempts,
-        )
-        .execute(&mut *tx)
-        .await?;
+        renew_tasks(&mut tx, &job, None).await?;
         for skipped in skipped_because_of(&mut tx, id).await? {
             if let Some(job) = lock(&mut tx, skipped).await?.filter(|job| job.state == JobState::Skipped) {
                 events.push(transition(&mut tx, &job, JobEvent::Retry, "").await?.1);
+                renew_tasks(&mut tx, &job, None).await?;
             }
         }
         record(&mut tx, &events).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
-    /// Ids of waiting jobs none of whose dependencies is still open.
-    pub(crate) async fn waiting_jobs(&self) -> StoreResult<Vec<Uuid>> {
-        let ids = sqlx::query_scalar!(
-            "select id from jobs j where state = 'waiting' and not exists (
-                select from job_dependencies d join jobs o on o.id = d.depends_on
-                where d.job_id = j.id and o.state in ('waiting', 'running', 'cancelling'))
-            order by id",
+    /// Gives ended tasks of one job another round; returns how many.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn replay_tasks(&self, job_id: Uuid, tasks: &[Uuid]) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let job = lock(&mut tx, job_id).await?.ok_or_else(|| ApiError::not_found("job", job_id))?;
+        let mut events = Vec::new();
+        if job.state != JobState::Running {
+            events.push(transition(&mut tx, &job, JobEvent::Replay, "").await?.1);
+        }
+        let renewed = renew_tasks(&mut tx, &job, Some(tasks)).await?;
+        if renewed < tasks.len() as u64 {
+            let message = "only tasks that failed, were cancelled or are dead can be retried";
+            return Err(ApiError::new(ursa_proto::ErrorCode::IllegalState, message).into());
+        }
+        if job.state == JobState::Running {
+            release_waiting(&mut tx, &job.id).await?;
+        }
+        record(&mut tx, &events).await?;
+        tx.commit().await?;
+        Ok(renewed)
+    }
+
+    /// The jobs of some tasks.
+    pub(crate) async fn jobs_of_tasks(&self, tasks: &[Uuid]) -> StoreResult<Vec<(Uuid, Uuid)>> {
+        let rows = sqlx::query!("select id, job_id from tasks where id = any ($1)", tasks).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (row.job_id, row.id)).collect())
+    }
+
+    /// Gives what of a job is not leased yet another priority.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn prioritise_job(&self, id: Uuid, priority: i32) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
+        if job.state.is_terminal() {
+            return Err(job::next(job.state, JobEvent::Cancel).err().map_or_else(
+                || ApiError::new(ursa_proto::ErrorCode::IllegalState, "the job has ended").into(),
+                StoreError::from,
+            ));
+        }
+        let policy = JobPolicy { priority, ..job.policy()? };
+        let lane = super::lanes::ensure_lane(&mut tx, &job.project, job.kind, &policy).await?;
+        let stored = serde_json::to_value(&policy).map_err(|error| StoreError::unreadable("job policy", &error))?;
+        sqlx::query!("update jobs set priority = $2, policy = $3 where id = $1", id, priority, stored)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!(
+            "update tasks set lane_id = $2, ready_at = case when state = 'ready' then now() else ready_at end
+            where job_id = $1 and state in ('waiting', 'ready', 'retry_wait')",
+            id,
+            lane,
         )
-        .fetch_all(&self.pool)
+        .execute(&mut *tx)
         .await?;
+        tx.hint(Topic::Tasks);
+        tx.commit().await
+    }
+
+    /// Ids of waiting jobs.
+    pub(crate) async fn waiting_jobs(&self) -> StoreResult<Vec<Uuid>> {
+        let ids = sqlx::query_file_scalar!("src/store/sql/jobs_to_plan.sql").fetch_all(&self.pool).await?;
         Ok(ids)
     }
 
     /// Ids of running and cancelling jobs without an open task.
     pub(crate) async fn jobs_to_settle(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_scalar!(
-            "select id from jobs j where state in ('running', 'cancelling') and not exists (
-                select from tasks t where t.job_id = j.id
-                and (t.state = 'leased' or (t.state = 'ready' and j.state = 'running')))
-            order by id",
+            "select id from jobs where state in ('running', 'cancelling') and open_tasks = 0 order by id limit 1000",
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(ids)
     }
 
-    /// Ends a job whose tasks have all ended. Does nothing when that is not so (any more).
+    /// Ends a job whose tasks have all ended. False when that is not so (any more), or more may still come.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub(crate) async fn settle_job(&self, id: Uuid) -> StoreResult<()> {
+    pub(crate) async fn settle_job(&self, id: Uuid) -> StoreResult<bool> {
         let mut tx = self.begin().await?;
-        let Some(job) = lock(&mut tx, id).await? else { return Ok(()) };
-        if !matches!(job.state, JobState::Running | JobState::Cancelling) {
-            return Ok(());
+        let Some(job) = lock(&mut tx, id).await? else { return Ok(false) };
+        if job.open_tasks > 0 {
+            return Ok(false);
         }
-        if job.state == JobState::Cancelling {
-            // An attempt that failed while the request to stop came in may have left its task ready.
-            cancel_ready_tasks(&mut tx, id).await?;
-        }
-        let Some(outcome) = outcome(&mut tx, id).await? else { return Ok(()) };
-        let error = if outcome == JobOutcome::Failed { first_error(&mut tx, id).await? } else { String::new() };
-        let (_, event) = transition(&mut tx, &job, JobEvent::Finish(outcome), &error).await?;
+        let event = match job.state {
+            JobState::Running => match readiness_of(&mut tx, &job, Feeding::Over).await? {
+                Readiness::Wait => return Ok(false),
+                Readiness::Skip => JobEvent::Skip,
+                Readiness::Start if super::planning::has_more(&mut tx, &job).await? => return Ok(false),
+                Readiness::Start => JobEvent::Finish(outcome(&mut tx, &job).await?),
+            },
+            JobState::Cancelling if job.error.is_empty() => JobEvent::Finish(JobOutcome::Cancelled),
+            JobState::Cancelling => JobEvent::Finish(JobOutcome::Failed),
+            _ => return Ok(false),
+        };
+        let error = match event {
+            JobEvent::Finish(JobOutcome::Failed) if job.error.is_empty() => first_error(&mut tx, id).await?,
+            JobEvent::Finish(JobOutcome::Failed) => job.error.clone(),
+            _ => String::new(),
+        };
+        let (_, event) = transition(&mut tx, &job, event, &error).await?;
         record(&mut tx, &[event]).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(true)
     }
 }
 
-async fn cancel_ready_tasks(tx: &mut Tx, job_id: Uuid) -> StoreResult<()> {
-    sqlx::query!("update tasks set state = 'cancelled' where job_id = $1 and state = 'ready'", job_id)
+/// Cancels what nobody works on, and asks for the rest back.
+async fn stop_tasks(tx: &mut Tx, job: &mut LockedJob, reason: &str, detail: &str) -> StoreResult<()> {
+    for state in [TaskState::Waiting, TaskState::Ready, TaskState::RetryWait] {
+        task::next(state, TaskEvent::Cancel)?;
+    }
+    let cancelled = sqlx::query!(
+        "update tasks set state = 'cancelled' where job_id = $1 and state in ('waiting', 'ready', 'retry_wait')",
+        job.id,
+    )
+    .execute(&mut **tx)
+    .await?
+    .rows_affected() as i32;
+    sqlx::query!("update jobs set open_tasks = open_tasks - $2 where id = $1", job.id, cancelled)
         .execute(&mut **tx)
         .await?;
+    job.open_tasks -= cancelled;
+    sqlx::query!(
+        "update attempts set stop_reason = $2, stop_asked_at = now(), stop_detail = $3
+        where job_id = $1 and ended_at is null and stop_reason is distinct from 'cancelled'",
+        job.id,
+        reason,
+        detail,
+    )
+    .execute(&mut **tx)
+    .await?;
+    tx.hint(Topic::Tasks);
     Ok(())
 }
 
-async fn outcome(tx: &mut Tx, job_id: Uuid) -> StoreResult<Option<JobOutcome>> {
+/// Has tasks of an ended job wait for another round: those that did not succeed, or some of them.
+async fn renew_tasks(tx: &mut Tx, job: &LockedJob, which: Option<&[Uuid]>) -> StoreResult<u64> {
+    task::next(TaskState::Dead, TaskEvent::Retry)?;
+    let renewed = sqlx::query!(
+        "update tasks set state = 'waiting', max_attempts = attempt + $2
+        where job_id = $1 and state in ('failed', 'cancelled', 'dead') and ($3::uuid[] is null or id = any ($3))",
+        job.id,
+        job.policy()?.max_attempts as i32,
+        which,
+    )
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    sqlx::query!("update jobs set open_tasks = open_tasks + $2 where id = $1", job.id, renewed as i32)
+        .execute(&mut **tx)
+        .await?;
+    Ok(renewed)
+}
+
+/// Takes ended tasks off a job's count, lets the next ones begin, and has the job looked at when it was the last.
+pub(super) async fn count_ended(tx: &mut Tx, job_id: Uuid, tasks: i32, units: i64) -> StoreResult<()> {
+    let job = sqlx::query!(
+        "update jobs set open_tasks = open_tasks - $2, units_done = units_done + $3 where id = $1
+        returning open_tasks, parallelism, kind",
+        job_id,
+        tasks,
+        units,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if job.parallelism.is_some() && job.open_tasks > 0 {
+        release_waiting(tx, &job_id).await?;
+    }
+    // Whoever is fed by it has something to take up, too.
+    if job.open_tasks == 0 || job.kind == JobKind::Scrape.as_str() {
+        tx.hint(Topic::Jobs);
+    }
+    Ok(())
+}
+
+/// Makes as many waiting tasks of a job ready as it may have at a time.
+pub(super) async fn release_waiting(tx: &mut Tx, job_id: &Uuid) -> StoreResult<()> {
+    task::next(TaskState::Waiting, TaskEvent::Release)?;
+    sqlx::query!(
+        "update tasks set state = 'ready', ready_at = now() where id in (
+            select t.id from tasks t where t.job_id = $1 and t.state = 'waiting' order by t.ordinal
+            limit (select case when j.parallelism is null then null else greatest(0, j.parallelism - (
+                    select count(*) from tasks o where o.job_id = $1
+                    and o.state in ('ready', 'leased', 'running', 'retry_wait'))) end
+                from jobs j where j.id = $1))",
+        job_id,
+    )
+    .execute(&mut **tx)
+    .await?;
+    tx.hint(Topic::Tasks);
+    Ok(())
+}
+
+async fn outcome(tx: &mut Tx, job: &LockedJob) -> StoreResult<JobOutcome> {
     let rows =
-        sqlx::query!(r#"select state, count(*) as "count!" from tasks where job_id = $1 group by state"#, job_id)
+        sqlx::query!(r#"select state, count(*) as "count!" from tasks where job_id = $1 group by state"#, job.id)
             .fetch_all(&mut **tx)
             .await?;
     let counts = rows
         .into_iter()
         .map(|row| Ok((word::<TaskState>("task state", &row.state)?, row.count as u64)))
-        .collect::<StoreResult<Vec<_>>>()?;
-    Ok(job::outcome(counts))
+        .collect::<StoreResult<TaskCounts>>()?;
+    let open = || StoreError::unreadable("tasks of a job", &"one is open, though none is counted as open");
+    job::outcome(counts, job.policy()?.min_success_ratio).ok_or_else(open)
 }
 
 async fn first_error(tx: &mut Tx, job_id: Uuid) -> StoreResult<String> {
     let error = sqlx::query_scalar!(
         "select a.error from tasks t join attempts a on a.task_id = t.id and a.number = t.attempt
-        where t.job_id = $1 and t.state = 'failed' order by t.ordinal limit 1",
+        where t.job_id = $1 and t.state in ('failed', 'dead') order by t.ordinal limit 1",
         job_id,
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(error.unwrap_or_default())
+    Ok(error.unwrap_or_else(|| "a task was ready for longer than the job allows, and no worker took it".to_owned()))
 }
 
 /// Every job that waits, directly or not, for `id`.
@@ -339,16 +545,34 @@ async fn skipped_because_of(tx: &mut Tx, id: Uuid) -> StoreResult<Vec<Uuid>> {
     Ok(ids)
 }
 
-/// What a waiting job may do, given the jobs it depends on.
-pub(super) async fn readiness(tx: &mut Tx, job_id: Uuid) -> StoreResult<Readiness> {
-    let states = sqlx::query_scalar!(
-        "select o.state from job_dependencies d join jobs o on o.id = d.depends_on where d.job_id = $1",
-        job_id,
+/// Whether what feeds a job counts as long as it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Feeding {
+    /// It does: may the job begin?
+    Begins,
+    /// It does not: may the job end?
+    Over,
+}
+
+/// What a job may do, given the jobs it depends on.
+pub(super) async fn readiness_of(tx: &mut Tx, job: &LockedJob, feeding: Feeding) -> StoreResult<Readiness> {
+    let rows = sqlx::query!(
+        "select o.state, o.kind from job_dependencies d join jobs o on o.id = d.depends_on where d.job_id = $1",
+        job.id,
     )
     .fetch_all(&mut **tx)
     .await?;
-    let states = states.iter().map(|state| word("job state", state)).collect::<StoreResult<Vec<JobState>>>()?;
-    Ok(job::readiness(&states))
+    if rows.is_empty() {
+        return Ok(Readiness::Start);
+    }
+    let spec = job.spec()?;
+    let mut states = Vec::with_capacity(rows.len());
+    let mut is_fed = feeding == Feeding::Begins;
+    for row in rows {
+        is_fed &= spec.is_fed_by(word("job kind", &row.kind)?);
+        states.push(word::<JobState>("job state", &row.state)?);
+    }
+    Ok(job::readiness(job.policy()?.condition, is_fed, &states))
 }
 
 /// The output of the job called `name` in the same pipeline as `job_id`.

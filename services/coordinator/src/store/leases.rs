@@ -1,15 +1,35 @@
-//! Leases: given, renewed, looked at, taken back. Their times are the database's clock.
+//! Leases: given, renewed, asked back, taken back. A lease is an attempt that has not ended; its times are the database's
+//! clock.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
-use ursa_domain::{ErrorClass, JobKind, Lease};
-use ursa_proto::v1;
+use ursa_domain::Lease;
+use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::tasks::{Failure, fail, hold};
-use super::{Store, StoreResult, word};
+use super::projects::lock_quotas;
+use super::tasks::{Failure, end_badly, hold};
+use super::{Store, StoreResult, Topic, Tx};
+
+/// A place for one task: what the scheduler found.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Which lane the task shall come from.
+    pub lane: i32,
+    /// Whose lane it is.
+    pub project: String,
+    /// Who shall work on it.
+    pub worker: Uuid,
+    /// The worker's name.
+    pub worker_name: String,
+    /// With which of its GPUs.
+    pub gpus: Vec<u32>,
+    /// Where to begin in the lane.
+    pub since: DateTime<Utc>,
+}
 
 /// A task that was just leased.
 #[derive(Debug, Clone)]
@@ -18,159 +38,207 @@ pub(crate) struct ClaimedTask {
     pub lease: Lease,
     /// Its job.
     pub job_id: Uuid,
-    /// Its kind.
-    pub kind: JobKind,
+    /// Where it came from.
+    pub lane: i32,
     /// What planning wrote for whoever works on it.
     pub payload: Value,
+    /// Who has it.
+    pub worker: Uuid,
+    /// GPUs it may use.
+    pub gpus: Vec<u32>,
+    /// Whether it may be asked back for a more urgent one.
+    pub preemptible: bool,
 }
 
-/// What a worker says of an attempt it works on.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct TaskReport {
-    /// Its leases, side by side with the columns below.
+/// What workers say of the attempts they work on, side by side.
+#[derive(Debug, Default)]
+pub(crate) struct Beat {
+    /// Every worker that reported.
+    pub workers: Vec<Uuid>,
+    /// The leases they list.
     pub leases: Vec<Lease>,
-    /// Progress of each.
-    pub progress: Vec<v1::Progress>,
+    /// How far each is.
+    pub progress: Vec<ursa_proto::v1::Progress>,
+    /// How far an order to stop is: 0 none, 1 acknowledged, 2 forced.
+    pub stages: Vec<i32>,
 }
 
-/// How a lease stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LeaseStatus {
-    /// The work goes on.
-    Current,
-    /// Still held, but its job shall stop.
-    Cancelling,
-    /// Not current any more.
-    Lost,
-}
-
-/// See [`Store::renew`] and [`Store::look_at_leases`].
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CheckedLease {
-    /// The lease presented.
+/// An attempt that has not ended.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenAttempt {
+    /// Its lease.
     pub lease: Lease,
-    /// How it stands.
-    pub status: LeaseStatus,
+    /// Who has it.
+    pub worker: Uuid,
+    /// Its job.
+    pub job_id: Uuid,
+    /// Where its task came from.
+    pub lane: i32,
+    /// What planning wrote for whoever works on it.
+    pub payload: Value,
+    /// GPUs it may use.
+    pub gpus: Vec<u32>,
+    /// Why it shall stop, if it shall.
+    pub stop_reason: Option<String>,
+    /// Whether it may be asked back for a more urgent one.
+    pub preemptible: bool,
 }
 
-/// How each of `leases` stands, given (token, whether the job is cancelling) of those that are current. By token, because
-/// a report may list two attempts of one task, of which one is lost.
-fn checked(leases: &[Lease], current: &[(Uuid, bool)]) -> Vec<CheckedLease> {
-    let status = |lease: &Lease| match current.iter().find(|(token, _)| *token == lease.token) {
-        None => LeaseStatus::Lost,
-        Some((_, true)) => LeaseStatus::Cancelling,
-        Some((_, false)) => LeaseStatus::Current,
-    };
-    leases.iter().map(|lease| CheckedLease { lease: *lease, status: status(lease) }).collect()
+/// Columns of leases, as arrays for `unnest`.
+pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<Uuid>) {
+    (
+        leases.iter().map(|lease| lease.task_id).collect(),
+        leases.iter().map(|lease| lease.attempt as i32).collect(),
+        leases.iter().map(|lease| lease.token).collect(),
+    )
 }
 
 impl Store {
-    /// Leases up to `limit` ready tasks of `kinds` to a worker for `ttl`; a train task only if it works on no other. Never
-    /// waits for another coordinator's claim.
-    #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub(crate) async fn claim(
-        &self,
-        worker: Uuid,
-        kinds: &[JobKind],
-        limit: u32,
-        ttl: Duration,
-    ) -> StoreResult<Vec<ClaimedTask>> {
-        let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+    /// Leases the next task of each place's lane for `ttl`. Places whose lane has no more, or whose project's quota is used
+    /// up by now, stay empty.
+    #[tracing::instrument(skip_all, err(level = "debug"))]
+    pub(crate) async fn claim(&self, places: &[Place], ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
         let mut tx = self.begin().await?;
-        let rows = sqlx::query_file!("src/store/sql/claim.sql", worker, &kinds, i64::from(limit), ttl.as_secs_f64(),)
-            .fetch_all(&mut *tx)
-            .await?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
+        let places = within_quotas(&mut tx, places).await?;
+        let claimed = claim(&mut tx, &places, ttl).await?;
+        if claimed.is_empty() {
+            return Ok(claimed);
         }
-        let mut claimed = Vec::with_capacity(rows.len());
-        let mut events = Vec::with_capacity(rows.len());
-        for row in rows {
-            let lease = Lease { task_id: row.id, attempt: row.attempt as u32, token: row.lease_token };
-            let message = format!("task {} was leased to {}, attempt {}", row.ordinal, row.worker_name, row.attempt);
-            events.push(NewEvent {
-                job_id: row.job_id,
-                task: Some((row.id, lease.attempt)),
-                kind: "task.leased",
-                message,
-            });
-            let kind = word("job kind", &row.kind)?;
-            claimed.push(ClaimedTask { lease, job_id: row.job_id, kind, payload: row.payload });
-        }
-        record(&mut tx, &events).await?;
         tx.commit().await?;
         Ok(claimed)
     }
 
-    /// Renews the leases a worker still works on and stores their progress, in one statement.
-    pub(crate) async fn renew(&self, report: &TaskReport, ttl: Duration) -> StoreResult<Vec<CheckedLease>> {
-        if report.leases.is_empty() {
+    /// The same for a gang: every place gets a task of the same job, `head`'s, or none does.
+    #[tracing::instrument(skip_all, err(level = "debug"))]
+    pub(crate) async fn claim_gang(&self, head: Uuid, places: &[Place], ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
+        let mut tx = self.begin().await?;
+        let allowed = within_quotas(&mut tx, places).await?;
+        if allowed.len() < places.len() || !gather_gang(&mut tx, head, places.len()).await? {
             return Ok(Vec::new());
         }
-        let column = |pick: fn(&v1::Progress) -> i64| report.progress.iter().map(pick).collect::<Vec<i64>>();
-        let text =
-            |pick: fn(&v1::Progress) -> &String| report.progress.iter().map(pick).cloned().collect::<Vec<String>>();
+        let claimed = claim(&mut tx, &allowed, ttl).await?;
+        if claimed.len() < places.len() {
+            return Ok(Vec::new());
+        }
+        tx.commit().await?;
+        Ok(claimed)
+    }
+
+    /// Renews every lease that is listed and current, in one statement, and tells every open attempt of the workers.
+    pub(crate) async fn renew(&self, beat: &Beat, ttl: Duration) -> StoreResult<Vec<OpenAttempt>> {
+        let (tasks, attempts, tokens) = columns(&beat.leases);
+        let number = |pick: fn(&ursa_proto::v1::Progress) -> u64| -> Vec<i64> {
+            beat.progress.iter().map(|progress| pick(progress) as i64).collect()
+        };
+        let text = |pick: fn(&ursa_proto::v1::Progress) -> &String| -> Vec<String> {
+            beat.progress.iter().map(pick).cloned().collect()
+        };
         let rows = sqlx::query_file!(
             "src/store/sql/renew.sql",
-            &report.leases.iter().map(|lease| lease.task_id).collect::<Vec<_>>(),
-            &report.leases.iter().map(|lease| lease.attempt as i32).collect::<Vec<_>>(),
-            &report.leases.iter().map(|lease| lease.token).collect::<Vec<_>>(),
-            &column(|progress| progress.done as i64),
-            &column(|progress| progress.total as i64),
+            &tasks,
+            &attempts,
+            &tokens,
+            &number(|progress| progress.done),
+            &number(|progress| progress.total),
             &text(|progress| &progress.unit),
             &text(|progress| &progress.message),
+            &beat.stages,
             ttl.as_secs_f64(),
+            &beat.workers,
         )
         .fetch_all(&self.pool)
         .await?;
-        let found: Vec<_> = rows.iter().map(|row| (row.lease_token, row.cancelling)).collect();
-        Ok(checked(&report.leases, &found))
+        let begun: Vec<Lease> = rows
+            .iter()
+            .filter(|row| row.is_new && tokens.contains(&row.lease_token))
+            .map(|row| Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token })
+            .collect();
+        self.begin_work(&begun).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| OpenAttempt {
+                lease: Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token },
+                worker: row.worker_id,
+                job_id: row.job_id,
+                lane: row.lane_id,
+                payload: row.payload,
+                gpus: row.gpus.iter().map(|gpu| *gpu as u32).collect(),
+                stop_reason: row.stop_reason,
+                preemptible: row.preemptible,
+            })
+            .collect())
     }
 
-    /// How leases stand, without renewing any.
-    pub(crate) async fn look_at_leases(&self, leases: &[Lease]) -> StoreResult<Vec<CheckedLease>> {
+    /// Their workers are at work.
+    async fn begin_work(&self, leases: &[Lease]) -> StoreResult<()> {
         if leases.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let rows = sqlx::query!(
-            r#"select t.lease_token as "token!", j.state = 'cancelling' as "cancelling!"
-            from unnest($1::uuid[], $2::int[], $3::uuid[]) as l (id, attempt, token)
-            join tasks t on t.id = l.id and t.attempt = l.attempt and t.lease_token = l.token and t.state = 'leased'
-            join jobs j on j.id = t.job_id"#,
-            &leases.iter().map(|lease| lease.task_id).collect::<Vec<_>>(),
-            &leases.iter().map(|lease| lease.attempt as i32).collect::<Vec<_>>(),
-            &leases.iter().map(|lease| lease.token).collect::<Vec<_>>(),
+        task::next(TaskState::Leased, TaskEvent::Start)?;
+        let (tasks, attempts, _) = columns(leases);
+        sqlx::query!(
+            "update tasks t set state = 'running'
+            from unnest($1::uuid[], $2::integer[]) as l (id, attempt)
+            where t.id = l.id and t.attempt = l.attempt and t.state = 'leased'",
+            &tasks,
+            &attempts,
         )
-        .fetch_all(&self.pool)
+        .execute(&self.pool)
         .await?;
-        let found: Vec<_> = rows.iter().map(|row| (row.token, row.cancelling)).collect();
-        Ok(checked(leases, &found))
+        Ok(())
     }
 
-    /// How many tasks a worker holds leases of.
-    pub(crate) async fn leased_by(&self, worker: Uuid) -> StoreResult<u32> {
-        let count = sqlx::query_scalar!(
-            r#"select count(*) as "count!" from tasks where worker_id = $1 and state = 'leased'"#,
-            worker
+    /// Asks for attempts back for the sake of more urgent work.
+    pub(crate) async fn preempt(&self, attempts: &[(Uuid, u32)]) -> StoreResult<u64> {
+        let (tasks, numbers): (Vec<Uuid>, Vec<i32>) =
+            attempts.iter().map(|(task, number)| (*task, *number as i32)).unzip();
+        let mut tx = self.begin().await?;
+        let asked = sqlx::query!(
+            "update attempts a
+            set stop_reason = 'preempted', stop_asked_at = now(), stop_detail = 'a more urgent job needs the room'
+            from unnest($1::uuid[], $2::integer[]) as v (id, number)
+            where a.task_id = v.id and a.number = v.number and a.ended_at is null and a.stop_reason is null
+            returning a.task_id, a.number, a.job_id",
+            &tasks,
+            &numbers,
         )
-        .fetch_one(&self.pool)
+        .fetch_all(&mut *tx)
         .await?;
-        Ok(count as u32)
+        let event = |task: Uuid, number: i32, job_id: Uuid| NewEvent {
+            job_id,
+            task: Some((task, number as u32)),
+            kind: "task.preempted",
+            message: "asked to make room for a more urgent job; it goes on from its checkpoint".into(),
+        };
+        let events: Vec<_> = asked.iter().map(|row| event(row.task_id, row.number, row.job_id)).collect();
+        tx.hint(Topic::Tasks);
+        record(&mut tx, &events).await?;
+        tx.commit().await?;
+        Ok(asked.len() as u64)
     }
 
-    /// Takes back leases that ran out; returns how many. Each in its own transaction, so that one bad row holds up nothing:
-    /// what goes wrong with it is logged, and only an outage ends the sweep.
-    pub(crate) async fn expire_leases(&self, jitter: impl Fn() -> f64) -> StoreResult<u32> {
+    /// Takes back leases that ran out, and those whose worker was asked to stop longer than `grace` ago; returns how many.
+    /// Each in its own transaction, so that one bad row holds up nothing: what goes wrong with it is logged, and only an
+    /// outage ends the sweep.
+    pub(crate) async fn expire_leases(&self, grace: Duration, jitter: impl Fn() -> f64) -> StoreResult<u32> {
         let mut expired = 0;
         let candidates = sqlx::query!(
-            r#"select t.id, t.attempt, t.lease_token as "token!", w.name from tasks t join workers w on w.id = t.worker_id
-            where t.state = 'leased' and t.lease_expires_at < now() order by t.lease_expires_at limit 1000"#,
+            r#"select task_id, number, lease_token, worker_name, expires_at < now() as "silent!" from attempts
+            where ended_at is null
+                and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $1))
+            order by expires_at limit 1000"#,
+            grace.as_secs_f64(),
         )
         .fetch_all(&self.pool)
         .await?;
         for row in candidates {
-            let lease = Lease { task_id: row.id, attempt: row.attempt as u32, token: row.token };
-            match self.expire(&lease, &row.name, jitter()).await {
+            let lease = Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token };
+            let message = if row.silent {
+                format!("worker {} was lost: it did not report in time", row.worker_name)
+            } else {
+                format!("worker {} did not stop within {} s of being asked", row.worker_name, grace.as_secs())
+            };
+            match self.take_back(&lease, &message, grace, jitter()).await {
                 Ok(taken) => expired += u32::from(taken),
                 Err(error) if error.is_outage() => return Err(error),
                 Err(error) => {
@@ -181,23 +249,130 @@ impl Store {
         Ok(expired)
     }
 
-    async fn expire(&self, lease: &Lease, worker: &str, jitter: f64) -> StoreResult<bool> {
+    async fn take_back(&self, lease: &Lease, message: &str, grace: Duration, jitter: f64) -> StoreResult<bool> {
         let mut tx = self.begin().await?;
-        let still_expired = sqlx::query_scalar!(
-            "select id from tasks where id = $1 and lease_token = $2 and lease_expires_at < now() for update skip locked",
+        let free = sqlx::query_scalar!("select id from tasks where id = $1 for update skip locked", lease.task_id)
+            .fetch_optional(&mut *tx)
+            .await?;
+        let still_due = sqlx::query_scalar!(
+            "select number from attempts where task_id = $1 and number = $2 and lease_token = $3 and ended_at is null
+                and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $4))",
             lease.task_id,
+            lease.attempt as i32,
             lease.token,
+            grace.as_secs_f64(),
         )
         .fetch_optional(&mut *tx)
         .await?;
-        if still_expired.is_none() {
+        if free.is_none() || still_due.is_none() {
             return Ok(false);
         }
         let held = hold(&mut tx, lease).await?;
-        let message = format!("worker {worker} was lost: it did not report in time");
-        let failure = Failure { class: ErrorClass::Infrastructure, message: &message, lost: true, jitter };
-        fail(&mut tx, &held, &failure).await?;
+        end_badly(&mut tx, &held, &Failure::lost(message, jitter)).await?;
         tx.commit().await?;
         Ok(true)
     }
+
+    /// Asks for attempts back that take longer than their jobs allow, or do not get on; returns how many.
+    pub(crate) async fn stop_overdue(&self) -> StoreResult<u64> {
+        let result = sqlx::query!(
+            "update attempts set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
+                when run_until < now() then 'it took longer than the job allows one attempt'
+                else 'it did not get on for longer than the job allows' end
+            where ended_at is null and stop_reason is null
+                and (run_until < now() or progressed_at + no_progress < now())",
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(result.rows_affected())
+    }
+}
+
+async fn claim(tx: &mut Tx, places: &[Place], ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    task::next(TaskState::Ready, TaskEvent::Lease)?;
+    let rows = sqlx::query_file!(
+        "src/store/sql/claim.sql",
+        &places.iter().map(|place| place.lane).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.worker).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.worker_name.clone()).collect::<Vec<_>>(),
+        &places.iter().map(|place| array_text(&place.gpus)).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.since).collect::<Vec<_>>(),
+        ttl.as_secs_f64(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let events: Vec<_> = rows
+        .iter()
+        .map(|row| NewEvent {
+            job_id: row.job_id,
+            task: Some((row.id, row.attempt as u32)),
+            kind: "task.leased",
+            message: format!("task {} was leased to {}, attempt {}", row.ordinal, row.worker_name, row.attempt),
+        })
+        .collect();
+    record(tx, &events).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ClaimedTask {
+            lease: Lease { task_id: row.id, attempt: row.attempt as u32, token: row.token },
+            job_id: row.job_id,
+            lane: row.lane_id,
+            payload: row.payload,
+            worker: row.worker_id,
+            gpus: row.gpus.iter().map(|gpu| *gpu as u32).collect(),
+            preemptible: row.preemptible,
+        })
+        .collect())
+}
+
+/// As Postgres writes an array of integers: arrays of arrays of different lengths cannot be sent.
+fn array_text(numbers: &[u32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    format!("{{{}}}", numbers.join(","))
+}
+
+/// The places that still fit their projects' quotas, which nobody else can use up before the transaction ends.
+async fn within_quotas(tx: &mut Tx, places: &[Place]) -> StoreResult<Vec<Place>> {
+    let mut names: Vec<String> = places.iter().map(|place| place.project.clone()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut quotas = lock_quotas(tx, &names).await?;
+    let mut fits = |place: &&Place| {
+        let Some(quota) = quotas.iter_mut().find(|quota| quota.name == place.project) else { return true };
+        let gpus = place.gpus.len() as i64;
+        let room = quota.max_running.is_none_or(|max| quota.running < i64::from(max))
+            && quota.max_gpus.is_none_or(|max| quota.gpus + gpus <= i64::from(max));
+        if room {
+            quota.running += 1;
+            quota.gpus += gpus;
+        }
+        room
+    };
+    Ok(places.iter().filter(|place| fits(place)).cloned().collect())
+}
+
+/// Brings the tasks of a gang to the head of their lane, unless one of them is not free any more.
+async fn gather_gang(tx: &mut Tx, head: Uuid, size: usize) -> StoreResult<bool> {
+    let tasks = sqlx::query_scalar!(
+        "select t.id from tasks t join tasks h on h.id = $1 and h.job_id = t.job_id
+        where t.state = 'ready' for update of t skip locked",
+        head,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    if tasks.len() != size {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "update tasks set ready_at = (select min(ready_at) - interval '1 microsecond' from tasks f
+            where f.lane_id = tasks.lane_id and f.state = 'ready')
+        where id = any ($1)",
+        &tasks,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(true)
 }

@@ -46,7 +46,7 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Log lines of a job after `after_id`, oldest first.
@@ -91,7 +91,7 @@ impl Store {
         if !events.is_empty() {
             record(&mut tx, &events).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Measurements of a job, by name and step. Where attempts overlap, the later one's value stands.
@@ -140,7 +140,7 @@ impl Store {
             let task = Some((lease.task_id, lease.attempt));
             record(&mut tx, &[NewEvent { job_id, task, kind: "checkpoint", message }]).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// The checkpoint of a task with the most epochs; of the newest attempt, should two have as many.

@@ -3,43 +3,59 @@
 //! Every write repeats in its `where` the state the decision was made on, and checks the rows it touched. Transactions
 //! are short: none is held while work runs. Lock order: task, job, then (last) the pipeline's event lock.
 
+mod attempts;
+mod completions;
 mod datasets;
+mod duties;
 mod endpoints;
 mod events;
 mod images;
 mod jobs;
+mod lanes;
 mod leases;
 mod logs;
 mod models;
 mod nodes;
 mod pipelines;
 mod planning;
+mod projects;
 mod results;
 mod snapshots;
+mod steering;
 mod tasks;
+mod tx;
 mod workers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{PgPool, Postgres, Transaction};
 use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
+use uuid::Uuid;
+
+use crate::hub::Hub;
 
 pub(crate) use events::{EventRow, EventSubject};
-pub(crate) use jobs::{JobProgress, JobRow};
-pub(crate) use leases::{CheckedLease, ClaimedTask, LeaseStatus, TaskReport};
+pub(crate) use attempts::TaskQuery;
+pub(crate) use completions::Completion;
+pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
+pub(crate) use lanes::{LaneHead, LaneInfo};
+pub(crate) use leases::{Beat, ClaimedTask, OpenAttempt, Place};
 pub(crate) use pipelines::{PipelineRow, Submission};
 pub(crate) use planning::Planned;
+pub(crate) use projects::ProjectUsage;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
+pub(crate) use steering::JobFilter;
+pub(crate) use tx::Tx;
 pub(crate) use workers::WorkerReportRow;
-pub(crate) use workers::gpus_to;
-
-/// A transaction on the coordinator's database.
-pub(crate) type Tx = Transaction<'static, Postgres>;
 
 const CHANNEL: &str = "ursa";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A coordinator that is stopped in the middle of a transaction must not hold up the others.
+const SESSION_SETTINGS: [(&str, &str); 2] =
+    [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s")];
 
 /// What can go wrong between a caller and the database.
 #[derive(Debug, thiserror::Error)]
@@ -129,10 +145,11 @@ pub(crate) type StoreResult<T> = Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pool: PgPool,
+    hub: Arc<Hub>,
 }
 
 /// Which part of the system has something to look at. Only a hint: sweeps find it anyway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
     /// A task became ready, or a leased one shall stop.
     Tasks,
@@ -145,7 +162,11 @@ pub(crate) enum Topic {
 }
 
 impl Topic {
-    fn as_str(self) -> &'static str {
+    /// Every one.
+    pub(crate) const ALL: [Self; 4] = [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events];
+
+    /// As it is sent.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Tasks => "tasks",
             Self::Jobs => "jobs",
@@ -155,19 +176,20 @@ impl Topic {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events].into_iter().find(|topic| topic.as_str() == word)
+        Self::ALL.into_iter().find(|topic| topic.as_str() == word)
     }
 }
 
 impl Store {
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
-    pub(crate) async fn connect(options: PgConnectOptions, connections: u32) -> StoreResult<Self> {
+    pub(crate) async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
+        let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.application_name("ursa-coordinator"))
+            .connect_with(options)
             .await?;
-        Ok(Self { pool })
+        Ok(Self { pool, hub })
     }
 
     /// Brings the tables up to date. Safe to run from several coordinators at once.
@@ -182,8 +204,18 @@ impl Store {
         Ok(Hints { listener })
     }
 
+    /// Tells the other coordinators on this database that `topics` have something to look at.
+    pub(crate) async fn announce(&self, topics: &[Topic]) -> StoreResult<()> {
+        let from = self.hub.id();
+        let hints: Vec<String> = topics.iter().map(|topic| format!("{from} {}", topic.as_str())).collect();
+        sqlx::query!("select pg_notify($1, hint) from unnest($2::text[]) as hint", CHANNEL, &hints)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     async fn begin(&self) -> StoreResult<Tx> {
-        Ok(self.pool.begin().await?)
+        Ok(Tx::new(self.pool.begin().await?, self.hub.clone()))
     }
 }
 
@@ -194,16 +226,14 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
-    /// The next hint; `None` after a connection loss, when some may have been missed.
-    pub(crate) async fn next(&mut self) -> StoreResult<Option<Topic>> {
-        Ok(self.listener.try_recv().await?.and_then(|notification| Topic::parse(notification.payload())))
+    /// The next hint: who gave it, and about what; `None` after a connection loss, when some may have been missed.
+    pub(crate) async fn next(&mut self) -> StoreResult<Option<(Uuid, Topic)>> {
+        let Some(notification) = self.listener.try_recv().await? else { return Ok(None) };
+        let hint = notification.payload().split_once(' ').and_then(|(from, topic)| {
+            Some((Uuid::try_parse(from).ok()?, Topic::parse(topic)?))
+        });
+        Ok(hint)
     }
-}
-
-/// Tells every coordinator, once the transaction commits, that `topic` has something to look at.
-async fn hint(tx: &mut Tx, topic: Topic) -> StoreResult<()> {
-    sqlx::query!("select pg_notify($1, $2)", CHANNEL, topic.as_str()).execute(&mut **tx).await?;
-    Ok(())
 }
 
 /// Fails loudly when a guarded write did not touch exactly the rows it must: the row changed under a lock we hold.

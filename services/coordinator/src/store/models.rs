@@ -24,7 +24,7 @@ impl Store {
         jobs::set_output(&mut tx, held.job_id, &output).await?;
         let digest = result.model_digest.get(..12).unwrap_or_default();
         succeed(&mut tx, &held, format!("model {digest} has an error rate of {:.1} %", 100.0 * error_rate)).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// The digest that starts with `prefix`, if exactly one model has it.

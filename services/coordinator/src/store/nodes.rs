@@ -5,7 +5,7 @@ use std::time::Duration;
 use ursa_proto::v1;
 use uuid::Uuid;
 
-use super::{Store, StoreResult, Topic, Tx, hint};
+use super::{Store, StoreResult, Topic, Tx};
 
 impl Store {
     /// Notes that a node is there and what it serves.
@@ -27,9 +27,9 @@ impl Store {
             changed |= see_assignment(&mut tx, id, status).await?;
         }
         if changed {
-            hint(&mut tx, Topic::Tasks).await?;
+            tx.hint(Topic::Tasks);
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Nodes seen in the last day; one that did not report for `patience` is offline.

@@ -6,8 +6,10 @@ use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::jobs::JobRow;
-use super::{Store, StoreError, StoreResult, Topic, Tx, hint};
+use super::jobs::{JobRow, lock};
+use super::planning::start;
+use super::projects::ensure_project;
+use super::{Store, StoreError, StoreResult, Topic, Tx};
 
 /// A pipeline that was checked and is to be stored.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(crate) struct Submission<'a> {
     pub pipeline: &'a PipelineSpec,
     /// The caller's key, if any.
     pub idempotency_key: Option<&'a str>,
+    /// The pipeline that this one runs again.
+    pub rerun_of: Option<Uuid>,
     /// SHA-256 of the request: tells a repetition from a conflict.
     pub fingerprint: [u8; 32],
 }
@@ -27,6 +31,10 @@ pub(crate) struct PipelineRow {
     pub id: Uuid,
     /// Its name.
     pub name: String,
+    /// Whose it is.
+    pub project: String,
+    /// The pipeline that it runs again.
+    pub rerun_of: Option<Uuid>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
 }
@@ -37,27 +45,45 @@ impl Store {
     pub(crate) async fn submit(&self, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
         let mut tx = self.begin().await?;
         let id = Uuid::now_v7();
+        let spec = serde_json::to_value(submission.pipeline)
+            .map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
+        ensure_project(&mut tx, &submission.pipeline.project).await?;
         let inserted = sqlx::query!(
-            "insert into pipelines (id, name, idempotency_key, fingerprint) values ($1, $2, $3, $4)
-            on conflict (idempotency_key) do nothing",
+            "insert into pipelines (id, name, project, idempotency_key, fingerprint, spec, rerun_of)
+            values ($1, $2, $3, $4, $5, $6, $7) on conflict (project, idempotency_key) do nothing",
             id,
             submission.pipeline.name,
+            submission.pipeline.project,
             submission.idempotency_key,
             &submission.fingerprint[..],
+            spec,
+            submission.rerun_of,
         )
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 0 {
             return Ok((existing(&mut tx, submission).await?, true));
         }
-        insert_jobs(&mut tx, id, submission.pipeline).await?;
+        let mut events = insert_jobs(&mut tx, id, submission.pipeline).await?;
+        events.extend(start_first(&mut tx, id).await?);
+        tx.hint(Topic::Jobs);
+        record(&mut tx, &events).await?;
         tx.commit().await?;
         Ok((id, false))
     }
 
+    /// A pipeline as it was specified.
+    pub(crate) async fn pipeline_spec(&self, id: Uuid) -> StoreResult<PipelineSpec> {
+        let spec = sqlx::query_scalar!("select spec from pipelines where id = $1", id)
+            .fetch_optional(&self.pool)
+            .await?
+            .ok_or_else(|| ApiError::not_found("pipeline", id))?;
+        serde_json::from_value(spec).map_err(|error| StoreError::unreadable("pipeline specification", &error))
+    }
+
     /// One pipeline with its jobs.
     pub(crate) async fn pipeline(&self, id: Uuid) -> StoreResult<(PipelineRow, Vec<JobRow>)> {
-        let row = sqlx::query_as!(PipelineRow, "select id, name, created_at from pipelines where id = $1", id)
+        let row = sqlx::query_as!(PipelineRow, "select id, name, project, rerun_of, created_at from pipelines where id = $1", id)
             .fetch_optional(&self.pool)
             .await?
             .ok_or_else(|| ApiError::not_found("pipeline", id))?;
@@ -67,14 +93,17 @@ impl Store {
     /// Pipelines older than `before`, newest first, with their jobs.
     pub(crate) async fn pipelines(
         &self,
+        project: Option<&str>,
         before: Option<Uuid>,
         limit: i64,
     ) -> StoreResult<Vec<(PipelineRow, Vec<JobRow>)>> {
         let rows = sqlx::query_as!(
             PipelineRow,
-            "select id, name, created_at from pipelines where $1::uuid is null or id < $1 order by id desc limit $2",
+            "select id, name, project, rerun_of, created_at from pipelines
+            where ($1::uuid is null or id < $1) and ($3::text is null or project = $3) order by id desc limit $2",
             before,
             limit,
+            project,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -93,7 +122,11 @@ impl Store {
 
 async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid> {
     let row =
-        sqlx::query!("select id, fingerprint from pipelines where idempotency_key = $1", submission.idempotency_key)
+        sqlx::query!(
+            "select id, fingerprint from pipelines where project = $1 and idempotency_key = $2",
+            submission.pipeline.project,
+            submission.idempotency_key,
+        )
             .fetch_one(&mut **tx)
             .await?;
     if row.fingerprint == submission.fingerprint {
@@ -106,28 +139,55 @@ async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid>
     )))
 }
 
-async fn insert_jobs(tx: &mut Tx, pipeline_id: Uuid, pipeline: &PipelineSpec) -> StoreResult<()> {
+/// Starts the jobs that wait for no other, so that nothing has to look for them.
+async fn start_first(tx: &mut Tx, pipeline_id: Uuid) -> StoreResult<Vec<NewEvent>> {
+    let first = sqlx::query_scalar!(
+        "select id from jobs j where pipeline_id = $1
+            and not exists (select from job_dependencies d where d.job_id = j.id) order by ordinal",
+        pipeline_id,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut events = Vec::with_capacity(first.len());
+    for id in first {
+        if let Some(job) = lock(tx, id).await? {
+            events.push(start(tx, &job).await?);
+        }
+    }
+    Ok(events)
+}
+
+async fn insert_jobs(tx: &mut Tx, pipeline_id: Uuid, pipeline: &PipelineSpec) -> StoreResult<Vec<NewEvent>> {
     let ids: Vec<Uuid> = pipeline.jobs.iter().map(|_| Uuid::now_v7()).collect();
     let mut events = Vec::new();
     for (ordinal, (job, id)) in pipeline.jobs.iter().zip(&ids).enumerate() {
+        let json = |what, value: serde_json::Result<_>| value.map_err(|error| StoreError::unreadable(what, &error));
+        let deadlines = &job.policy.deadlines;
         sqlx::query!(
-            "insert into jobs (id, pipeline_id, ordinal, name, kind, spec, max_attempts) values ($1, $2, $3, $4, $5, $6, $7)",
+            "insert into jobs (id, pipeline_id, project, ordinal, name, kind, spec, policy, priority, reuse, parallelism,
+                queue_wait, run_deadline, no_progress, expires_at)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, make_interval(secs => $12), make_interval(secs => $13),
+                make_interval(secs => $14), now() + make_interval(secs => $15))",
             id,
             pipeline_id,
+            pipeline.project,
             ordinal as i32,
             job.name,
             job.spec.kind().as_str(),
-            serde_json::to_value(&job.spec).map_err(|error| StoreError::unreadable("job specification", &error))?,
-            job.max_attempts as i32,
+            json("job specification", serde_json::to_value(&job.spec))?,
+            json("job policy", serde_json::to_value(&job.policy))?,
+            job.policy.priority,
+            pipeline.reuse,
+            job.policy.parallelism.map(|parallelism| parallelism as i32),
+            deadlines.queue_wait.map(|deadline| deadline.as_secs_f64()),
+            deadlines.run.map(|deadline| deadline.as_secs_f64()),
+            deadlines.no_progress.map(|deadline| deadline.as_secs_f64()),
+            deadlines.total.map(|deadline| deadline.as_secs_f64()),
         )
         .execute(&mut **tx)
         .await?;
-        events.push(NewEvent {
-            job_id: *id,
-            task: None,
-            kind: "job.waiting",
-            message: format!("{} was submitted", job.name),
-        });
+        let message = format!("{} was submitted", job.name);
+        events.push(NewEvent { job_id: *id, task: None, kind: "job.waiting", message });
     }
     for (job, id) in pipeline.jobs.iter().zip(&ids) {
         for dependency in job.dependencies() {
@@ -138,6 +198,5 @@ async fn insert_jobs(tx: &mut Tx, pipeline_id: Uuid, pipeline: &PipelineSpec) ->
                 .await?;
         }
     }
-    hint(tx, Topic::Jobs).await?;
-    record(tx, &events).await
+    Ok(events)
 }

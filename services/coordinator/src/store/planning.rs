@@ -1,17 +1,19 @@
 //! Starting a job: its dependencies are looked at, its tasks written, all in one transaction under the job's lock.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use ursa_domain::lifecycle::job::{JobEvent, JobOutcome, JobState, Readiness};
 use ursa_domain::spec::{
-    ClassUrls, DeploySpec, ModelRef, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec, VerifySpec,
+    ClassUrls, DeploySpec, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec, VerifySpec,
 };
 use ursa_domain::{JobSpec, plan};
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
-use super::events::record;
-use super::jobs::{LockedJob, lock, output_of, readiness, set_output, transition};
-use super::{Store, StoreError, StoreResult, Topic, Tx, hint};
+use super::events::{NewEvent, record};
+use super::jobs::{Feeding, LockedJob, lock, output_of, readiness_of, release_waiting, set_output, transition};
+use super::lanes::ensure_lane;
+use super::{Store, StoreError, StoreResult, Topic, Tx};
 
 /// What became of a waiting job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +28,35 @@ pub(crate) enum Planned {
 struct NewTask {
     id: Uuid,
     payload: Value,
-    total: u64,
-    unit: &'static str,
+    units: u64,
 }
 
 impl NewTask {
-    fn new(payload: Value, total: u64, unit: &'static str) -> Self {
-        Self { id: Uuid::now_v7(), payload, total, unit }
+    fn new(payload: Value, units: u64) -> Self {
+        Self { id: Uuid::now_v7(), payload, units }
+    }
+}
+
+/// What a job is cut into.
+struct Plan {
+    /// What its progress counts.
+    unit: &'static str,
+    tasks: Vec<NewTask>,
+    /// Everything that decides what comes out, where the same always does.
+    inputs: Option<Value>,
+}
+
+impl Plan {
+    fn new(unit: &'static str, tasks: Vec<NewTask>) -> Self {
+        Self { unit, tasks, inputs: None }
+    }
+
+    fn one(unit: &'static str, payload: Value, units: u64) -> Self {
+        Self::new(unit, vec![NewTask::new(payload, units)])
+    }
+
+    fn of_inputs(self, inputs: Value) -> Self {
+        Self { inputs: Some(inputs), ..self }
     }
 }
 
@@ -44,55 +68,139 @@ impl Store {
         let Some(job) = lock(&mut tx, id).await?.filter(|job| job.state == JobState::Waiting) else {
             return Ok(Planned::Waits);
         };
-        let event = match readiness(&mut tx, id).await? {
+        let event = match readiness_of(&mut tx, &job, Feeding::Begins).await? {
             Readiness::Wait => return Ok(Planned::Waits),
             Readiness::Skip => transition(&mut tx, &job, JobEvent::Skip, "").await?.1,
-            Readiness::Start => match start(&mut tx, &job).await {
-                Ok(()) => transition(&mut tx, &job, JobEvent::Start, "").await?.1,
-                Err(StoreError::Api(error)) => {
-                    // A plan that cannot be made is the user's to mend: the job fails and says why.
-                    tx.rollback().await?;
-                    return self.fail_planning(id, &error).await;
-                }
-                Err(error) => return Err(error),
-            },
+            Readiness::Start => start(&mut tx, &job).await?,
         };
-        hint(&mut tx, Topic::Tasks).await?;
         record(&mut tx, &[event]).await?;
         tx.commit().await?;
         Ok(Planned::Moved)
     }
 
-    async fn fail_planning(&self, id: Uuid, error: &ApiError) -> StoreResult<Planned> {
+    /// Running jobs that have not taken up everything that was committed for them.
+    pub(crate) async fn jobs_to_feed(&self) -> StoreResult<Vec<Uuid>> {
+        let ids = sqlx::query_scalar!(
+            "select j.id from jobs j join datasets d on d.name = j.spec ->> 'dataset'
+            where j.state = 'running' and j.kind = 'verify' and exists (
+                select from shards s where s.dataset_id = d.id and s.kind = 'raw' and not s.verified
+                    and s.verify_task is null)
+            order by j.id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids)
+    }
+
+    /// Gives a running job tasks for what was committed since it was planned.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn feed_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let Some(job) = lock(&mut tx, id).await?.filter(|job| job.state == JobState::Waiting) else {
-            return Ok(Planned::Waits);
-        };
-        let (_, event) = transition(&mut tx, &job, JobEvent::Finish(JobOutcome::Failed), &error.message).await?;
-        record(&mut tx, &[event]).await?;
-        tx.commit().await?;
-        Ok(Planned::Moved)
+        let Some(job) = lock(&mut tx, id).await?.filter(|job| job.state == JobState::Running) else { return Ok(()) };
+        let JobSpec::Verify(spec) = job.spec()? else { return Ok(()) };
+        let plan = plan_verify(&mut tx, &job, &spec).await?;
+        if plan.tasks.is_empty() {
+            return Ok(());
+        }
+        write(&mut tx, &job, &plan).await?;
+        tx.commit().await
     }
 }
 
-async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<()> {
+/// Whether something was committed for a running job that it has not taken up.
+pub(super) async fn has_more(tx: &mut Tx, job: &LockedJob) -> StoreResult<bool> {
+    let JobSpec::Verify(spec) = job.spec()? else { return Ok(false) };
+    let more = sqlx::query_scalar!(
+        r#"select exists (select from shards s join datasets d on d.id = s.dataset_id
+            where d.name = $1 and s.kind = 'raw' and not s.verified and s.verify_task is null) as "e!""#,
+        spec.dataset,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(more)
+}
+
+/// Starts a job whose condition is fulfilled. A plan that cannot be made is the user's to mend: the job fails and says why.
+pub(super) async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<NewEvent> {
+    sqlx::query!("savepoint planning").execute(&mut **tx).await?;
+    let planned = plan(tx, job).await;
+    let event = match planned {
+        Ok(Some(earlier)) => return take_over(tx, job, earlier).await,
+        Ok(None) => transition(tx, job, JobEvent::Start, "").await?.1,
+        Err(StoreError::Api(error)) => {
+            sqlx::query!("rollback to savepoint planning").execute(&mut **tx).await?;
+            transition(tx, job, JobEvent::Finish(JobOutcome::Failed), &error.message).await?.1
+        }
+        Err(error) => return Err(error),
+    };
+    sqlx::query!("release savepoint planning").execute(&mut **tx).await?;
+    tx.hint(Topic::Tasks);
+    Ok(event)
+}
+
+/// Writes a job's tasks, or finds the earlier job that did the same work.
+async fn plan(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<Uuid>> {
     if has_tasks(tx, job.id).await? {
-        // Another round of a job that was planned before: its tasks are ready again.
-        return Ok(());
+        // Another round of a job that was planned before.
+        release_waiting(tx, &job.id).await?;
+        return Ok(None);
     }
     let spec = job.spec()?;
-    let tasks = match &spec {
+    let plan = match &spec {
         JobSpec::Scrape(scrape) => plan_scrape(tx, job, scrape).await?,
-        JobSpec::Verify(verify) => plan_verify(tx, verify).await?,
+        JobSpec::Verify(verify) => plan_verify(tx, job, verify).await?,
         JobSpec::Snapshot(snapshot) => plan_snapshot(tx, snapshot).await?,
         JobSpec::Train(train) => plan_train(tx, job, train).await?,
         JobSpec::Deploy(deploy) => plan_deploy(tx, job, deploy).await?,
+        JobSpec::Probe(probe) => plan_probe(probe),
     };
-    insert_tasks(tx, job, spec.kind().as_str(), &tasks).await?;
-    if let JobSpec::Scrape(scrape) = &spec {
-        assign_sources(tx, job.id, &tasks, scrape.options.urls_per_task).await?;
+    if let Some(inputs) = &plan.inputs {
+        let key = cache_key(job, inputs);
+        if let Some(earlier) = note_cache_key(tx, job, &key).await? {
+            return Ok(Some(earlier));
+        }
     }
-    Ok(())
+    write(tx, job, &plan).await?;
+    if let JobSpec::Scrape(scrape) = &spec {
+        assign_sources(tx, job.id, &plan.tasks, scrape.options.urls_per_task).await?;
+    }
+    Ok(None)
+}
+
+/// The same key means the same output: kind, inputs, and the version of the code that would do the work.
+fn cache_key(job: &LockedJob, inputs: &Value) -> String {
+    let all = json!({"kind": job.kind, "inputs": inputs, "version": env!("CARGO_PKG_VERSION")});
+    hex::encode(Sha256::digest(all.to_string()))
+}
+
+/// Stores a job's key; the latest job that succeeded under it, if this one may take over its output.
+async fn note_cache_key(tx: &mut Tx, job: &LockedJob, key: &str) -> StoreResult<Option<Uuid>> {
+    sqlx::query!("update jobs set cache_key = $2 where id = $1", job.id, key).execute(&mut **tx).await?;
+    if !job.reuse {
+        return Ok(None);
+    }
+    let earlier = sqlx::query_scalar!(
+        "select id from jobs where cache_key = $1 and state = 'succeeded' and project = $2 and cached_from is null
+        order by finished_at desc limit 1",
+        key,
+        job.project,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(earlier)
+}
+
+async fn take_over(tx: &mut Tx, job: &LockedJob, earlier: Uuid) -> StoreResult<NewEvent> {
+    sqlx::query!(
+        "update jobs set cached_from = $2, output = (select output from jobs where id = $2) where id = $1",
+        job.id,
+        earlier,
+    )
+    .execute(&mut **tx)
+    .await?;
+    let (_, event) = transition(tx, job, JobEvent::Finish(JobOutcome::Succeeded), "").await?;
+    let message = format!("{} is succeeded: nothing has changed since job {earlier}, whose output it takes over", job.name);
+    Ok(NewEvent { message, ..event })
 }
 
 async fn has_tasks(tx: &mut Tx, job_id: Uuid) -> StoreResult<bool> {
@@ -102,28 +210,57 @@ async fn has_tasks(tx: &mut Tx, job_id: Uuid) -> StoreResult<bool> {
     Ok(exists)
 }
 
-async fn insert_tasks(tx: &mut Tx, job: &LockedJob, kind: &str, tasks: &[NewTask]) -> StoreResult<()> {
-    for (ordinal, task) in tasks.iter().enumerate() {
-        sqlx::query!(
-            "insert into tasks (id, job_id, ordinal, kind, payload, max_attempts, progress_total, progress_unit)
-            values ($1, $2, $3, $4, $5, $6, $7, $8)",
-            task.id,
-            job.id,
-            ordinal as i32,
-            kind,
-            task.payload,
-            job.max_attempts,
-            task.total as i64,
-            task.unit,
-        )
-        .execute(&mut **tx)
-        .await?;
+/// Writes tasks after those that a job has, ready as far as it may have them at a time.
+async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan) -> StoreResult<()> {
+    let policy = job.policy()?;
+    let lane = ensure_lane(tx, &job.project, job.kind, &policy).await?;
+    let ids: Vec<Uuid> = plan.tasks.iter().map(|task| task.id).collect();
+    let payloads: Vec<Value> = plan.tasks.iter().map(|task| task.payload.clone()).collect();
+    let units: Vec<i64> = plan.tasks.iter().map(|task| task.units as i64).collect();
+    sqlx::query!(
+        "insert into tasks (id, job_id, lane_id, ordinal, payload, state, max_attempts, units)
+        select n.id, $1, $2, j.task_count + n.place - 1, n.payload,
+            case when j.parallelism is null then 'ready' else 'waiting' end, $3, n.units
+        from jobs j
+        cross join unnest($4::uuid[], $5::jsonb[], $6::bigint[]) with ordinality as n (id, payload, units, place)
+        where j.id = $1",
+        job.id,
+        lane,
+        policy.max_attempts as i32,
+        &ids,
+        &payloads,
+        &units,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "update jobs set task_count = task_count + $2, open_tasks = open_tasks + $2, units_total = units_total + $3,
+            unit = $4
+        where id = $1",
+        job.id,
+        plan.tasks.len() as i32,
+        units.iter().sum::<i64>(),
+        plan.unit,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if policy.parallelism.is_some() {
+        release_waiting(tx, &job.id).await?;
     }
+    tx.hint(Topic::Tasks);
     Ok(())
 }
 
+fn plan_probe(spec: &ProbeSpec) -> Plan {
+    let task = |place| {
+        let payload = json!({"duration_ms": spec.duration_ms, "fail_first": place < spec.failures});
+        NewTask::new(payload, spec.duration_ms.max(1))
+    };
+    Plan::new("ms", (0..spec.tasks).map(task).collect()).of_inputs(json!(spec))
+}
+
 /// Writes the sources that are new, takes over those that failed before, and leaves alone what is fetched already.
-async fn plan_scrape(tx: &mut Tx, job: &LockedJob, spec: &ScrapeSpec) -> StoreResult<Vec<NewTask>> {
+async fn plan_scrape(tx: &mut Tx, job: &LockedJob, spec: &ScrapeSpec) -> StoreResult<Plan> {
     let dataset = ensure_dataset(tx, &spec.dataset).await?;
     if spec.retry_sources.is_empty() {
         let classes = ensure_classes(tx, dataset, &spec.classes).await?;
@@ -134,10 +271,11 @@ async fn plan_scrape(tx: &mut Tx, job: &LockedJob, spec: &ScrapeSpec) -> StoreRe
     let pending = pending_sources(tx, job.id).await?.len();
     let options =
         serde_json::to_value(spec.options).map_err(|error| StoreError::unreadable("scrape options", &error))?;
-    Ok(plan::chunk_sizes(pending, spec.options.urls_per_task as usize)
+    let tasks = plan::chunk_sizes(pending, spec.options.urls_per_task as usize)
         .into_iter()
-        .map(|size| NewTask::new(options.clone(), size as u64, "urls"))
-        .collect())
+        .map(|size| NewTask::new(options.clone(), size as u64))
+        .collect();
+    Ok(Plan::new("urls", tasks))
 }
 
 async fn ensure_dataset(tx: &mut Tx, name: &str) -> StoreResult<Uuid> {
@@ -240,30 +378,46 @@ async fn find_dataset(tx: &mut Tx, name: &str) -> StoreResult<Uuid> {
     Ok(id.ok_or_else(|| ApiError::not_found("dataset", name))?)
 }
 
-async fn plan_verify(tx: &mut Tx, spec: &VerifySpec) -> StoreResult<Vec<NewTask>> {
+/// One task for every raw shard that is not verified and that no other open task will verify.
+async fn plan_verify(tx: &mut Tx, job: &LockedJob, spec: &VerifySpec) -> StoreResult<Plan> {
     let dataset = find_dataset(tx, &spec.dataset).await?;
     let shards = sqlx::query!(
         r#"select s.key, s.sha256, (select count(*) from images i where i.raw_shard = s.key) as "images!"
-        from shards s where s.dataset_id = $1 and s.kind = 'raw' and not s.verified order by s.created_at, s.key"#,
+        from shards s where s.dataset_id = $1 and s.kind = 'raw' and not s.verified
+            and not exists (select from tasks t where t.id = s.verify_task
+                and (t.job_id = $2 or t.state not in ('failed', 'dead', 'cancelled')))
+        order by s.created_at, s.key for no key update of s skip locked"#,
         dataset,
+        job.id,
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(shards
-        .into_iter()
-        .map(|shard| {
-            let payload = json!({"shard_key": shard.key, "shard_sha256": shard.sha256, "spec": spec});
-            NewTask::new(payload, shard.images as u64, "images")
-        })
-        .collect())
+    let mut tasks = Vec::with_capacity(shards.len());
+    for shard in shards {
+        let payload = json!({"shard_key": shard.key, "shard_sha256": shard.sha256, "spec": spec});
+        let task = NewTask::new(payload, shard.images as u64);
+        sqlx::query!("update shards set verify_task = $2 where key = $1", shard.key, task.id)
+            .execute(&mut **tx)
+            .await?;
+        tasks.push(task);
+    }
+    Ok(Plan::new("images", tasks))
 }
 
-async fn plan_snapshot(tx: &mut Tx, spec: &SnapshotSpec) -> StoreResult<Vec<NewTask>> {
-    find_dataset(tx, &spec.dataset).await?;
-    Ok(vec![NewTask::new(json!(spec), 1, "snapshots")])
+async fn plan_snapshot(tx: &mut Tx, spec: &SnapshotSpec) -> StoreResult<Plan> {
+    let dataset = find_dataset(tx, &spec.dataset).await?;
+    let content = sqlx::query_scalar!(
+        r#"select encode(sha256(coalesce(string_agg(id::text || ' ' || class_index, ',' order by id), '')::bytea), 'hex')
+            as "digest!"
+        from images where dataset_id = $1 and verdict = 'kept'"#,
+        dataset,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(Plan::one("snapshots", json!(spec), 1).of_inputs(json!({"spec": spec, "content": content})))
 }
 
-async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -> StoreResult<Vec<NewTask>> {
+async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -> StoreResult<Plan> {
     let snapshot = match &spec.snapshot {
         SnapshotRef::FromJob(name) => {
             let output = output_of(tx, job.id, name).await?;
@@ -273,8 +427,10 @@ async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -> StoreResu
         }
         SnapshotRef::Numbered { dataset, number } => snapshot_by_name(tx, dataset, *number).await?,
     };
+    let inputs = json!({"snapshot": snapshot["digest"], "recipe": spec.recipe});
     let payload = json!({"snapshot": snapshot, "recipe": spec.recipe});
-    Ok(vec![NewTask::new(payload, u64::from(spec.recipe.epochs + spec.recipe.frozen_epochs), "epochs")])
+    let epochs = u64::from(spec.recipe.epochs + spec.recipe.frozen_epochs);
+    Ok(Plan::one("epochs", payload, epochs).of_inputs(inputs))
 }
 
 async fn snapshot_by_id(tx: &mut Tx, id: Uuid) -> StoreResult<Value> {
@@ -308,7 +464,7 @@ async fn snapshot_by_name(tx: &mut Tx, dataset: &str, number: Option<u32>) -> St
     Ok(json!({"id": row.id, "dataset": dataset, "number": row.number, "digest": row.digest}))
 }
 
-async fn plan_deploy(tx: &mut Tx, job: &LockedJob, spec: &DeploySpec) -> StoreResult<Vec<NewTask>> {
+async fn plan_deploy(tx: &mut Tx, job: &LockedJob, spec: &DeploySpec) -> StoreResult<Plan> {
     let digest = match &spec.model {
         ModelRef::FromJob(name) => {
             let output = output_of(tx, job.id, name).await?;
@@ -325,5 +481,5 @@ async fn plan_deploy(tx: &mut Tx, job: &LockedJob, spec: &DeploySpec) -> StoreRe
     };
     set_output(tx, job.id, &json!({"endpoint": spec.endpoint, "model_digest": digest})).await?;
     let payload = json!({"endpoint": spec.endpoint, "model_digest": digest, "timeout_seconds": spec.timeout_seconds});
-    Ok(vec![NewTask::new(payload, 1, "endpoints")])
+    Ok(Plan::one("endpoints", payload, 1))
 }

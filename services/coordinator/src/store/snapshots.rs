@@ -111,7 +111,7 @@ impl Store {
         let images: u64 = snapshot.classes.iter().map(|class| class.train + class.valid).sum();
         let message = format!("snapshot {}@{} has {images} images", snapshot.dataset, snapshot.number);
         succeed(&mut tx, &held, message).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Snapshots of a dataset, newest first.

@@ -1,27 +1,31 @@
-//! Tasks and attempts: how they end, and who may end them. `ursa_domain::lifecycle::task` decides.
+//! How attempts end, and who may end them. `ursa_domain::lifecycle::task` decides.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
-use ursa_domain::retry::Backoff;
+use ursa_domain::policy::JobPolicy;
 use ursa_domain::{ErrorClass, JobKind, Lease};
-use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, hint, word};
+use super::jobs::count_ended;
+use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 
-/// A leased task whose row is locked and whose lease was found current.
+/// A task whose attempt is open, whose row is locked and whose lease was found current.
 #[derive(Debug)]
 pub(super) struct Held {
     pub lease: Lease,
     pub job_id: Uuid,
     pub kind: String,
     pub payload: Value,
-    attempts_left: u32,
     ordinal: i32,
-    job_is_cancelling: bool,
+    units: i64,
+    attempts_left: u32,
+    policy: Value,
+    stop_reason: Option<String>,
+    stop_detail: String,
 }
 
 fn lease_lost(lease: &Lease) -> StoreError {
@@ -34,9 +38,14 @@ fn lease_lost(lease: &Lease) -> StoreError {
 /// Locks the task of a lease that must be current.
 pub(super) async fn hold(tx: &mut Tx, lease: &Lease) -> StoreResult<Held> {
     let row = sqlx::query!(
-        "select t.job_id, t.kind, t.payload, t.ordinal, t.attempt, t.max_attempts, j.state as job_state
-        from tasks t join jobs j on j.id = t.job_id
-        where t.id = $1 and t.attempt = $2 and t.lease_token = $3 and t.state = 'leased' for update of t",
+        "select t.job_id, t.payload, t.ordinal, t.attempt, t.max_attempts, t.units, j.kind, j.policy, a.stop_reason,
+            a.stop_detail
+        from tasks t
+        join attempts a on a.task_id = t.id and a.number = t.attempt
+        join jobs j on j.id = t.job_id
+        where t.id = $1 and t.attempt = $2 and a.lease_token = $3 and a.ended_at is null
+            and t.state in ('leased', 'running')
+        for update of t",
         lease.task_id,
         lease.attempt as i32,
         lease.token,
@@ -50,15 +59,21 @@ pub(super) async fn hold(tx: &mut Tx, lease: &Lease) -> StoreResult<Held> {
         kind: row.kind,
         payload: row.payload,
         ordinal: row.ordinal,
+        units: row.units,
         attempts_left: (row.max_attempts - row.attempt).max(0) as u32,
-        job_is_cancelling: row.job_state == "cancelling",
+        policy: row.policy,
+        stop_reason: row.stop_reason,
+        stop_detail: row.stop_detail,
     })
 }
 
 /// Checks that a lease is current, sharing the task's row with other readers: for logs, metrics and checkpoints.
 pub(super) async fn check(tx: &mut Tx, lease: &Lease) -> StoreResult<Uuid> {
     let job_id = sqlx::query_scalar!(
-        "select job_id from tasks where id = $1 and attempt = $2 and lease_token = $3 and state = 'leased' for share",
+        "select t.job_id from tasks t join attempts a on a.task_id = t.id and a.number = t.attempt
+        where t.id = $1 and t.attempt = $2 and a.lease_token = $3 and a.ended_at is null
+            and t.state in ('leased', 'running')
+        for share of t",
         lease.task_id,
         lease.attempt as i32,
         lease.token,
@@ -74,75 +89,115 @@ pub(super) async fn hold_to_complete(tx: &mut Tx, lease: &Lease, kind: JobKind) 
     match hold(tx, lease).await {
         Ok(held) if held.kind == kind.as_str() => Ok(Some(held)),
         Ok(held) => Err(ApiError::invalid(format!("a {kind} result does not end a {} task", held.kind)).into()),
-        Err(lost) => {
-            if already_ended(tx, lease, "succeeded").await? {
-                Ok(None)
-            } else {
-                Err(lost)
-            }
-        }
+        Err(lost) => match ended_as(tx, lease).await?.as_deref() {
+            Some("succeeded") => Ok(None),
+            _ => Err(lost),
+        },
     }
 }
 
-async fn already_ended(tx: &mut Tx, lease: &Lease, state: &str) -> StoreResult<bool> {
-    let ended = sqlx::query_scalar!(
-        r#"select exists (select from attempts where task_id = $1 and number = $2 and lease_token = $3 and state = $4) as "e!""#,
+/// The state in which the attempt of a lease is.
+async fn ended_as(tx: &mut Tx, lease: &Lease) -> StoreResult<Option<String>> {
+    let state = sqlx::query_scalar!(
+        "select state from attempts where task_id = $1 and number = $2 and lease_token = $3",
         lease.task_id,
         lease.attempt as i32,
         lease.token,
-        state,
     )
-    .fetch_one(&mut **tx)
+    .fetch_optional(&mut **tx)
     .await?;
-    Ok(ended)
+    Ok(state)
 }
 
 /// Ends a held attempt well. The caller has written the effects in the same transaction.
 pub(super) async fn succeed(tx: &mut Tx, held: &Held, message: String) -> StoreResult<()> {
-    let after = task::next(TaskState::Leased, TaskEvent::Complete)?;
+    let after = task::next(TaskState::Running, TaskEvent::Complete)?;
     end_attempt(tx, held, "succeeded", None, "").await?;
     release(tx, held, after, Duration::ZERO).await?;
+    count_ended(tx, held.job_id, 1, held.units).await?;
     record(tx, &[event(held, "task.succeeded", message)]).await
 }
 
 /// How an attempt ended badly.
 #[derive(Debug)]
 pub(super) struct Failure<'a> {
-    pub class: ErrorClass,
-    pub message: &'a str,
-    /// The state the attempt's row ends in: `failed`, `lost` or, by class, `cancelled`.
-    pub lost: bool,
+    class: ErrorClass,
+    message: &'a str,
+    /// Its worker did not say so itself.
+    lost: bool,
     /// Uniform in [0, 1): spreads the retries.
-    pub jitter: f64,
+    jitter: f64,
 }
 
-/// Ends a held attempt badly: back to ready after a wait, or for good.
-pub(super) async fn fail(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -> StoreResult<()> {
-    // Nobody wants another attempt of a job that shall stop.
-    let class = if held.job_is_cancelling { ErrorClass::Cancelled } else { failure.class };
-    let after = task::next(TaskState::Leased, TaskEvent::Fail { class, attempts_left: held.attempts_left })?;
-    let wait = Backoff::default().delay(held.lease.attempt, failure.jitter);
-    let ended_as = match class {
-        _ if failure.lost => "lost",
-        ErrorClass::Cancelled => "cancelled",
-        _ => "failed",
+impl<'a> Failure<'a> {
+    pub(super) fn lost(message: &'a str, jitter: f64) -> Self {
+        Self { class: ErrorClass::Infrastructure, message, lost: true, jitter }
+    }
+
+    /// What it counts as: whoever was asked to stop did so for that reason, whatever it says.
+    fn class(&self, held: &Held) -> ErrorClass {
+        match held.stop_reason.as_deref() {
+            Some("cancelled") => ErrorClass::Cancelled,
+            Some("deadline") => ErrorClass::Deadline,
+            Some("preempted") => ErrorClass::Returned,
+            _ => self.class,
+        }
+    }
+}
+
+/// Ends a held attempt badly: ready again, at once or after a wait, or for good.
+pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -> StoreResult<()> {
+    let class = failure.class(held);
+    let after = task::next(TaskState::Running, TaskEvent::Fail { class, attempts_left: held.attempts_left })?;
+    let policy: JobPolicy =
+        serde_json::from_value(held.policy.clone()).map_err(|error| StoreError::unreadable("job policy", &error))?;
+    let wait = match after {
+        TaskState::RetryWait => policy.backoff.delay(held.lease.attempt, failure.jitter),
+        _ => Duration::ZERO,
     };
-    end_attempt(tx, held, ended_as, Some(class), failure.message).await?;
-    release(tx, held, after, if after == TaskState::Ready { wait } else { Duration::ZERO }).await?;
-    let (kind, message) = describe_failure(held, failure, after, wait);
-    record(tx, &[event(held, kind, message)]).await
+    let message = describe(held, failure);
+    end_attempt(tx, held, attempt_state(class, failure.lost), Some(class), &message).await?;
+    release(tx, held, after, wait).await?;
+    if !class.uses_up_an_attempt() {
+        allow_another_attempt(tx, held.lease.task_id).await?;
+    }
+    if policy.workers > 1 {
+        break_up_gang(tx, held, after).await?;
+    }
+    if after.is_terminal() {
+        count_ended(tx, held.job_id, 1, 0).await?;
+    }
+    let (kind, text) = describe_end(held, after, wait, &message);
+    record(tx, &[event(held, kind, text)]).await
 }
 
-fn describe_failure(held: &Held, failure: &Failure<'_>, after: TaskState, wait: Duration) -> (&'static str, String) {
+fn attempt_state(class: ErrorClass, lost: bool) -> &'static str {
+    match class {
+        _ if lost => "lost",
+        ErrorClass::Cancelled => "cancelled",
+        ErrorClass::Returned => "returned",
+        _ => "failed",
+    }
+}
+
+fn describe(held: &Held, failure: &Failure<'_>) -> String {
+    if held.stop_detail.is_empty() {
+        return failure.message.to_owned();
+    }
+    if failure.message.is_empty() { held.stop_detail.clone() } else { format!("{}: {}", held.stop_detail, failure.message) }
+}
+
+fn describe_end(held: &Held, after: TaskState, wait: Duration, message: &str) -> (&'static str, String) {
     let what = format!("attempt {} of task {}", held.lease.attempt, held.ordinal);
     match after {
-        TaskState::Ready => {
-            let left = held.attempts_left;
-            let wait = wait.as_secs_f64();
-            ("task.retry", format!("{what}: {}; again in {wait:.1} s, {left} attempts left", failure.message))
+        TaskState::RetryWait => {
+            let (left, wait) = (held.attempts_left, wait.as_secs_f64());
+            ("task.retry", format!("{what}: {message}; again in {wait:.1} s, {left} attempts left"))
         }
+        TaskState::Ready => ("task.returned", format!("{what} was given back: {message}")),
         TaskState::Cancelled => ("task.cancelled", format!("{what} was cancelled")),
-        _ => ("task.failed", format!("{what}: {}", failure.message)),
+        TaskState::Dead => ("task.dead", format!("{what}: {message}; no attempt is left")),
+        _ => ("task.failed", format!("{what}: {message}")),
     }
 }
 
@@ -153,7 +208,7 @@ fn event(held: &Held, kind: &'static str, message: String) -> NewEvent {
 async fn end_attempt(tx: &mut Tx, held: &Held, state: &str, class: Option<ErrorClass>, error: &str) -> StoreResult<()> {
     let result = sqlx::query!(
         "update attempts set state = $4, error_class = $5, error = $6, ended_at = now()
-        where task_id = $1 and number = $2 and lease_token = $3 and state = 'running'",
+        where task_id = $1 and number = $2 and lease_token = $3 and ended_at is null",
         held.lease.task_id,
         held.lease.attempt as i32,
         held.lease.token,
@@ -168,20 +223,38 @@ async fn end_attempt(tx: &mut Tx, held: &Held, state: &str, class: Option<ErrorC
 
 async fn release(tx: &mut Tx, held: &Held, after: TaskState, wait: Duration) -> StoreResult<()> {
     let result = sqlx::query!(
-        "update tasks set state = $4, lease_token = null, lease_expires_at = null,
-            ready_at = now() + make_interval(secs => $5),
-            progress_done = case when $4 = 'succeeded' then progress_total when $4 = 'ready' then 0 else progress_done end
-        where id = $1 and attempt = $2 and lease_token = $3 and state = 'leased'",
+        "update tasks set state = $3, ready_at = now() + make_interval(secs => $4)
+        where id = $1 and attempt = $2 and state in ('leased', 'running')",
         held.lease.task_id,
         held.lease.attempt as i32,
-        held.lease.token,
         after.as_str(),
         wait.as_secs_f64(),
     )
     .execute(&mut **tx)
     .await?;
     ensure_rows("task", &result, 1)?;
-    hint(tx, if after == TaskState::Ready { Topic::Tasks } else { Topic::Jobs }).await
+    tx.hint(Topic::Tasks);
+    Ok(())
+}
+
+async fn allow_another_attempt(tx: &mut Tx, task_id: Uuid) -> StoreResult<()> {
+    sqlx::query!("update tasks set max_attempts = max_attempts + 1 where id = $1", task_id).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// The others of a gang can do nothing without it: they come back together, or not at all.
+async fn break_up_gang(tx: &mut Tx, held: &Held, after: TaskState) -> StoreResult<()> {
+    let reason = if after.is_terminal() { "cancelled" } else { "preempted" };
+    sqlx::query!(
+        "update attempts set stop_reason = $3, stop_asked_at = now(), stop_detail = 'another worker of the gang stopped'
+        where job_id = $1 and task_id <> $2 and ended_at is null and stop_reason is null",
+        held.job_id,
+        held.lease.task_id,
+        reason,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 impl Store {
@@ -196,68 +269,85 @@ impl Store {
     ) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         match hold(&mut tx, lease).await {
-            Ok(held) => fail(&mut tx, &held, &Failure { class, message, lost: false, jitter }).await?,
+            Ok(held) => end_badly(&mut tx, &held, &Failure { class, message, lost: false, jitter }).await?,
             Err(lost) => {
-                let repeated = already_ended(&mut tx, lease, "failed").await?
-                    || already_ended(&mut tx, lease, "cancelled").await?;
-                return if repeated { Ok(()) } else { Err(lost) };
+                return match ended_as(&mut tx, lease).await?.as_deref() {
+                    // The answer to the first request was lost on its way.
+                    Some("failed" | "cancelled" | "returned") => Ok(()),
+                    _ => Err(lost),
+                };
             }
         }
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
-    /// The tasks of a job with their attempts, in order.
-    pub(crate) async fn tasks(&self, job_id: Uuid) -> StoreResult<Vec<v1::Task>> {
-        let tasks = sqlx::query!(
-            "select id, ordinal, state, ready_at, progress_done, progress_total, progress_unit, progress_message
-            from tasks where job_id = $1 order by ordinal",
-            job_id,
+    /// Notes that a worker whose lease was taken back came back all the same.
+    pub(crate) async fn mark_fenced(&self, lease: &Lease) -> StoreResult<()> {
+        sqlx::query!(
+            "update attempts set error_class = 'fenced'
+            where task_id = $1 and number = $2 and lease_token = $3 and state = 'lost' and error_class = 'infrastructure'",
+            lease.task_id,
+            lease.attempt as i32,
+            lease.token,
         )
-        .fetch_all(&self.pool)
+        .execute(&self.pool)
         .await?;
-        let mut attempts = self.attempts(job_id).await?;
-        Ok(tasks
-            .into_iter()
-            .map(|row| v1::Task {
-                id: row.id.to_string(),
-                ordinal: row.ordinal as u32,
-                state: row.state,
-                progress: Some(v1::Progress {
-                    done: row.progress_done as u64,
-                    total: row.progress_total as u64,
-                    unit: row.progress_unit,
-                    message: row.progress_message,
-                }),
-                attempts: attempts.extract_if(.., |(task, _)| *task == row.id).map(|(_, attempt)| attempt).collect(),
-                ready_at: Some(ursa_proto::timestamp(row.ready_at)),
-            })
-            .collect())
+        Ok(())
     }
 
-    async fn attempts(&self, job_id: Uuid) -> StoreResult<Vec<(Uuid, v1::Attempt)>> {
-        let rows = sqlx::query!(
-            "select a.task_id, a.number, a.state, a.error_class, a.error, a.started_at, a.ended_at, w.name as worker_name
-            from attempts a join tasks t on t.id = a.task_id join workers w on w.id = a.worker_id
-            where t.job_id = $1 order by a.task_id, a.number",
-            job_id,
+    /// Makes tasks ready whose wait is over; returns how many.
+    pub(crate) async fn wake_tasks(&self) -> StoreResult<u64> {
+        task::next(TaskState::RetryWait, TaskEvent::Wake)?;
+        let mut tx = self.begin().await?;
+        let woken = sqlx::query!(
+            "update tasks set state = 'ready', ready_at = now() where id in (
+                select id from tasks where state = 'retry_wait' and ready_at <= now()
+                order by ready_at limit 10000 for update skip locked)",
         )
-        .fetch_all(&self.pool)
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if woken > 0 {
+            tx.hint(Topic::Tasks);
+            tx.commit().await?;
+        }
+        Ok(woken)
+    }
+
+    /// Ends ready tasks that nobody took for longer than their jobs allow; returns how many.
+    pub(crate) async fn expire_tasks(&self) -> StoreResult<usize> {
+        let after = task::next(TaskState::Ready, TaskEvent::Expire)?;
+        let mut tx = self.begin().await?;
+        let expired = sqlx::query!(
+            "update tasks t set state = $1 from (
+                select t.id, t.job_id from jobs j join tasks t on t.job_id = j.id
+                where j.state = 'running' and j.queue_wait is not null and t.state = 'ready'
+                    and t.ready_at + j.queue_wait < now()
+                order by t.id limit 1000 for update of t skip locked) e
+            where t.id = e.id and t.state = 'ready' returning t.id, t.job_id, t.ordinal, t.attempt",
+            after.as_str(),
+        )
+        .fetch_all(&mut *tx)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let class =
-                    row.error_class.as_deref().map(|class| word::<ErrorClass>("error class", class)).transpose()?;
-                let attempt = v1::Attempt {
-                    number: row.number as u32,
-                    state: row.state,
-                    worker_name: row.worker_name,
-                    error_class: class.map_or(v1::ErrorClass::Unspecified, Into::into).into(),
-                    error: row.error,
-                    started_at: Some(ursa_proto::timestamp(row.started_at)),
-                    ended_at: row.ended_at.map(ursa_proto::timestamp),
-                };
-                Ok((row.task_id, attempt))
+        if expired.is_empty() {
+            return Ok(0);
+        }
+        let mut jobs: Vec<Uuid> = expired.iter().map(|row| row.job_id).collect();
+        jobs.sort_unstable();
+        for job in jobs.chunk_by(|a, b| a == b) {
+            count_ended(&mut tx, job[0], job.len() as i32, 0).await?;
+        }
+        let events: Vec<_> = expired
+            .iter()
+            .map(|row| NewEvent {
+                job_id: row.job_id,
+                task: Some((row.id, row.attempt as u32)),
+                kind: "task.failed",
+                message: format!("task {} was ready for longer than the job allows, and no worker took it", row.ordinal),
             })
-            .collect()
+            .collect();
+        record(&mut tx, &events).await?;
+        tx.commit().await?;
+        Ok(expired.len())
     }
 }

@@ -1,86 +1,215 @@
 //! Workers as they last reported.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ursa_proto::v1;
+use ursa_domain::JobKind;
+use ursa_domain::scheduling::{GpuOffer, GpuUse, Offer};
+use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
-use super::{Store, StoreResult};
+use super::{Store, StoreError, StoreResult, Topic};
 
 /// What a worker says of itself.
-#[derive(Debug)]
-pub(crate) struct WorkerReportRow<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerReportRow {
     /// Its id.
     pub id: Uuid,
     /// Its name.
-    pub name: &'a str,
+    pub name: String,
     /// Version of its software.
-    pub version: &'a str,
+    pub version: String,
     /// Tasks it can work on at a time.
     pub slots: u32,
-    /// Its GPUs, as stored.
-    pub gpus: Value,
+    /// Kinds of task it takes.
+    pub kinds: Vec<JobKind>,
+    /// Its GPUs.
+    pub gpus: Vec<v1::Gpu>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it takes no more.
+    pub draining: bool,
     /// Whether it is the coordinator's own executor.
     pub internal: bool,
 }
 
+/// A GPU as stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredGpu {
+    index: u32,
+    model: String,
+    memory_bytes: u64,
+    free_bytes: u64,
+    driver: String,
+    utilisation_percent: u32,
+}
+
 impl Store {
-    /// Notes that a worker is there.
-    pub(crate) async fn see_worker(&self, worker: &WorkerReportRow<'_>) -> StoreResult<()> {
-        sqlx::query!(
-            "insert into workers (id, name, version, slots, gpus, internal) values ($1, $2, $3, $4, $5, $6)
-            on conflict (id) do update set name = $2, version = $3, slots = $4, gpus = $5, last_seen_at = now()",
-            worker.id,
-            worker.name,
-            worker.version,
-            worker.slots as i32,
-            worker.gpus,
-            worker.internal,
+    /// Notes that workers are there, in one statement; tells of each whether an operator wants it to take no more.
+    pub(crate) async fn see_workers(&self, workers: &[WorkerReportRow]) -> StoreResult<HashMap<Uuid, bool>> {
+        let mut gpus = Vec::with_capacity(workers.len());
+        let mut labels = Vec::with_capacity(workers.len());
+        for worker in workers {
+            gpus.push(gpus_to(&worker.gpus)?);
+            labels.push(stored(&worker.labels)?);
+        }
+        let kinds: Vec<String> = workers.iter().map(|worker| words(&worker.kinds)).collect();
+        let rows = sqlx::query!(
+            "insert into workers as w (id, name, version, slots, kinds, gpus, labels, draining, internal)
+            select n.id, n.name, n.version, n.slots, n.kinds::text[], n.gpus, n.labels, n.draining, n.internal
+            from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::jsonb[], $7::jsonb[],
+                $8::boolean[], $9::boolean[])
+                as n (id, name, version, slots, kinds, gpus, labels, draining, internal)
+            order by n.id
+            on conflict (id) do update
+            set name = excluded.name, version = excluded.version, slots = excluded.slots, kinds = excluded.kinds,
+                gpus = excluded.gpus, labels = excluded.labels, draining = excluded.draining, last_seen_at = now()
+            returning w.id, w.drain",
+            &workers.iter().map(|worker| worker.id).collect::<Vec<_>>(),
+            &workers.iter().map(|worker| worker.name.clone()).collect::<Vec<_>>(),
+            &workers.iter().map(|worker| worker.version.clone()).collect::<Vec<_>>(),
+            &workers.iter().map(|worker| worker.slots as i32).collect::<Vec<_>>(),
+            &kinds,
+            &gpus,
+            &labels,
+            &workers.iter().map(|worker| worker.draining).collect::<Vec<_>>(),
+            &workers.iter().map(|worker| worker.internal).collect::<Vec<_>>(),
         )
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(())
+        Ok(rows.into_iter().map(|row| (row.id, row.drain)).collect())
     }
 
     /// Workers seen in the last day; one that did not report for `patience` is offline.
     pub(crate) async fn workers(&self, patience: Duration) -> StoreResult<Vec<v1::Worker>> {
         let rows = sqlx::query!(
-            r#"select id, name, version, slots, gpus, last_seen_at,
+            r#"select id, name, version, slots, kinds, gpus, labels, last_seen_at, draining or drain as "draining!",
                 last_seen_at > now() - make_interval(secs => $1) as "online!",
-                (select count(*) from tasks t where t.worker_id = w.id and t.state = 'leased') as "running!"
+                (select count(*) from attempts a where a.worker_id = w.id and a.ended_at is null) as "running!"
             from workers w where not internal and last_seen_at > now() - interval '1 day' order by name, id"#,
             patience.as_secs_f64(),
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| v1::Worker {
-                id: row.id.to_string(),
-                name: row.name,
-                state: if row.online { "online" } else { "offline" }.into(),
-                version: row.version,
-                slots: row.slots as u32,
-                running: row.running as u32,
-                gpus: gpus_from(&row.gpus),
-                last_seen_at: Some(ursa_proto::timestamp(row.last_seen_at)),
+        rows.into_iter()
+            .map(|row| {
+                Ok(v1::Worker {
+                    id: row.id.to_string(),
+                    name: row.name,
+                    state: if row.online { "online" } else { "offline" }.into(),
+                    version: row.version,
+                    slots: row.slots as u32,
+                    running: row.running as u32,
+                    gpus: gpus_from(row.gpus)?,
+                    last_seen_at: Some(ursa_proto::timestamp(row.last_seen_at)),
+                    labels: read::<HashMap<String, String>>("labels", row.labels)?,
+                    kinds: row.kinds,
+                    draining: row.draining,
+                })
             })
-            .collect())
+            .collect()
+    }
+
+    /// Has a worker take no more tasks, or take some again.
+    pub(crate) async fn drain_worker(&self, id: Uuid, drain: bool) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let result = sqlx::query!("update workers set drain = $2 where id = $1 and not internal", id, drain)
+            .execute(&mut *tx)
+            .await?;
+        if result.rows_affected() == 0 {
+            return Err(ApiError::not_found("worker", id).into());
+        }
+        tx.hint(Topic::Tasks);
+        tx.commit().await
+    }
+
+    /// What every worker that reported within `patience` has to offer, whichever coordinator it is attached to.
+    pub(crate) async fn offers(&self, patience: Duration) -> StoreResult<Vec<Offer>> {
+        let rows = sqlx::query!(
+            r#"select id, slots, kinds, gpus, labels, draining or drain as "draining!",
+                array(select a.gpus::text from attempts a where a.worker_id = w.id and a.ended_at is null) as "held!"
+            from workers w where not internal and last_seen_at > now() - make_interval(secs => $1) order by id"#,
+            patience.as_secs_f64(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let kinds = row.kinds.iter().map(|kind| super::word("job kind", kind)).collect::<StoreResult<_>>()?;
+                let used: Vec<u32> = row.held.iter().flat_map(|gpus| numbers(gpus)).collect();
+                let gpus = gpus_from(row.gpus)?.iter().map(|gpu| gpu_offer(gpu, used.contains(&gpu.index))).collect();
+                Ok(Offer {
+                    id: row.id,
+                    kinds,
+                    slots: (row.slots as u32).saturating_sub(row.held.len() as u32),
+                    draining: row.draining,
+                    labels: read("labels", row.labels)?,
+                    gpus,
+                    cpu_training: true,
+                })
+            })
+            .collect()
     }
 }
 
-/// GPUs as stored.
-pub(crate) fn gpus_to(gpus: &[v1::Gpu]) -> Value {
-    gpus.iter().map(|gpu| serde_json::json!({"model": gpu.model, "memory_bytes": gpu.memory_bytes})).collect()
+fn gpu_offer(gpu: &v1::Gpu, used: bool) -> GpuOffer {
+    GpuOffer {
+        index: gpu.index,
+        model: gpu.model.clone(),
+        memory_bytes: gpu.memory_bytes,
+        free_bytes: gpu.free_bytes,
+        driver: gpu.driver.clone(),
+        used: if used { GpuUse::Exclusive } else { GpuUse::Free },
+    }
 }
 
-fn gpus_from(stored: &Value) -> Vec<v1::Gpu> {
-    let gpus = stored.as_array().map(Vec::as_slice).unwrap_or_default();
-    gpus.iter()
-        .map(|gpu| v1::Gpu {
-            model: gpu["model"].as_str().unwrap_or_default().to_owned(),
-            memory_bytes: gpu["memory_bytes"].as_u64().unwrap_or_default(),
+/// As Postgres writes an array of integers.
+fn numbers(array: &str) -> Vec<u32> {
+    array.trim_matches(['{', '}']).split(',').filter_map(|number| number.parse().ok()).collect()
+}
+
+/// As Postgres reads an array of words: arrays of arrays of different lengths cannot be sent.
+fn words(kinds: &[JobKind]) -> String {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    format!("{{{}}}", kinds.join(","))
+}
+
+fn stored(value: &impl Serialize) -> StoreResult<Value> {
+    serde_json::to_value(value).map_err(|error| StoreError::unreadable("worker", &error))
+}
+
+fn read<T: serde::de::DeserializeOwned>(what: &'static str, stored: Value) -> StoreResult<T> {
+    serde_json::from_value(stored).map_err(|error| StoreError::unreadable(what, &error))
+}
+
+fn gpus_to(gpus: &[v1::Gpu]) -> StoreResult<Value> {
+    let gpus: Vec<_> = gpus
+        .iter()
+        .map(|gpu| StoredGpu {
+            index: gpu.index,
+            model: gpu.model.clone(),
+            memory_bytes: gpu.memory_bytes,
+            free_bytes: gpu.free_bytes,
+            driver: gpu.driver.clone(),
+            utilisation_percent: gpu.utilisation_percent,
         })
-        .collect()
+        .collect();
+    stored(&gpus)
+}
+
+fn gpus_from(stored: Value) -> StoreResult<Vec<v1::Gpu>> {
+    let gpus: Vec<StoredGpu> = read("GPUs of a worker", stored)?;
+    Ok(gpus
+        .into_iter()
+        .map(|gpu| v1::Gpu {
+            model: gpu.model,
+            memory_bytes: gpu.memory_bytes,
+            free_bytes: gpu.free_bytes,
+            driver: gpu.driver,
+            index: gpu.index,
+            utilisation_percent: gpu.utilisation_percent,
+        })
+        .collect())
 }

@@ -2,57 +2,101 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
 use ursa_domain::run::{CheckpointInfo, RunOrder, RunResult, SnapshotInfo, TrainerEvent};
 use ursa_domain::spec::TrainRecipe;
 use ursa_proto::v1;
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
-use crate::error::{Failure, Stop, WorkError};
+use crate::error::{Failure, WorkError};
 use crate::tools::Tools;
 use crate::trainer::Trainer;
 
-/// How long a cancelled run may take to end by itself.
-const GRACE: Duration = Duration::from_secs(10);
-/// How long a run that has said its last word may take to exit.
+/// How long a run that has said its last word, or was killed, may take to be gone.
 const EXIT: Duration = Duration::from_secs(10);
+
+/// How a run ended, in its own words.
+#[derive(Debug)]
+enum End {
+    Finished(Box<RunResult>),
+    Failed(Failure),
+    /// It said nothing.
+    Silent,
+}
 
 /// Trains the task's model in a process of its own.
 pub(crate) async fn work(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<v1::TrainResult, WorkError> {
     let order = order(tools, attempt, task)?;
-    let wait = async { tools.training.acquire().await.map_err(WorkError::retryable) };
-    attempt.progress(0, 0, "epochs", "waiting for another training run of this worker");
-    let _turn = attempt.unless_stopped(wait).await?;
+    let _turn = turn(tools, attempt).await?;
     let total = u64::from(order.recipe.epochs + order.recipe.frozen_epochs);
     attempt.progress(0, total, "epochs", "starting the trainer");
-    let mut trainer = Trainer::start(&tools.trainer, &order).await?;
+    let mut trainer = Trainer::start(&tools.trainer, &order, attempt.gpus()).await?;
+    let end = tokio::select! {
+        end = listen(&mut trainer, attempt) => end,
+        () = attempt.stopped() => return stop(trainer, attempt, tools.stop_grace).await,
+    };
+    match end {
+        End::Finished(result) => {
+            trainer.exit(EXIT).await;
+            Ok(result_message(*result))
+        }
+        End::Failed(failure) => {
+            trainer.exit(EXIT).await;
+            Err(WorkError::Failed(failure))
+        }
+        End::Silent => Err(WorkError::retryable(trainer.last_words(EXIT).await)),
+    }
+}
+
+/// Runs on the processor take turns. For those on GPUs the coordinator sees to it that there is room.
+async fn turn<'a>(tools: &'a Tools, attempt: &Attempt) -> Result<Option<SemaphorePermit<'a>>, WorkError> {
+    if !attempt.gpus().is_empty() {
+        return Ok(None);
+    }
+    attempt.progress(0, 0, "epochs", "waiting for another training run of this worker");
+    let wait = async { tools.training.acquire().await.map_err(WorkError::retryable) };
+    attempt.unless_stopped(wait).await.map(Some)
+}
+
+/// Passes on what the run says until it ends. Safe to cancel.
+async fn listen(trainer: &mut Trainer, attempt: &Attempt) -> End {
     loop {
-        tokio::select! {
-            event = trainer.next() => match event {
-                Some(TrainerEvent::Finished(result)) => {
-                    trainer.exit(EXIT).await;
-                    return Ok(result_message(*result));
-                }
-                Some(TrainerEvent::Failed { class, message }) => {
-                    trainer.exit(EXIT).await;
-                    return Err(WorkError::Failed(Failure { class, message }));
-                }
-                Some(event) => pass_on(attempt, event),
-                None => return Err(WorkError::retryable(trainer.last_words(EXIT).await)),
-            },
-            stop = attempt.stopped() => return Err(stop_trainer(trainer, stop).await),
+        match trainer.next().await {
+            Some(TrainerEvent::Finished(result)) => return End::Finished(result),
+            Some(TrainerEvent::Failed { class, message }) => return End::Failed(Failure { class, message }),
+            Some(event) => pass_on(attempt, event),
+            None => return End::Silent,
         }
     }
 }
 
-/// A cancelled run may end by itself, so that it lets go of a GPU in good order; the others are killed.
-async fn stop_trainer(mut trainer: Trainer, stop: Stop) -> WorkError {
-    if stop == Stop::Cancelled {
+/// Asks the run to end by itself, so that it lets go of a GPU in good order and its last checkpoint gets to the store;
+/// what does not end within `grace` is ended by force. Once the lease is lost there is nothing to wait for.
+async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Result<v1::TrainResult, WorkError> {
+    let ending = async {
         trainer.cancel().await;
-        trainer.exit(GRACE).await;
+        let end = listen(&mut trainer, attempt).await;
+        trainer.exit(grace).await;
+        end
+    };
+    let end = tokio::select! {
+        biased;
+        () = attempt.lease_lost() => None,
+        end = tokio::time::timeout(grace, ending) => {
+            if end.is_err() {
+                attempt.forced();
+            }
+            end.ok()
+        }
+    };
+    if !trainer.end(EXIT).await {
+        tracing::error!("the trainer cannot be killed; what it holds is not free");
     }
-    // What is left of it dies with `trainer`.
-    WorkError::Stopped(stop)
+    match end {
+        Some(End::Finished(result)) if attempt.stop_reason().takes_results() => Ok(result_message(*result)),
+        _ => Err(WorkError::Stopped),
+    }
 }
 
 fn pass_on(attempt: &Attempt, event: TrainerEvent) {
@@ -98,9 +142,14 @@ fn order(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<RunOrd
         resume,
         object_store: tools.storage.location().to_owned(),
         cache_dir: tools.cache_dir.display().to_string(),
-        threads: tools.threads as u32,
+        threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
         allowed_networks: tools.allow_networks.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// A run on some of the GPUs has that share of the threads: there may be others on the rest.
+fn threads(all: usize, gpus: usize, of: usize) -> u32 {
+    if gpus == 0 { all as u32 } else { (all * gpus / of.max(gpus)).max(1) as u32 }
 }
 
 fn result_message(result: RunResult) -> v1::TrainResult {
@@ -116,6 +165,12 @@ fn result_message(result: RunResult) -> v1::TrainResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_on_gpus_share_the_threads() {
+        assert_eq!([threads(16, 0, 4), threads(16, 1, 4), threads(16, 4, 4)], [16, 4, 16]);
+        assert_eq!([threads(2, 1, 8), threads(16, 1, 0)], [1, 16], "at least one, and never more than all");
+    }
 
     #[test]
     fn a_result_keeps_its_rows() {

@@ -1,43 +1,48 @@
--- Leases ready tasks and opens their attempts, in one statement. $1 worker, $2 kinds, $3 limit, $4 seconds to live.
--- A worker trains one model at a time. It says so by the kinds it reports, but only after it has heard of the first.
-with train as (
-    select t.id, t.ready_at
-    from tasks t
-    where t.state = 'ready' and t.ready_at <= now() and t.kind = 'train' and t.kind = any ($2::text[])
-        and exists (select from jobs j where j.id = t.job_id and j.state = 'running')
-        and not exists (select from tasks o where o.worker_id = $1 and o.state = 'leased' and o.kind = 'train')
-    order by t.ready_at, t.id
-    limit 1
-    for update of t skip locked
+-- Leases ready tasks and opens their attempts, in one statement. Side by side: $1 lanes, $2 workers, $3 their names,
+-- $4 GPUs, $5 where to begin in the lane; $6 seconds to live. Never waits for another coordinator's claim.
+with wanted as (
+    select w.*, row_number() over (partition by w.lane_id order by w.place) as turn
+    from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
+        with ordinality as w (lane_id, worker_id, worker_name, gpus, since, place)
 ),
-other as (
-    select t.id, t.ready_at
-    from tasks t
-    where t.state = 'ready' and t.ready_at <= now() and t.kind <> 'train' and t.kind = any ($2::text[])
-        and exists (select from jobs j where j.id = t.job_id and j.state = 'running')
-    order by t.ready_at, t.id
-    limit $3
-    for update of t skip locked
+counts as (
+    select lane_id, count(*) as count, min(since) as since from wanted group by lane_id
 ),
-picked as (
-    select id from (table train union all table other) as ready order by ready_at, id limit $3
+picked as materialized (
+    select c.lane_id, t.id, t.ready_at
+    from counts c cross join lateral (
+        select id, ready_at from tasks
+        where state = 'ready' and lane_id = c.lane_id and ready_at >= c.since
+        order by ready_at, id
+        limit c.count
+        for update skip locked
+    ) t
+),
+turns as (
+    select id, lane_id, row_number() over (partition by lane_id order by ready_at, id) as turn from picked
 ),
 leased as (
     update tasks t
-    set state = 'leased', attempt = t.attempt + 1, worker_id = $1, lease_token = gen_random_uuid(),
-        lease_expires_at = now() + make_interval(secs => $4),
-        progress_done = 0, progress_message = ''
-    from picked
-    where t.id = picked.id and t.state = 'ready'
-    returning t.id, t.job_id, t.ordinal, t.kind, t.payload, t.attempt, t.lease_token
+    set state = 'leased', attempt = t.attempt + 1
+    from turns p join wanted w on w.lane_id = p.lane_id and w.turn = p.turn
+    where t.id = p.id and t.state = 'ready'
+    returning
+        t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units, w.worker_id, w.worker_name,
+        w.gpus::integer[] as gpus, gen_random_uuid() as token
 ),
 opened as (
-    insert into attempts (task_id, number, worker_id, lease_token)
-    select id, attempt, $1, lease_token from leased
+    insert into attempts (
+        task_id, number, job_id, project, worker_id, worker_name, lease_token, gpus, expires_at, progress_total,
+        progress_unit, run_until, no_progress
+    )
+    select
+        l.id, l.attempt, l.job_id, j.project, l.worker_id, l.worker_name, l.token, l.gpus,
+        now() + make_interval(secs => $6), l.units, j.unit, now() + j.run_deadline, j.no_progress
+    from leased l join jobs j on j.id = l.job_id
 )
 select
-    l.id as "id!", l.job_id as "job_id!", l.ordinal as "ordinal!", l.kind as "kind!", l.payload as "payload!",
-    l.attempt as "attempt!", l.lease_token as "lease_token!", w.name as worker_name
-from leased l cross join workers w
-where w.id = $1
+    l.id as "id!", l.job_id as "job_id!", l.lane_id as "lane_id!", l.ordinal as "ordinal!", l.payload as "payload!",
+    l.attempt as "attempt!", l.token as "token!", l.worker_id as "worker_id!", l.worker_name as "worker_name!",
+    l.gpus as "gpus!", (j.policy ->> 'preemptible')::boolean as "preemptible!"
+from leased l join jobs j on j.id = l.job_id
 order by l.job_id, l.ordinal

@@ -1,12 +1,38 @@
--- Renews leases that are still current; rows that do not come back are lost. $1–$3 leases, $4–$7 progress, $8 seconds.
+-- The beat of all attached workers. Renews the leases they list, and tells every open attempt of theirs; what they list
+-- and does not come back is lost. $1–$3 leases, $4–$7 progress, $8 stages of stopping, $9 seconds to live, $10 workers.
+-- A row that is locked is being ended: leaving it alone keeps this statement out of every deadlock.
 with report as (
     select *
-    from unnest($1::uuid[], $2::int[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[])
-        as r (id, attempt, token, done, total, unit, message)
+    from unnest(
+        $1::uuid[], $2::integer[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::integer[]
+    ) as r (id, attempt, token, done, total, unit, message, stage)
+),
+current as (
+    select a.task_id, a.number
+    from report r
+    join attempts a on a.task_id = r.id and a.number = r.attempt and a.lease_token = r.token
+    where a.ended_at is null
+    for update of a skip locked
+),
+renewed as (
+    update attempts a
+    set state = 'running', acknowledged_at = coalesce(a.acknowledged_at, now()),
+        expires_at = now() + make_interval(secs => $9),
+        progressed_at = case
+            when a.progress_done <> r.done or a.progress_message <> r.message then now() else a.progressed_at
+        end,
+        progress_done = r.done, progress_total = r.total, progress_unit = r.unit, progress_message = r.message,
+        stop_acknowledged_at = case
+            when r.stage >= 1 then coalesce(a.stop_acknowledged_at, now()) else a.stop_acknowledged_at
+        end,
+        stop_forced_at = case when r.stage >= 2 then coalesce(a.stop_forced_at, now()) else a.stop_forced_at end
+    from current c join report r on r.id = c.task_id and r.attempt = c.number
+    where a.task_id = c.task_id and a.number = c.number
 )
-update tasks t
-set lease_expires_at = now() + make_interval(secs => $8),
-    progress_done = r.done, progress_total = r.total, progress_unit = r.unit, progress_message = r.message
-from report r, jobs j
-where t.id = r.id and t.attempt = r.attempt and t.lease_token = r.token and t.state = 'leased' and j.id = t.job_id
-returning t.lease_token as "lease_token!", j.state = 'cancelling' as "cancelling!"
+select
+    a.task_id, a.number, a.lease_token, a.worker_id, a.job_id, a.gpus, a.stop_reason, t.payload, t.lane_id,
+    a.state = 'leased' as "is_new!", (j.policy ->> 'preemptible')::boolean as "preemptible!"
+from attempts a
+join tasks t on t.id = a.task_id
+join jobs j on j.id = a.job_id
+where a.worker_id = any ($10) and a.ended_at is null

@@ -1,23 +1,33 @@
--- Jobs, newest first, with what they wait for and how far their tasks are.
+-- Jobs, newest first, with what they wait for and how far they are.
 select
-    j.id, j.pipeline_id, j.name, j.kind, j.state, j.error, j.output, j.created_at, j.started_at, j.finished_at,
+    j.id, j.pipeline_id, j.project, j.name, j.kind, j.priority, j.state, j.cached_from, j.error, j.output, j.created_at,
+    j.started_at, j.finished_at, j.task_count, j.open_tasks,
     array(select d.depends_on from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-    coalesce(t.done, 0)::bigint as "done!",
-    coalesce(t.total, 0)::bigint as "total!",
-    coalesce(t.unit, '') as "unit!",
-    coalesce(t.message, '') as "message!"
+    j.units_done + coalesce(a.done, 0)::bigint as "done!",
+    j.units_total as "total!",
+    coalesce(nullif(a.unit, ''), j.unit) as "unit!",
+    coalesce(a.message, '') as "message!",
+    coalesce(a.held, 0) as "held_tasks!",
+    coalesce(b.dead, 0) as "dead_tasks!",
+    coalesce(b.failed, 0) as "failed_tasks!",
+    case when j.state in ('cancelling', 'cancelled', 'failed', 'skipped') then
+        (select count(*) from tasks t where t.job_id = j.id and t.state = 'cancelled') else 0
+    end as "cancelled_tasks!"
 from jobs j
 left join lateral (
     select
-        sum(progress_done) as done,
-        sum(progress_total) as total,
-        max(progress_unit) as unit,
-        max(progress_message) filter (where state = 'leased') as message
-    from tasks where job_id = j.id
-) t on true
+        count(*) as held, sum(progress_done) as done, max(progress_unit) as unit, max(progress_message) as message
+    from attempts where job_id = j.id and ended_at is null
+) a on true
+left join lateral (
+    select count(*) filter (where state = 'dead') as dead, count(*) filter (where state = 'failed') as failed
+    from tasks where job_id = j.id and state in ('dead', 'failed')
+) b on true
 where ($1::uuid[] is null or j.id = any ($1))
     and ($2::uuid[] is null or j.pipeline_id = any ($2))
     and ($3::text is null or j.state = $3)
-    and ($4::uuid is null or j.id < $4)
+    and ($4::text is null or j.project = $4)
+    and ($5::text is null or j.kind = $5)
+    and ($6::uuid is null or j.id < $6)
 order by j.id desc
-limit $5
+limit $7

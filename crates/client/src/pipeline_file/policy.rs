@@ -1,0 +1,158 @@
+//! The keys that say how a job is worked on, whatever its kind: times and sizes as people write them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use ursa_proto::v1;
+
+use super::job::set;
+
+/// Waits between attempts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BackoffEntry {
+    first: Option<Span>,
+    longest: Option<Span>,
+}
+
+impl BackoffEntry {
+    pub(super) fn apply(self, backoff: &mut v1::Backoff) {
+        set(&mut backoff.first, self.first.map(Span::into_message));
+        set(&mut backoff.longest, self.longest.map(Span::into_message));
+    }
+}
+
+/// What may take how long.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeadlinesEntry {
+    queue_wait: Option<Span>,
+    run: Option<Span>,
+    no_progress: Option<Span>,
+    total: Option<Span>,
+}
+
+impl DeadlinesEntry {
+    pub(super) fn apply(self, deadlines: &mut v1::Deadlines) {
+        set(&mut deadlines.queue_wait, self.queue_wait.map(Span::into_message));
+        set(&mut deadlines.run, self.run.map(Span::into_message));
+        set(&mut deadlines.no_progress, self.no_progress.map(Span::into_message));
+        set(&mut deadlines.total, self.total.map(Span::into_message));
+    }
+}
+
+/// What a task needs of a worker.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResourcesEntry {
+    gpus: Option<u32>,
+    gpu_memory: Option<Size>,
+    gpu_models: Option<Vec<String>>,
+    min_driver: Option<String>,
+    shared: Option<bool>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    avoid_labels: BTreeMap<String, String>,
+}
+
+impl ResourcesEntry {
+    pub(super) fn apply(self, resources: &mut v1::Resources) {
+        resources.gpus = self.gpus.or(resources.gpus);
+        set(&mut resources.gpu_memory_bytes, self.gpu_memory.map(|size| size.0));
+        set(&mut resources.gpu_models, self.gpu_models);
+        set(&mut resources.min_driver, self.min_driver);
+        set(&mut resources.shared, self.shared);
+        resources.labels.extend(self.labels);
+        resources.avoid_labels.extend(self.avoid_labels);
+    }
+}
+
+/// When a job runs, given how those it waits for ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Condition {
+    OnSuccess,
+    OnFailure,
+    Always,
+}
+
+impl Condition {
+    /// As the wire has it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::OnSuccess => "on_success",
+            Self::OnFailure => "on_failure",
+            Self::Always => "always",
+        }
+    }
+}
+
+/// A length of time: `30s`, `1h 30m`.
+struct Span(prost_types::Duration);
+
+impl Span {
+    fn into_message(self) -> Option<prost_types::Duration> {
+        Some(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let span = humantime::parse_duration(&text).ok().and_then(|span: Duration| span.try_into().ok());
+        let refused = || format!("{text:?} is no length of time; examples: 30s, 5m, 1h 30m, 2days");
+        span.map(Self).ok_or_else(|| de::Error::custom(refused()))
+    }
+}
+
+/// An amount of memory in bytes: `40GiB`.
+struct Size(u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let refused = || format!("{text:?} is no size; examples: 40GiB, 500MB, 1.5TiB");
+        bytes(&text).map(Self).ok_or_else(|| de::Error::custom(refused()))
+    }
+}
+
+/// Units of size, by what they multiply.
+const UNITS: [(&str, f64); 9] = [
+    ("b", 1.0),
+    ("kib", 1024.0),
+    ("mib", 1_048_576.0),
+    ("gib", 1_073_741_824.0),
+    ("tib", 1_099_511_627_776.0),
+    ("kb", 1e3),
+    ("mb", 1e6),
+    ("gb", 1e9),
+    ("tb", 1e12),
+];
+
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    let size = number.parse::<f64>().ok()? * factor;
+    // Beyond 2^53 a fraction of a byte more or less is not what makes it wrong.
+    (size < 9e15).then_some(size.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_decimal_and_binary_units() {
+        assert_eq!(bytes("40GiB"), Some(40 << 30));
+        assert_eq!(bytes("1.5 tib"), Some(3 << 39));
+        assert_eq!(bytes("500MB"), Some(500_000_000));
+        assert_eq!(bytes("0B"), Some(0));
+        for text in ["", "40", "GiB", "-1GiB", "40 G", "1..5GiB", "1e30GiB", "99999999999TiB"] {
+            assert_eq!(bytes(text), None, "{text:?}");
+        }
+    }
+}

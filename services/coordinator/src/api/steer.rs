@@ -1,0 +1,131 @@
+//! Many jobs or tasks at once.
+
+use std::collections::BTreeMap;
+
+use tonic::Status;
+use ursa_domain::policy::MAX_PRIORITY;
+use ursa_proto::v1::steer_jobs_request::Action;
+use ursa_proto::{ApiError, ErrorCode, v1};
+use uuid::Uuid;
+
+use super::jobs::{optional_id, optional_state};
+use super::{id, kind, next_page, page, page_after, refuse};
+use crate::context::Context;
+use crate::store::{JobFilter, StoreError, TaskQuery};
+
+const AT_A_TIME: u32 = 100;
+const MAX_AT_A_TIME: u32 = 1000;
+
+/// Steers the next jobs that a filter finds.
+pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> Result<v1::SteerJobsResponse, Status> {
+    let action = request.action.ok_or_else(|| ApiError::invalid("action: is missing"))?;
+    check(&action)?;
+    let wire = request.filter.unwrap_or_default();
+    let filter = filter(&wire)?;
+    let limit = if request.limit == 0 { AT_A_TIME } else { request.limit };
+    if limit > MAX_AT_A_TIME {
+        return Err(ApiError::invalid(format!("limit is {limit}; the maximum is {MAX_AT_A_TIME}")).into());
+    }
+    let before = page_after(Some(request.token).filter(|token| !token.is_empty()))?;
+    let mut found = context.store.find_jobs(&filter, before, i64::from(limit) + 1).await.map_err(refuse)?;
+    let next_token = next_page(&mut found, limit as usize, Uuid::to_string);
+    let mut response = v1::SteerJobsResponse { next_token, ..v1::SteerJobsResponse::default() };
+    for job in found {
+        match steer_one(context, job, &action).await {
+            Ok(()) => response.steered += 1,
+            Err(StoreError::Api(error)) if error.code == ErrorCode::IllegalState => response.left_alone += 1,
+            Err(error) => return Err(refuse(error)),
+        }
+    }
+    Ok(response)
+}
+
+fn check(action: &Action) -> Result<(), Status> {
+    match action {
+        Action::Priority(priority) if *priority > MAX_PRIORITY as u32 => {
+            Err(ApiError::invalid(format!("priority is {priority}; it must be between 0 and {MAX_PRIORITY}")).into())
+        }
+        Action::Cancel(false) | Action::Retry(false) => Err(ApiError::invalid("action: false is not one").into()),
+        _ => Ok(()),
+    }
+}
+
+async fn steer_one(context: &Context, job: Uuid, action: &Action) -> Result<(), StoreError> {
+    match action {
+        Action::Cancel(_) => context.store.cancel_job(job).await,
+        Action::Retry(_) => context.store.retry_job(job).await,
+        Action::Priority(priority) => context.store.prioritise_job(job, *priority as i32).await,
+    }
+}
+
+fn filter(wire: &v1::JobFilter) -> Result<JobFilter<'_>, Status> {
+    if *wire == v1::JobFilter::default() {
+        return Err(ApiError::invalid("filter: is empty; say which jobs are meant").into());
+    }
+    let text = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    Ok(JobFilter {
+        project: text(&wire.project),
+        pipeline: optional_id("filter.pipeline_id", &wire.pipeline_id)?,
+        kind: text(&wire.kind).map(|word| kind("filter.kind", word)).transpose()?,
+        state: optional_state(&wire.state)?,
+        name_prefix: text(&wire.name_prefix),
+        submitted_before: ursa_proto::time(wire.before.as_ref()),
+        submitted_after: ursa_proto::time(wire.after.as_ref()),
+    })
+}
+
+/// A page of tasks.
+pub(super) async fn list_tasks(
+    context: &Context,
+    request: v1::ListTasksRequest,
+) -> Result<v1::ListTasksResponse, Status> {
+    let (size, token) = page(request.page)?;
+    let text = |text| Some(text).filter(|text: &&str| !text.is_empty());
+    let state = text(&request.state);
+    if let Some(word) = state {
+        word.parse::<ursa_domain::lifecycle::task::TaskState>()
+            .map_err(|error| ApiError::invalid(format!("state: {error}")))?;
+    }
+    let job = optional_id("job_id", &request.job_id)?;
+    if job.is_none() && !matches!(state, Some("dead" | "failed")) {
+        return Err(ApiError::invalid("job_id: is missing; without one only dead and failed tasks can be listed").into());
+    }
+    let query = TaskQuery { job, state, project: text(&request.project), after: token.map(|token| place(&token)).transpose()? };
+    let mut tasks = context.store.tasks(&query, size as i64 + 1).await.map_err(refuse)?;
+    let next_page_token = next_page(&mut tasks, size, |task| format!("{} {}", task.job_id, task.ordinal));
+    Ok(v1::ListTasksResponse { tasks, next_page_token })
+}
+
+/// A job and a place in it.
+fn place(token: &str) -> Result<(Uuid, i32), Status> {
+    let parts = token.split_once(' ').and_then(|(job, ordinal)| {
+        Some((Uuid::try_parse(job).ok()?, ordinal.parse().ok()?))
+    });
+    Ok(parts.ok_or_else(|| ApiError::invalid(format!("page.token: {token:?} is none")))?)
+}
+
+/// Gives tasks another round, job by job.
+pub(super) async fn retry_tasks(
+    context: &Context,
+    request: v1::RetryTasksRequest,
+) -> Result<v1::RetryTasksResponse, Status> {
+    if request.ids.len() > MAX_AT_A_TIME as usize {
+        return Err(ApiError::invalid(format!("ids has {} entries; at most {MAX_AT_A_TIME} are allowed", request.ids.len())).into());
+    }
+    let mut ids = request.ids.iter().map(|text| id("ids", text)).collect::<Result<Vec<_>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    let found = context.store.jobs_of_tasks(&ids).await.map_err(refuse)?;
+    if let Some(missing) = ids.iter().find(|id| !found.iter().any(|(_, task)| task == *id)) {
+        return Err(ApiError::not_found("task", missing).into());
+    }
+    let mut by_job: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for (job, task) in found {
+        by_job.entry(job).or_default().push(task);
+    }
+    let mut retried = 0;
+    for (job, tasks) in by_job {
+        retried += context.store.replay_tasks(job, &tasks).await.map_err(refuse)? as u32;
+    }
+    Ok(v1::RetryTasksResponse { retried })
+}

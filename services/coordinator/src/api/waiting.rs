@@ -1,0 +1,93 @@
+//! Why nobody is at work on a job: what it needs, and what there is. Names nobody else's workers, jobs or labels.
+
+use std::collections::HashSet;
+
+use ursa_domain::lifecycle::job::JobState;
+use ursa_domain::scheduling::{self, Hold, Offer, Request};
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::store::{JobRow, ProjectUsage, StoreError, StoreResult};
+
+/// Explains jobs of one answer: what it needs to know it asks for once, and only if there is something to explain.
+pub(super) struct Explainer<'a> {
+    context: &'a Context,
+    known: Option<Known>,
+}
+
+struct Known {
+    offers: Vec<Offer>,
+    projects: Vec<ProjectUsage>,
+    paused: HashSet<String>,
+}
+
+impl<'a> Explainer<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        Self { context, known: None }
+    }
+
+    /// `None` when somebody is at work on it, or it has ended.
+    pub(super) async fn explain(&mut self, job: &JobRow) -> StoreResult<Option<String>> {
+        if job.state == JobState::Waiting.as_str() {
+            return Ok(Some(waits_for(job.depends_on.len())));
+        }
+        if job.state != JobState::Running.as_str() || job.held_tasks > 0 || job.open_tasks == 0 {
+            return Ok(None);
+        }
+        let Some(lane) = self.context.store.ready_lane(job.id).await? else {
+            return Ok(Some(self.retries(job.id).await?));
+        };
+        let known = self.known().await?;
+        let request = Request { kind: lane.kind, resources: lane.resources };
+        let project = known.projects.iter().find(|project| project.name == job.project);
+        Ok(Some(match hold(known, project, &job.kind) {
+            Some(hold) => hold.to_string(),
+            None => scheduling::explain(&request, lane.gang, &known.offers),
+        }))
+    }
+
+    async fn retries(&self, job: Uuid) -> StoreResult<String> {
+        let next = self.context.store.next_wake(job).await?;
+        Ok(next.map_or_else(
+            || "its tasks wait for others of it to end".to_owned(),
+            |at| format!("waits until {} before the next attempt", at.format("%H:%M:%S UTC")),
+        ))
+    }
+
+    async fn known(&mut self) -> StoreResult<&Known> {
+        if self.known.is_none() {
+            let store = &self.context.store;
+            self.known = Some(Known {
+                offers: store.offers(self.context.config.patience()).await?,
+                projects: store.project_usage().await?,
+                paused: store.paused_queues().await?,
+            });
+        }
+        self.known.as_ref().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    }
+}
+
+fn waits_for(jobs: usize) -> String {
+    match jobs {
+        1 => "waits for another job of its pipeline".to_owned(),
+        jobs => format!("waits for {jobs} other jobs of its pipeline"),
+    }
+}
+
+/// What holds a job up whoever is free.
+fn hold(known: &Known, project: Option<&ProjectUsage>, kind: &str) -> Option<Hold> {
+    if known.paused.contains(kind) {
+        return Some(Hold::QueuePaused);
+    }
+    let project = project?;
+    if project.paused {
+        return Some(Hold::ProjectPaused);
+    }
+    let running = project.max_running.filter(|max| project.running >= i64::from(*max));
+    let gpus = project.max_gpus.filter(|max| project.gpus >= i64::from(*max));
+    match (running, gpus) {
+        (Some(max), _) => Some(Hold::RunningQuota(max as u32)),
+        (None, Some(max)) => Some(Hold::GpuQuota(max as u32)),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,162 @@
+//! The beat: what every attached worker said since the last one goes to the database in two statements, whatever their
+//! number, and comes back as orders to stop, to start what was lost on its way, or simply to go on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+use ursa_domain::Lease;
+use ursa_proto::v1;
+use uuid::Uuid;
+
+use super::orders::{Directory, order};
+use super::roster::{Door, Lent, Pulse};
+use crate::context::Context;
+use crate::store::{ClaimedTask, OpenAttempt, StoreResult};
+
+/// Reports come in all the time; so often they are gathered.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// Beats for ever: several times as often as workers report, and at once when somebody new is there.
+pub(super) async fn run(context: Context) {
+    let mut interval = tokio::time::interval((context.config.report_interval / 4).max(SHORTEST));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut directory = Directory::default();
+    let mut outage = false;
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = context.roster.hurry.notified() => {}
+        }
+        match beat(&context, &mut directory).await {
+            Ok(()) => outage = false,
+            Err(error) if error.is_outage() => {
+                if !outage {
+                    tracing::warn!(%error, "no lease can be renewed: waiting for the database");
+                }
+                outage = true;
+            }
+            Err(error) => tracing::error!(%error, "a beat failed"),
+        }
+    }
+}
+
+async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
+    let asked_at = Instant::now();
+    let (pulses, beat) = context.roster.pulse();
+    if pulses.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = pulses.iter().map(|pulse| pulse.row.clone()).collect();
+    let drains = context.store.see_workers(&rows).await?;
+    let open = context.store.renew(&beat, context.config.lease).await?;
+    let lanes: Vec<i32> = open.iter().map(|attempt| attempt.lane).collect();
+    directory.learn(&context.store, &lanes).await?;
+    let mut by_worker: HashMap<Uuid, Vec<OpenAttempt>> = HashMap::new();
+    for attempt in open {
+        by_worker.entry(attempt.worker).or_default().push(attempt);
+    }
+    for pulse in &pulses {
+        let open = by_worker.remove(&pulse.row.id).unwrap_or_default();
+        let drain = drains.get(&pulse.row.id).copied().unwrap_or_default();
+        let lent = open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
+        context.roster.settle(pulse.row.id, drain, asked_at, lent);
+        let orders = orders(context, directory, pulse, &open, drain).await;
+        deliver(pulse, orders);
+    }
+    context.roster.room.notify_one();
+    Ok(())
+}
+
+/// What a worker has to hear: everything it shall stop, and what it was given and does not know of.
+async fn orders(
+    context: &Context,
+    directory: &Directory,
+    pulse: &Pulse,
+    open: &[OpenAttempt],
+    drain: bool,
+) -> v1::WorkerOrders {
+    let mut orders = answer(context);
+    orders.drain = drain;
+    orders.stop = open.iter().filter_map(|attempt| stop_order(attempt, pulse.protocol)).collect();
+    orders.stop.extend(lost(context, pulse, open));
+    for attempt in open.iter().filter(|attempt| was_lost(context, pulse, attempt)) {
+        match order(context, directory, &claimed(attempt)).await {
+            Ok(order) => orders.start.push(order),
+            Err(error) => tracing::info!(%error, task = %attempt.lease.task_id, "could not repeat an order"),
+        }
+    }
+    orders
+}
+
+/// An empty answer: go on.
+pub(super) fn answer(context: &Context) -> v1::WorkerOrders {
+    v1::WorkerOrders {
+        lease_ms: context.config.lease.as_millis() as u32,
+        report_interval_ms: context.config.report_interval.as_millis() as u32,
+        ..v1::WorkerOrders::default()
+    }
+}
+
+fn claimed(attempt: &OpenAttempt) -> ClaimedTask {
+    ClaimedTask {
+        lease: attempt.lease,
+        job_id: attempt.job_id,
+        lane: attempt.lane,
+        payload: attempt.payload.clone(),
+        worker: attempt.worker,
+        gpus: attempt.gpus.clone(),
+        preemptible: attempt.preemptible,
+    }
+}
+
+/// A peer of the older protocol knows only one good reason to stop.
+fn stop_order(attempt: &OpenAttempt, protocol: u32) -> Option<v1::StopOrder> {
+    let reason = match attempt.stop_reason.as_deref()? {
+        "deadline" if protocol > 1 => v1::StopReason::Deadline,
+        "preempted" if protocol > 1 => v1::StopReason::Preempted,
+        _ => v1::StopReason::Cancelled,
+    };
+    Some(v1::StopOrder { lease: Some(attempt.lease.into()), reason: reason.into() })
+}
+
+/// Whether a worker should have begun an attempt and has not.
+fn was_lost(context: &Context, pulse: &Pulse, attempt: &OpenAttempt) -> bool {
+    attempt.stop_reason.is_none()
+        && matches!(pulse.door, Door::Session(_))
+        && !pulse.leases.iter().any(|lease| lease.token == attempt.lease.token)
+        && context.roster.is_overdue(pulse.row.id, attempt.lease.token)
+}
+
+/// What a worker lists and does not hold any more.
+fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<v1::StopOrder> {
+    let is_open = |lease: &Lease| open.iter().any(|attempt| attempt.lease.token == lease.token);
+    let is_lost = |lease: &&Lease| !is_open(lease) && !context.roster.has_ended(lease.token);
+    let stop = |lease: &Lease| v1::StopOrder {
+        lease: Some((*lease).into()),
+        reason: v1::StopReason::LeaseLost.into(),
+    };
+    pulse.leases.iter().filter(is_lost).map(stop).collect()
+}
+
+fn deliver(pulse: &Pulse, orders: v1::WorkerOrders) {
+    match &pulse.door {
+        // A full channel is no loss: the next beat says it all again.
+        Door::Session(sender) => drop(sender.try_send(Ok(orders))),
+        Door::Executor { stop, .. } => {
+            let tokens = orders.stop.iter().filter_map(|order| order.lease.as_ref()?.token.parse().ok());
+            // It has gone: this coordinator ends.
+            tokens.for_each(|token| drop(stop.send(token)));
+        }
+    }
+}
+
+impl Directory {
+    /// What a worker holds with an attempt.
+    fn lent(&self, attempt: &OpenAttempt) -> Option<Lent> {
+        let lane = self.lane(attempt.lane)?;
+        let mut lent = Lent::claimed(&claimed(attempt), lane.kind, lane.priority, &lane.resources);
+        lent.asked_back = attempt.stop_reason.is_some();
+        Some(lent)
+    }
+}

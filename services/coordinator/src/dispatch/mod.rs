@@ -1,0 +1,38 @@
+//! The dispatcher: places ready tasks on the workers attached to this coordinator, and keeps their leases alive.
+//!
+//! - `roster` knows who is attached, in memory: it is made anew from the workers' own reports after a start.
+//! - `beat` renews all leases in one statement, and tells workers what to stop.
+//! - `rounds` looks at the lanes, has `ursa_domain::scheduling` decide, leases, and orders.
+//! - `orders` says everything that a worker needs to know of a task.
+//! - `completions` ends many short attempts in one transaction.
+//!
+//! Any number of coordinators dispatch side by side, each to its own workers: the database decides who gets a task.
+
+mod beat;
+mod completions;
+mod orders;
+mod roster;
+mod rounds;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Context;
+
+pub(crate) use completions::Completions;
+pub(crate) use roster::{Attachment, Door, ORDERS_IN_FLIGHT, Report, Roster};
+
+/// Starts the dispatcher.
+pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
+    let until_stopped = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let stop = stop.clone();
+        tracker.spawn(async move {
+            stop.run_until_cancelled(work).await;
+        });
+    };
+    until_stopped(Box::pin(beat::run(context.clone())));
+    until_stopped(Box::pin(rounds::run(context.clone())));
+    until_stopped(Box::pin(completions::run(context.clone(), Arc::clone(&context.completions))));
+}

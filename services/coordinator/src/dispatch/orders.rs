@@ -1,0 +1,138 @@
+//! Everything a worker needs to know of a task.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use ursa_domain::run::CheckpointInfo;
+use ursa_domain::spec::{ScrapeOptions, TrainRecipe, VerifySpec};
+use ursa_domain::{ErrorClass, JobKind};
+use ursa_proto::v1::{self, task_order::Work};
+
+use crate::context::Context;
+use crate::store::{ClaimedTask, LaneInfo, Store, StoreError, StoreResult};
+
+/// What lanes are; they never change.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    lanes: HashMap<i32, LaneInfo>,
+}
+
+impl Directory {
+    /// Looks up the lanes that are not known yet.
+    pub(super) async fn learn(&mut self, store: &Store, lanes: &[i32]) -> StoreResult<()> {
+        let mut unknown: Vec<i32> = lanes.iter().copied().filter(|lane| !self.lanes.contains_key(lane)).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            self.lanes.extend(store.lanes(&unknown).await?.into_iter().map(|lane| (lane.id, lane)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn lane(&self, id: i32) -> Option<&LaneInfo> {
+        self.lanes.get(&id)
+    }
+}
+
+/// The order to work on a task; its lane has to be known.
+pub(super) async fn order(context: &Context, directory: &Directory, task: &ClaimedTask) -> StoreResult<v1::TaskOrder> {
+    let lane = directory.lane(task.lane).ok_or(StoreError::Database(sqlx::Error::RowNotFound))?;
+    let work = work(context, lane.kind, task).await?;
+    Ok(v1::TaskOrder {
+        lease: Some(task.lease.into()),
+        job_id: task.job_id.to_string(),
+        work: Some(work),
+        gpus: task.gpus.clone(),
+    })
+}
+
+async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResult<Work> {
+    Ok(match kind {
+        JobKind::Scrape => {
+            let options: ScrapeOptions = read(task)?;
+            Work::Scrape(v1::ScrapeTask {
+                sources: context.store.sources_of_task(task.lease.task_id).await?,
+                concurrency: options.concurrency,
+                timeout_ms: options.timeout_ms,
+                max_bytes: options.max_bytes,
+            })
+        }
+        JobKind::Verify => {
+            let payload: VerifyPayload = read(task)?;
+            Work::Verify(v1::VerifyTask {
+                shard_key: payload.shard_key,
+                shard_sha256: payload.shard_sha256,
+                options: Some((&payload.spec).into()),
+            })
+        }
+        JobKind::Train => {
+            let payload: TrainPayload = read(task)?;
+            Work::Train(v1::TrainTask {
+                snapshot_id: payload.snapshot.id.to_string(),
+                dataset: payload.snapshot.dataset,
+                snapshot_number: payload.snapshot.number,
+                snapshot_digest: payload.snapshot.digest,
+                recipe: Some((&payload.recipe).into()),
+                resume: context.store.latest_checkpoint(task.lease.task_id).await?.map(checkpoint_message),
+            })
+        }
+        JobKind::Probe => {
+            let payload: ProbePayload = read(task)?;
+            let fail = payload.fail_first && task.lease.attempt == 1;
+            Work::Probe(v1::ProbeTask { duration_ms: payload.duration_ms, fail })
+        }
+        JobKind::Snapshot | JobKind::Deploy => {
+            let reason = format!("{kind} tasks are the coordinator's own");
+            return Err(StoreError::Unreadable { what: "task", reason });
+        }
+    })
+}
+
+/// Ends a claimed task that nobody can be told of, so that it neither waits for its lease nor takes others with it.
+pub(super) async fn fail_unordered(context: &Context, task: &ClaimedTask, error: &StoreError) {
+    let class = match error {
+        StoreError::Database(_) => ErrorClass::Infrastructure,
+        StoreError::Api(_) | StoreError::Unreadable { .. } => ErrorClass::Fatal,
+    };
+    tracing::warn!(%error, task = %task.lease.task_id, "could not order a task");
+    let message = format!("the task could not be ordered: {error}");
+    if let Err(error) = context.store.fail_task(&task.lease, class, &message, rand::random()).await {
+        // The lease runs out and another attempt is made.
+        tracing::info!(%error, task = %task.lease.task_id, "could not record a failed attempt");
+    }
+    context.roster.ended(&task.lease, false);
+}
+
+fn read<T: serde::de::DeserializeOwned>(task: &ClaimedTask) -> StoreResult<T> {
+    T::deserialize(&task.payload)
+        .map_err(|error| StoreError::Unreadable { what: "task payload", reason: error.to_string() })
+}
+
+#[derive(Deserialize)]
+struct VerifyPayload {
+    shard_key: String,
+    shard_sha256: String,
+    spec: VerifySpec,
+}
+
+#[derive(Deserialize)]
+struct TrainPayload {
+    snapshot: ursa_domain::run::SnapshotInfo,
+    recipe: TrainRecipe,
+}
+
+#[derive(Deserialize)]
+struct ProbePayload {
+    duration_ms: u64,
+    fail_first: bool,
+}
+
+fn checkpoint_message(checkpoint: CheckpointInfo) -> v1::Checkpoint {
+    v1::Checkpoint {
+        attempt: checkpoint.attempt,
+        epoch: checkpoint.epoch,
+        key: checkpoint.key,
+        sha256: checkpoint.sha256,
+        bytes: checkpoint.bytes,
+    }
+}

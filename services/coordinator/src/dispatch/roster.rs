@@ -1,0 +1,371 @@
+//! Who is attached to this coordinator, what each has to offer, and what each was given.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+use tonic::Status;
+use ursa_domain::scheduling::{GpuOffer, GpuUse, Offer, Resources, Running};
+use ursa_domain::{JobKind, Lease};
+use ursa_proto::v1;
+use uuid::Uuid;
+
+use crate::store::{Beat, ClaimedTask, WorkerReportRow};
+
+/// A worker that gave something back gets nothing for so long: it may have no room for a while.
+const REST: Duration = Duration::from_secs(1);
+/// An order that a worker does not list after so long was lost on its way.
+const ORDER_LOST: Duration = Duration::from_secs(2);
+/// A beat that was on its way when a lease ended is over by then.
+const REMEMBER: Duration = Duration::from_mins(1);
+/// A worker that has fallen behind in reading its orders hears them again with the next beat.
+pub(crate) const ORDERS_IN_FLIGHT: usize = 16;
+
+/// Where a worker takes its orders.
+#[derive(Debug, Clone)]
+pub(crate) enum Door {
+    /// At the end of a session.
+    Session(mpsc::Sender<Result<v1::WorkerOrders, Status>>),
+    /// In this process: the coordinator's own executor.
+    Executor {
+        /// Takes what it shall do.
+        start: mpsc::UnboundedSender<ClaimedTask>,
+        /// Takes the tokens of leases it shall drop.
+        stop: mpsc::UnboundedSender<Uuid>,
+    },
+}
+
+/// A worker's session: tells it from an older one of the same worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attachment {
+    worker: Uuid,
+    number: u64,
+}
+
+/// What a worker holds, as far as placing others goes.
+#[derive(Debug, Clone)]
+pub(super) struct Lent {
+    pub(super) lease: Lease,
+    pub(super) lane: i32,
+    pub(super) kind: JobKind,
+    pub(super) priority: i32,
+    pub(super) resources: Resources,
+    pub(super) gpus: Vec<u32>,
+    pub(super) preemptible: bool,
+    pub(super) asked_back: bool,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Attached {
+    row: WorkerReportRow,
+    protocol: u32,
+    running: Vec<(Lease, v1::Progress, i32)>,
+    reported_at: Instant,
+    /// Since the last beat.
+    is_fresh: bool,
+    /// Whether a beat has told what it holds: nothing is placed before.
+    is_known: bool,
+    drain: bool,
+    rests_until: Instant,
+    lent: HashMap<Uuid, Lent>,
+    door: Door,
+    number: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    state: Mutex<State>,
+    /// Somebody new, or news that cannot wait for the next beat.
+    pub(super) hurry: Notify,
+    /// There may be more room.
+    pub(super) room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    workers: HashMap<Uuid, Attached>,
+    /// Leases that ended lately: a beat that began before may still bring them.
+    ended: HashMap<Uuid, Instant>,
+    next_number: u64,
+}
+
+/// What a report says, checked.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Who it is, and what it offers.
+    pub(crate) row: WorkerReportRow,
+    /// Version of the session protocol it speaks.
+    pub(crate) protocol: u32,
+    /// Attempts it works on: how far each is, and how far an order to stop it.
+    pub(crate) running: Vec<(Lease, v1::Progress, i32)>,
+}
+
+/// A worker as the beat sees it.
+pub(super) struct Pulse {
+    pub(super) row: WorkerReportRow,
+    pub(super) protocol: u32,
+    pub(super) leases: Vec<Lease>,
+    pub(super) door: Door,
+}
+
+impl Roster {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a worker's first report.
+    pub(crate) fn attach(&self, report: Report, door: Door) -> Attachment {
+        let mut state = self.state();
+        state.next_number += 1;
+        let number = state.next_number;
+        let worker = report.row.id;
+        let now = Instant::now();
+        let earlier = state.workers.remove(&worker).map(|earlier| earlier.lent).unwrap_or_default();
+        let attached = Attached {
+            row: report.row,
+            protocol: report.protocol,
+            running: report.running,
+            reported_at: now,
+            is_fresh: true,
+            is_known: false,
+            drain: false,
+            rests_until: now,
+            lent: earlier,
+            door,
+            number,
+        };
+        state.workers.insert(worker, attached);
+        self.hurry.notify_one();
+        Attachment { worker, number }
+    }
+
+    /// Takes in another report of a session.
+    pub(crate) fn report(&self, attachment: Attachment, report: Report) {
+        let mut state = self.state();
+        let Some(attached) = state.get(attachment) else { return };
+        let is_news = attached.stages() != stages(&report.running) || attached.row.draining != report.row.draining;
+        attached.row = report.row;
+        attached.running = report.running;
+        attached.reported_at = Instant::now();
+        attached.is_fresh = true;
+        if is_news {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// Forgets a worker whose session ended. Its leases live as long as they are to live.
+    pub(crate) fn detach(&self, attachment: Attachment) {
+        let mut state = self.state();
+        if state.get(attachment).is_some() {
+            state.workers.remove(&attachment.worker);
+        }
+    }
+
+    /// Takes note that a lease has ended, so that its worker has room at once. One that was given back untouched gives
+    /// its worker a rest.
+    pub(crate) fn ended(&self, lease: &Lease, given_back: bool) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.ended.insert(lease.token, now);
+        if let Some(attached) = state.workers.values_mut().find(|attached| attached.lent.contains_key(&lease.token)) {
+            attached.lent.remove(&lease.token);
+            if given_back {
+                attached.rests_until = now + REST;
+            }
+        }
+        drop(state);
+        self.room.notify_one();
+    }
+
+    /// Every worker that has reported since the last beat; and a beat of them.
+    pub(super) fn pulse(&self) -> (Vec<Pulse>, Beat) {
+        let mut state = self.state();
+        let mut beat = Beat::default();
+        let mut pulses = Vec::new();
+        for attached in state.workers.values_mut().filter(|attached| attached.is_fresh) {
+            attached.is_fresh = false;
+            beat.workers.push(attached.row.id);
+            for (lease, progress, stage) in &attached.running {
+                beat.leases.push(*lease);
+                beat.progress.push(progress.clone());
+                beat.stages.push(*stage);
+            }
+            pulses.push(Pulse {
+                row: attached.row.clone(),
+                protocol: attached.protocol,
+                leases: attached.running.iter().map(|(lease, ..)| *lease).collect(),
+                door: attached.door.clone(),
+            });
+        }
+        (pulses, beat)
+    }
+
+    /// What the executor in this process works on; it is as good as a report.
+    pub(crate) fn list_own(&self, attachment: Attachment, leases: &[Lease]) {
+        let mut state = self.state();
+        if let Some(attached) = state.get(attachment) {
+            attached.running = leases.iter().map(|lease| (*lease, v1::Progress::default(), 0)).collect();
+            attached.reported_at = Instant::now();
+            attached.is_fresh = true;
+        }
+    }
+
+    /// Brings what a worker holds in line with the database, as it was at `asked_at`.
+    pub(super) fn settle(&self, worker: Uuid, drain: bool, asked_at: Instant, open: Vec<Lent>) {
+        let mut state = self.state();
+        let State { workers, ended, .. } = &mut *state;
+        ended.retain(|_, at| at.elapsed() < REMEMBER);
+        let Some(attached) = workers.get_mut(&worker) else { return };
+        attached.drain = drain;
+        attached.is_known = true;
+        let open: HashMap<Uuid, Lent> = open
+            .into_iter()
+            .filter(|lent| !ended.contains_key(&lent.lease.token))
+            .map(|lent| (lent.lease.token, lent))
+            .collect();
+        attached.lent.retain(|token, lent| lent.since >= asked_at || open.contains_key(token));
+        for (token, lent) in open {
+            let asked_back = lent.asked_back;
+            attached.lent.entry(token).or_insert(lent).asked_back |= asked_back;
+        }
+    }
+
+    /// Whether a lease ended lately.
+    pub(super) fn has_ended(&self, token: Uuid) -> bool {
+        self.state().ended.contains_key(&token)
+    }
+
+    /// Notes what workers were just given.
+    pub(super) fn lend(&self, worker: Uuid, lent: Lent) {
+        let mut state = self.state();
+        if let Some(attached) = state.workers.get_mut(&worker) {
+            attached.lent.insert(lent.lease.token, lent);
+        }
+    }
+
+    /// Notes that attempts were asked back.
+    pub(super) fn asked_back(&self, attempts: &[(Uuid, u32)]) {
+        let mut state = self.state();
+        for attached in state.workers.values_mut() {
+            for lent in attached.lent.values_mut() {
+                lent.asked_back |= attempts.contains(&(lent.lease.task_id, lent.lease.attempt));
+            }
+        }
+    }
+
+    /// Whether an order was given so long ago that its worker should have listed it.
+    pub(super) fn is_overdue(&self, worker: Uuid, token: Uuid) -> bool {
+        let state = self.state();
+        let lent = state.workers.get(&worker).and_then(|attached| attached.lent.get(&token));
+        lent.is_some_and(|lent| lent.since.elapsed() > ORDER_LOST)
+    }
+
+    /// What everybody has to offer now, and what they hold. Who has not been heard of for `patience` offers nothing.
+    pub(super) fn offers(&self, patience: Duration) -> (Vec<Offer>, Vec<Running>) {
+        let state = self.state();
+        let now = Instant::now();
+        let mut offers = Vec::new();
+        let mut running = Vec::new();
+        for attached in state.workers.values() {
+            if !attached.is_known || attached.reported_at.elapsed() >= patience || attached.rests_until > now {
+                continue;
+            }
+            offers.push(attached.offer());
+            running.extend(attached.lent.values().filter(|lent| !lent.asked_back).map(|lent| lent.running(attached)));
+        }
+        offers.sort_by_key(|offer| offer.id);
+        (offers, running)
+    }
+
+    /// A worker's name, door and protocol.
+    pub(super) fn find(&self, worker: Uuid) -> Option<(String, Door, u32)> {
+        let state = self.state();
+        state
+            .workers
+            .get(&worker)
+            .map(|attached| (attached.row.name.clone(), attached.door.clone(), attached.protocol))
+    }
+}
+
+impl State {
+    /// The worker of a session, unless a newer session has taken its place.
+    fn get(&mut self, attachment: Attachment) -> Option<&mut Attached> {
+        self.workers.get_mut(&attachment.worker).filter(|attached| attached.number == attachment.number)
+    }
+}
+
+fn stages(running: &[(Lease, v1::Progress, i32)]) -> BTreeMap<Uuid, i32> {
+    running.iter().filter(|(.., stage)| *stage > 0).map(|(lease, _, stage)| (lease.token, *stage)).collect()
+}
+
+impl Attached {
+    fn stages(&self) -> BTreeMap<Uuid, i32> {
+        stages(&self.running)
+    }
+
+    fn offer(&self) -> Offer {
+        Offer {
+            id: self.row.id,
+            kinds: self.row.kinds.clone(),
+            slots: self.row.slots.saturating_sub(self.lent.len() as u32),
+            draining: self.row.draining || self.drain,
+            labels: self.row.labels.clone(),
+            gpus: self.row.gpus.iter().map(|gpu| self.gpu_offer(gpu)).collect(),
+            cpu_training: !self.lent.values().any(|lent| lent.kind == JobKind::Train && lent.gpus.is_empty()),
+        }
+    }
+
+    fn gpu_offer(&self, gpu: &v1::Gpu) -> GpuOffer {
+        let mut used = GpuUse::Free;
+        for lent in self.lent.values().filter(|lent| lent.gpus.contains(&gpu.index)) {
+            used = match used {
+                _ if !lent.resources.shared => GpuUse::Exclusive,
+                GpuUse::Exclusive => GpuUse::Exclusive,
+                GpuUse::Free => GpuUse::Shared { bytes: lent.resources.gpu_memory_bytes },
+                GpuUse::Shared { bytes } => GpuUse::Shared { bytes: bytes + lent.resources.gpu_memory_bytes },
+            };
+        }
+        GpuOffer {
+            index: gpu.index,
+            model: gpu.model.clone(),
+            memory_bytes: gpu.memory_bytes,
+            free_bytes: gpu.free_bytes,
+            driver: gpu.driver.clone(),
+            used,
+        }
+    }
+}
+
+impl Lent {
+    /// What was just claimed.
+    pub(super) fn claimed(task: &ClaimedTask, kind: JobKind, priority: i32, resources: &Resources) -> Self {
+        Self {
+            lease: task.lease,
+            lane: task.lane,
+            kind,
+            priority,
+            resources: resources.clone(),
+            gpus: task.gpus.clone(),
+            preemptible: task.preemptible,
+            asked_back: false,
+            since: Instant::now(),
+        }
+    }
+
+    fn running(&self, attached: &Attached) -> Running {
+        Running {
+            attempt: (self.lease.task_id, self.lease.attempt),
+            worker: attached.row.id,
+            gpus: self.gpus.clone(),
+            shared_bytes: if self.resources.shared { self.resources.gpu_memory_bytes } else { 0 },
+            kind: self.kind,
+            priority: self.priority,
+            preemptible: self.preemptible,
+            started_at: -self.since.elapsed().as_secs_f64(),
+        }
+    }
+}

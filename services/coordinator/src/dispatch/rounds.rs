@@ -1,0 +1,251 @@
+//! Rounds: what is ready, who has room, who gets what. `ursa_domain::scheduling` decides; the database has the last word.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
+use tokio::time::Instant;
+use ursa_domain::scheduling::{self, Assignment, LaneView, Offer, ProjectView, Request, Running};
+use ursa_proto::v1;
+use uuid::Uuid;
+
+use super::beat::answer;
+use super::orders::{Directory, fail_unordered, order};
+use super::roster::{Door, Lent};
+use crate::context::Context;
+use crate::hub;
+use crate::store::{ClaimedTask, LaneHead, Place, StoreResult, Topic};
+
+/// A hint may get lost; nothing waits longer than this for a round.
+const LOOK: Duration = Duration::from_secs(1);
+/// Tasks in one round.
+const AT_A_TIME: usize = 512;
+/// In one message, which has to fit whatever the tasks carry.
+const ORDERS_PER_MESSAGE: usize = 16;
+/// A transaction that began earlier may commit a task with an earlier time.
+const SLACK: TimeDelta = TimeDelta::seconds(5);
+/// So often a lane is looked at from its very beginning, for tasks that took longer than the slack to be committed.
+const FROM_THE_START: Duration = Duration::from_secs(5);
+
+/// What is remembered from round to round. It only saves work: a new dispatcher begins without.
+#[derive(Debug)]
+struct Memory {
+    directory: Directory,
+    /// Where the first ready task of a lane was. What was taken before it lies dead in the index for as long as somebody
+    /// keeps an old transaction open.
+    low_water: HashMap<i32, DateTime<Utc>>,
+    looked_from_the_start: Instant,
+}
+
+/// Dispatches for ever.
+pub(super) async fn run(context: Context) {
+    let mut wake = context.hub.subscribe(Topic::Tasks);
+    let mut memory = Memory {
+        directory: Directory::default(),
+        low_water: HashMap::new(),
+        looked_from_the_start: Instant::now(),
+    };
+    let mut outage = false;
+    loop {
+        wake.borrow_and_update();
+        match rounds(&context, &mut memory).await {
+            Ok(()) => outage = false,
+            Err(error) if error.is_outage() => {
+                if !outage {
+                    tracing::warn!(%error, "nothing is dispatched: waiting for the database");
+                }
+                outage = true;
+            }
+            Err(error) => tracing::error!(%error, "a round of dispatching failed"),
+        }
+        tokio::select! {
+            () = hub::wait(&mut wake, LOOK) => {}
+            () = context.roster.room.notified() => {}
+        }
+    }
+}
+
+/// Until nothing more can be placed.
+async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<()> {
+    while round(context, memory).await? > 0 {}
+    Ok(())
+}
+
+/// One round; how many tasks were given out.
+async fn round(context: &Context, memory: &mut Memory) -> StoreResult<usize> {
+    let (offers, running) = context.roster.offers(context.config.patience());
+    let room: usize = offers.iter().filter(|offer| !offer.draining).map(|offer| offer.slots as usize).sum();
+    let may_preempt = running.iter().any(|attempt| attempt.preemptible);
+    if room == 0 && !may_preempt {
+        return Ok(0);
+    }
+    let limit = room.clamp(1, AT_A_TIME);
+    let lanes = look(context, memory, limit).await?;
+    if lanes.is_empty() {
+        return Ok(0);
+    }
+    let projects = projects(context, &lanes).await?;
+    let paused = context.store.paused_queues().await?;
+    let views: Vec<LaneView> = lanes.iter().map(|lane| view(lane, &paused)).collect();
+    let plan = scheduling::assign(&views, &projects, &offers, seconds(Utc::now()), limit);
+    let given = give(context, memory, &lanes, &plan.assignments).await?;
+    if given == 0 && may_preempt {
+        make_room(context, &views, &plan.blocked, &offers, &running).await?;
+    }
+    Ok(given)
+}
+
+async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResult<Vec<LaneHead>> {
+    if memory.looked_from_the_start.elapsed() > FROM_THE_START {
+        memory.low_water.clear();
+        memory.looked_from_the_start = Instant::now();
+    }
+    let lanes = context.store.lane_heads(&memory.low_water, limit as u32).await?;
+    for lane in &lanes {
+        memory.low_water.insert(lane.id, lane.head_ready_at - SLACK);
+    }
+    let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
+    memory.directory.learn(&context.store, &ids).await?;
+    Ok(lanes)
+}
+
+async fn projects(context: &Context, lanes: &[LaneHead]) -> StoreResult<Vec<ProjectView>> {
+    let wanted: HashSet<&str> = lanes.iter().map(|lane| lane.project.as_str()).collect();
+    let usage = context.store.project_usage().await?;
+    Ok(usage
+        .into_iter()
+        .filter(|project| wanted.contains(project.name.as_str()))
+        .map(|project| ProjectView {
+            name: project.name,
+            weight: project.weight,
+            running: project.running as u32,
+            gpus: project.gpus as u32,
+            max_running: project.max_running.map(|max| max as u32),
+            max_gpus: project.max_gpus.map(|max| max as u32),
+            paused: project.paused,
+        })
+        .collect())
+}
+
+fn view(lane: &LaneHead, paused: &HashSet<String>) -> LaneView {
+    LaneView {
+        id: i64::from(lane.id),
+        project: lane.project.clone(),
+        kind: lane.kind,
+        priority: lane.priority,
+        request: Request { kind: lane.kind, resources: lane.resources.clone() },
+        ready: lane.ready,
+        head_ready_at: seconds(lane.head_ready_at),
+        gang: lane.gang,
+        paused: paused.contains(lane.kind.as_str()),
+    }
+}
+
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_micros() as f64 / 1e6
+}
+
+/// Leases what was assigned, and gives the orders.
+async fn give(
+    context: &Context,
+    memory: &Memory,
+    lanes: &[LaneHead],
+    assignments: &[Assignment],
+) -> StoreResult<usize> {
+    let mut singles = Vec::new();
+    let mut gangs: HashMap<usize, (Uuid, Vec<Place>)> = HashMap::new();
+    for assignment in assignments {
+        let Some(lane) = lanes.iter().find(|lane| i64::from(lane.id) == assignment.lane) else { continue };
+        let Some(place) = place(context, memory, lane, assignment) else { continue };
+        match assignment.gang {
+            None => singles.push(place),
+            Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head, Vec::new())).1.push(place),
+        }
+    }
+    let mut claimed = if singles.is_empty() {
+        Vec::new()
+    } else {
+        context.store.claim(&singles, context.config.lease).await?
+    };
+    for (head, places) in gangs.into_values() {
+        claimed.extend(context.store.claim_gang(head, &places, context.config.lease).await?);
+    }
+    let given = claimed.len();
+    hand_over(context, &memory.directory, claimed).await;
+    Ok(given)
+}
+
+fn place(context: &Context, memory: &Memory, lane: &LaneHead, assignment: &Assignment) -> Option<Place> {
+    let (worker_name, ..) = context.roster.find(assignment.worker)?;
+    Some(Place {
+        lane: lane.id,
+        project: lane.project.clone(),
+        worker: assignment.worker,
+        worker_name,
+        gpus: assignment.gpus.clone(),
+        since: memory.low_water.get(&lane.id).copied().unwrap_or(DateTime::<Utc>::MIN_UTC),
+    })
+}
+
+/// Tells the workers. What does not reach one is told again when it does not list it.
+async fn hand_over(context: &Context, directory: &Directory, claimed: Vec<ClaimedTask>) {
+    let mut by_worker: HashMap<Uuid, Vec<ClaimedTask>> = HashMap::new();
+    for task in claimed {
+        if let Some(lane) = directory.lane(task.lane) {
+            context.roster.lend(task.worker, Lent::claimed(&task, lane.kind, lane.priority, &lane.resources));
+        }
+        by_worker.entry(task.worker).or_default().push(task);
+    }
+    join_all(by_worker.into_iter().map(|(worker, tasks)| tell(context, directory, worker, tasks))).await;
+}
+
+async fn tell(context: &Context, directory: &Directory, worker: Uuid, tasks: Vec<ClaimedTask>) {
+    match context.roster.find(worker) {
+        Some((_, Door::Session(sender), _)) => {
+            for some in tasks.chunks(ORDERS_PER_MESSAGE) {
+                let mut orders = answer(context);
+                orders.start = write(context, directory, some).await;
+                // A full or closed channel is no loss: the beat repeats what the worker does not list.
+                let _ = sender.try_send(Ok(orders));
+            }
+        }
+        Some((_, Door::Executor { start, .. }, _)) => {
+            for task in tasks {
+                // It has gone: this coordinator ends, and the leases run out.
+                let _ = start.send(task);
+            }
+        }
+        None => {}
+    }
+}
+
+async fn write(context: &Context, directory: &Directory, tasks: &[ClaimedTask]) -> Vec<v1::TaskOrder> {
+    let mut orders = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        match order(context, directory, task).await {
+            Ok(order) => orders.push(order),
+            Err(error) => fail_unordered(context, task, &error).await,
+        }
+    }
+    orders
+}
+
+/// Asks less urgent work back for the most urgent lane that something can be done for.
+async fn make_room(
+    context: &Context,
+    lanes: &[LaneView],
+    blocked: &[i64],
+    offers: &[Offer],
+    running: &[Running],
+) -> StoreResult<()> {
+    let mut waiting: Vec<&LaneView> = lanes.iter().filter(|lane| blocked.contains(&lane.id)).collect();
+    waiting.sort_by_key(|lane| std::cmp::Reverse(lane.priority));
+    let victims = waiting.into_iter().find_map(|lane| scheduling::preempt(lane, offers, running));
+    if let Some(victims) = victims {
+        context.store.preempt(&victims).await?;
+        context.roster.asked_back(&victims);
+        context.roster.hurry.notify_one();
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Lanes: what makes ready tasks interchangeable for whoever places them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use ursa_domain::JobKind;
+use ursa_domain::policy::JobPolicy;
+use ursa_domain::scheduling::Resources;
+use uuid::Uuid;
+
+use super::{Store, StoreError, StoreResult, Tx, word};
+
+/// A lane that has ready tasks.
+#[derive(Debug, Clone)]
+pub(crate) struct LaneHead {
+    /// Its id.
+    pub id: i32,
+    /// Whose tasks they are.
+    pub project: String,
+    /// Their kind.
+    pub kind: JobKind,
+    /// Their priority.
+    pub priority: i32,
+    /// What each needs of a worker.
+    pub resources: Resources,
+    /// Tasks that are leased together; 1 is none.
+    pub gang: u32,
+    /// How many are ready, as far as anybody wanted to know; of a gang's lane, the tasks of its first whole gang.
+    pub ready: u32,
+    /// When the first of them became ready.
+    pub head_ready_at: DateTime<Utc>,
+    /// The first of them.
+    pub head: Uuid,
+}
+
+/// What a lane is.
+#[derive(Debug, Clone)]
+pub(crate) struct LaneInfo {
+    /// Its id.
+    pub id: i32,
+    /// Kind of its tasks.
+    pub kind: JobKind,
+    /// Their priority.
+    pub priority: i32,
+    /// What each needs of a worker.
+    pub resources: Resources,
+}
+
+/// The lane of tasks of `kind` under `policy`; made if there is none.
+pub(super) async fn ensure_lane(tx: &mut Tx, project: &str, kind: JobKind, policy: &JobPolicy) -> StoreResult<i32> {
+    let resources =
+        serde_json::to_value(&policy.resources).map_err(|error| StoreError::unreadable("resources", &error))?;
+    let find = async |tx: &mut Tx| {
+        sqlx::query_scalar!(
+            "select id from lanes where project = $1 and kind = $2 and priority = $3 and resources = $4 and gang = $5",
+            project,
+            kind.as_str(),
+            policy.priority,
+            resources,
+            policy.workers as i32,
+        )
+        .fetch_optional(&mut **tx)
+        .await
+    };
+    if let Some(id) = find(tx).await? {
+        return Ok(id);
+    }
+    sqlx::query!(
+        "insert into lanes (project, kind, priority, resources, gang) values ($1, $2, $3, $4, $5) on conflict do nothing",
+        project,
+        kind.as_str(),
+        policy.priority,
+        resources,
+        policy.workers as i32,
+    )
+    .execute(&mut **tx)
+    .await?;
+    find(tx).await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+}
+
+impl Store {
+    /// Every lane with a ready task, with how many it has, up to `limit`. `since` tells for some lanes where their first
+    /// ready task is not before: what was taken there lies dead in the index until Postgres can clean up.
+    pub(crate) async fn lane_heads(
+        &self,
+        since: &HashMap<i32, DateTime<Utc>>,
+        limit: u32,
+    ) -> StoreResult<Vec<LaneHead>> {
+        let (lanes, times): (Vec<i32>, Vec<DateTime<Utc>>) = since.iter().map(|(lane, at)| (*lane, *at)).unzip();
+        let rows = sqlx::query_file!("src/store/sql/lane_heads.sql", &lanes, &times, i64::from(limit))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(LaneHead {
+                    id: row.id,
+                    project: row.project,
+                    kind: word("job kind", &row.kind)?,
+                    priority: row.priority,
+                    resources: serde_json::from_value(row.resources)
+                        .map_err(|error| StoreError::unreadable("resources", &error))?,
+                    gang: row.gang as u32,
+                    ready: row.ready as u32,
+                    head_ready_at: row.head_ready_at,
+                    head: row.head,
+                })
+            })
+            .collect()
+    }
+
+    /// What some lanes are.
+    pub(crate) async fn lanes(&self, ids: &[i32]) -> StoreResult<Vec<LaneInfo>> {
+        let rows = sqlx::query!("select id, kind, priority, resources from lanes where id = any ($1)", ids)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(LaneInfo {
+                    id: row.id,
+                    kind: word("job kind", &row.kind)?,
+                    priority: row.priority,
+                    resources: serde_json::from_value(row.resources)
+                        .map_err(|error| StoreError::unreadable("resources", &error))?,
+                })
+            })
+            .collect()
+    }
+}

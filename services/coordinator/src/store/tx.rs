@@ -1,0 +1,56 @@
+//! A transaction that wakes whoever has something to look at, once it is committed.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use super::{StoreResult, Topic};
+use crate::hub::Hub;
+
+/// A transaction on the coordinator's database; undone when dropped.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    inner: Transaction<'static, Postgres>,
+    hub: Arc<Hub>,
+    topics: Vec<Topic>,
+}
+
+impl Tx {
+    pub(super) fn new(inner: Transaction<'static, Postgres>, hub: Arc<Hub>) -> Self {
+        Self { inner, hub, topics: Vec::new() }
+    }
+
+    /// Has `topic` woken, here and in the other coordinators, when this transaction commits.
+    pub(super) fn hint(&mut self, topic: Topic) {
+        if !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+    }
+
+    /// Commits, and wakes.
+    pub(super) async fn commit(self) -> StoreResult<()> {
+        self.inner.commit().await?;
+        self.hub.committed(&self.topics);
+        Ok(())
+    }
+
+    /// Undoes everything.
+    pub(super) async fn rollback(self) -> StoreResult<()> {
+        Ok(self.inner.rollback().await?)
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+}
