@@ -41,6 +41,8 @@ create table pipelines (
     created_at timestamptz not null default now(),
     unique (project, idempotency_key)
 );
+create index pipelines_by_age on pipelines (created_at);
+create index pipelines_rerun on pipelines (rerun_of) where rerun_of is not null;
 
 create table jobs (
     id uuid primary key,
@@ -74,6 +76,8 @@ create table jobs (
     run_deadline interval,
     no_progress interval,
     expires_at timestamptz,
+    -- It is being deleted, step by step: there is no other round for it.
+    retired boolean not null default false,
     created_at timestamptz not null default now(),
     started_at timestamptz,
     finished_at timestamptz,
@@ -84,7 +88,8 @@ create index jobs_open on jobs (id) where state in ('running', 'cancelling');
 create index jobs_to_settle on jobs (id) where state in ('running', 'cancelling') and open_tasks = 0;
 create index jobs_that_expire on jobs (expires_at) where expires_at is not null and finished_at is null;
 create index jobs_with_queue_wait on jobs (id) where queue_wait is not null and state = 'running';
-create index jobs_finished on jobs (finished_at) where finished_at is not null;
+create index jobs_finished on jobs (finished_at, id) where finished_at is not null;
+create index jobs_cached on jobs (cached_from) where cached_from is not null;
 create index jobs_by_cache_key on jobs (cache_key, finished_at desc) where cache_key is not null and state = 'succeeded';
 create index jobs_of_project on jobs (project, id desc);
 
@@ -210,9 +215,10 @@ create table log_objects (
     job_id uuid not null,
     task_id uuid not null,
     attempt integer not null,
-    -- Ids of the first and last line in it.
+    -- Ids of the first and last line in it, and how many there are: others' may lie between.
     first_line bigint not null,
     last_line bigint not null,
+    lines integer not null,
     sha256 text not null,
     bytes bigint not null
 );
@@ -247,3 +253,12 @@ create table duties (
     holder uuid not null,
     expires_at timestamptz not null
 );
+
+-- Postgres cleans up after a fifth of a table has changed, by default. These change all the time, and who reads them
+-- walks over what is dead: a dispatcher over the tasks that were taken, an archiver over the lines that it moved.
+alter table tasks set (
+    autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.02
+);
+alter table attempts set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+alter table workers set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500);
+alter table log_lines set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000);

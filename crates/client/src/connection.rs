@@ -172,4 +172,17 @@ mod tests {
         only.turn();
         assert_eq!(only.address(), "http://127.0.0.1:1");
     }
+    #[tokio::test]
+    async fn the_first_that_answers_is_taken_and_stays_the_first_to_try() {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let urls = [format!("http://{closed}"), format!("http://{}", listener.local_addr().unwrap())];
+        let addresses: Arc<[Address]> = urls.iter().map(|url| Address::parse(url).unwrap()).collect();
+        let at = Arc::new(AtomicUsize::new(0));
+        dial(addresses.clone(), at.clone()).await.unwrap();
+        assert_eq!(at.load(Ordering::Relaxed), 1);
+        drop(listener);
+        let failed = dial(addresses, at).await.unwrap_err().to_string();
+        assert!(urls.iter().all(|url| failed.contains(url)), "{failed}");
+    }
 }

@@ -113,7 +113,11 @@ fn explain(error: &serde_saphyr::Error) -> String {
         serde_saphyr::Error::SerdeUnknownVariant { variant, expected, .. } => {
             unknown("word", variant, expected.iter().copied())
         }
-        error => error.to_string(),
+        error => {
+            let text = error.to_string();
+            // The place is said in front of it, or means nothing to whoever typed a single word.
+            text.rfind(" at line ").map_or(text.as_str(), |end| &text[..end]).to_owned()
+        }
     }
 }
 
@@ -330,7 +334,8 @@ jobs:
     #[test]
     fn times_and_sizes_need_their_unit() {
         let text = error(&EVERY_KEY.replace("1h 30m", "90"));
-        assert!(text.contains("\"90\" is no length of time") && text.contains("1h 30m"), "{text}");
+        assert!(text.contains("bears.yaml:15:38: \"90\" is no length of time"), "{text}");
+        assert!(text.contains("1h 30m") && !text.contains("at line"), "{text}");
         let text = error(&EVERY_KEY.replace("40GiB", "40 bananas"));
         assert!(text.contains("\"40 bananas\" is no size") && text.contains("40GiB"), "{text}");
     }

@@ -11,9 +11,11 @@ pub mod plan;
 pub mod policy;
 pub mod retry;
 pub mod run;
+pub mod schedule;
 pub mod scheduling;
 pub mod spec;
 pub mod split;
+pub mod webhook;
 
 pub use error_class::ErrorClass;
 pub use spec::{JobKind, JobSpec};

@@ -16,7 +16,8 @@ use crate::spec::TrainRecipe;
 pub enum TrainerInput {
     /// The run to execute; always the first line.
     Run(Box<RunOrder>),
-    /// Stop after the present batch and exit.
+    /// Stop after the present batch, see the last epoch's checkpoint into the store, and exit. A run can be saved between
+    /// epochs only: the next attempt does the batches of the present epoch again.
     Cancel,
 }
 

@@ -1,4 +1,4 @@
-//! Fetching.
+//! Fetching, and sending to addresses that a user named.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -75,8 +75,7 @@ impl Fetcher {
         loop {
             attempts += 1;
             let mut visited = Vec::new();
-            let tried = tokio::time::timeout(self.policy.timeout, self.follow(url, &mut visited)).await;
-            let error = match tried.unwrap_or(Err(FetchError::Timeout(self.policy.timeout))) {
+            let error = match self.in_time(self.follow(url, &mut visited)).await {
                 Ok(fetched) => return Ok(Fetched { attempts, elapsed: begin.elapsed(), ..fetched }),
                 Err(error) => error,
             };
@@ -85,6 +84,33 @@ impl Fetcher {
             }
             tokio::time::sleep(wait_before_retry(&error, attempts)).await;
         }
+    }
+
+    /// Sends `body` once and returns the status of whatever answered. Redirects are not followed, what the answer says
+    /// is not read, and nothing is repeated: whether it may be is the caller's to know. Limited by the policy's
+    /// `timeout`.
+    pub async fn post(&self, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<u16, FetchError> {
+        let body = body.into();
+        let sending = async {
+            let url = parse(url)?;
+            let addresses = self.guard.addresses(&url).await?;
+            let request =
+                headers.iter().fold(self.client.post(url), |request, (name, value)| request.header(*name, *value));
+            let response = pinned(addresses, request.body(body).send()).await.map_err(|error| self.classify(&error))?;
+            Ok(response.status().as_u16())
+        };
+        self.in_time(sending).await
+    }
+
+    /// Whether a request for a URL would be let through, as its name leads now. Limited by the policy's `timeout`.
+    pub async fn check(&self, url: &str) -> Result<(), FetchError> {
+        let checking = async { self.guard.addresses(&parse(url)?).await.map(drop) };
+        self.in_time(checking).await
+    }
+
+    async fn in_time<T>(&self, request: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+        let limit = self.policy.timeout;
+        tokio::time::timeout(limit, request).await.unwrap_or(Err(FetchError::Timeout(limit)))
     }
 
     /// One try: from hop to hop, each checked like the first.
@@ -201,6 +227,13 @@ fn builder(policy: &FetchPolicy) -> ClientBuilder {
 /// A client that trusts nobody's certificate.
 fn without_roots(policy: &FetchPolicy) -> Result<Client, FetchError> {
     builder(policy).tls_certs_only([]).build().map_err(|error| FetchError::Protocol(error.to_string()))
+}
+
+/// A URL that may be asked for.
+fn parse(url: &str) -> Result<Url, FetchError> {
+    let url = Url::parse(url.trim()).map_err(|error| FetchError::InvalidUrl(error.to_string()))?;
+    check_url(&url)?;
+    Ok(url)
 }
 
 fn check_url(url: &Url) -> Result<(), FetchError> {

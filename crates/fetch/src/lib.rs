@@ -1,7 +1,8 @@
-//! The guarded HTTP client: everything Ursa fetches at a user's word goes through here.
+//! The guarded HTTP client: everything Ursa fetches, or sends, at a user's word goes through here.
 //!
 //! A name is resolved once, every address is checked, and the connection goes to a checked address and no other; redirects
-//! are followed by hand, each hop checked like the first. Bodies are capped and the whole request has one deadline.
+//! are followed by hand, each hop checked like the first, or not at all. Bodies are capped and the whole request has one
+//! deadline.
 //! Neither cookies, nor proxies from the environment, nor decompression.
 
 mod address;

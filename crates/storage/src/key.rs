@@ -47,6 +47,15 @@ pub enum Key {
         /// Which file.
         file: ModelFile,
     },
+    /// Lines that one attempt logged.
+    Logs {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+        /// Of its bytes.
+        digest: Digest,
+    },
     /// Written, read and deleted to see whether the store works.
     Probe {
         /// Drawn for the occasion.
@@ -84,6 +93,7 @@ impl fmt::Display for Key {
             Self::Manifest { digest } => write!(f, "snapshots/{digest}.parquet"),
             Self::Checkpoint { task, attempt, epoch } => write!(f, "checkpoints/{task}/{attempt}/{epoch}.safetensors"),
             Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
+            Self::Logs { task, attempt, digest } => write!(f, "logs/{task}/{attempt}/{digest}.ndjson.zst"),
             Self::Probe { id } => write!(f, "probes/{id}"),
         }
     }
@@ -110,6 +120,11 @@ fn parse(text: &str) -> Option<Key> {
             Key::Checkpoint { task: id(task)?, attempt: attempt.parse().ok()?, epoch: number(file, ".safetensors")? }
         }
         ["models", digest, file] => Key::ModelFile { digest: digest.parse().ok()?, file: model_file(file)? },
+        ["logs", task, attempt, file] => Key::Logs {
+            task: id(task)?,
+            attempt: attempt.parse().ok()?,
+            digest: file.strip_suffix(".ndjson.zst")?.parse().ok()?,
+        },
         ["probes", probe] => Key::Probe { id: id(probe)? },
         _ => return None,
     })
@@ -140,6 +155,7 @@ mod tests {
             Key::Manifest { digest },
             Key::Checkpoint { task, attempt: 2, epoch: 10 },
             Key::ModelFile { digest, file: ModelFile::Weights },
+            Key::Logs { task, attempt: 3, digest },
             Key::Probe { id: task },
         ] {
             assert_eq!(key.to_string().parse::<Key>().unwrap(), key);
@@ -161,6 +177,8 @@ mod tests {
             &format!("shards/raw/{task}/1%2etar"),
             &format!("shards/raw/{}/1.tar", task.simple()),
             &format!("models/{}/evil.pkl", Digest::of(b"x")),
+            &format!("logs/{task}/1/{}.ndjson", Digest::of(b"x")),
+            &format!("logs/{task}/+1/{}.ndjson.zst", Digest::of(b"x")),
         ] {
             assert!(text.parse::<Key>().is_err(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! The object store: typed keys, shards, manifests and model packages.
+//! The object store: typed keys, shards, manifests, model packages and logs.
 //!
 //! Objects are immutable and their keys are made here, never from users' strings. Which objects count is Postgres's
 //! affair; this crate neither knows nor asks.
@@ -6,6 +6,7 @@
 mod digest;
 mod error;
 mod key;
+pub mod log;
 pub mod manifest;
 pub mod package;
 pub mod shard;

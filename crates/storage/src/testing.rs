@@ -45,6 +45,11 @@ impl S3Server {
         Ok(Self { address, accepting })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What `Storage::open_with` needs beside `s3://ursa/prefix`.
     pub fn settings(&self) -> Vec<(String, String)> {
         [

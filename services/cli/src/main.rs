@@ -5,6 +5,7 @@
 mod commands;
 mod output;
 mod progress;
+mod text;
 mod web;
 
 use std::io::Write as _;
@@ -14,8 +15,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 use ursa_client::{COORDINATOR_VARIABLE, Client, DEFAULT_COORDINATOR};
 use ursa_proto::{ApiError, ErrorCode};
 
-use commands::{datasets, endpoints, jobs, models, nodes, pipeline, predict, up, workers};
+use commands::{
+    Misuse, datasets, endpoints, jobs, models, nodes, pipeline, predict, project, queue, rerun, schedule, tasks, up,
+    webhook, worker,
+};
 use output::{Format, Output};
+
+const GLOBAL: &str = "Options of every command";
 
 /// From URLs to a served image classifier, on machines you own.
 #[derive(Debug, Parser)]
@@ -26,15 +32,16 @@ use output::{Format, Output};
   ursa up
   ursa pipeline run bears.yaml --watch
   ursa predict bears photo.jpg
-  ursa jobs list --output json
+  ursa jobs list --state failed --output json
+  ursa rerun PIPELINE --set train.epochs=12
   ursa datasets sources bears --outcome failed"
 )]
 struct Arguments {
     /// Where the coordinator is.
-    #[arg(long, global = true, env = COORDINATOR_VARIABLE, default_value = DEFAULT_COORDINATOR)]
+    #[arg(long, global = true, env = COORDINATOR_VARIABLE, default_value = DEFAULT_COORDINATOR, help_heading = GLOBAL)]
     coordinator: String,
     /// How to print results: tables for people, JSON for programs.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table, help_heading = GLOBAL)]
     output: Format,
     #[command(subcommand)]
     command: Command,
@@ -54,25 +61,52 @@ enum Command {
   ursa predict bears *.jpg https://example.org/bear.jpg --output json")]
     Predict(predict::Flags),
     /// Submit pipelines and look at them.
-    #[command(subcommand)]
+    #[command(subcommand, alias = "pipelines")]
     Pipeline(pipeline::Command),
-    /// Look at jobs, stop them, give them another round.
-    #[command(subcommand)]
+    /// Run a pipeline again, changed or not; what has not changed is taken over instead of done again.
+    #[command(after_help = "Examples:
+  ursa rerun 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa rerun 0193a1b2-c3d4-7e5f-8a6b-123456789abc --set train.epochs=12 --set train.resources.gpus=2 --watch
+  ursa rerun 0193a1b2-c3d4-7e5f-8a6b-123456789abc --file bears.yaml --fresh")]
+    Rerun(rerun::Flags),
+    /// Look at jobs, stop them, give them another round, one or many at a time.
+    #[command(subcommand, alias = "job")]
     Jobs(jobs::Command),
+    /// Look at tasks and give those that ended badly another round.
+    #[command(
+        alias = "task",
+        after_help = "Examples:
+  ursa tasks --job 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa tasks --state dead --project zoo
+  ursa tasks replay --all-dead --job 0193a1b2-c3d4-7e5f-8a6b-123456789abc"
+    )]
+    Tasks(tasks::Arguments),
+    /// Share what there is between projects.
+    #[command(subcommand, alias = "projects")]
+    Project(project::Command),
+    /// Look at queues, pause and resume them.
+    #[command(subcommand, alias = "queues")]
+    Queue(queue::Command),
+    /// Submit pipelines by the clock.
+    #[command(subcommand, alias = "schedules")]
+    Schedule(schedule::Command),
+    /// Send events to other programs.
+    #[command(subcommand, alias = "webhooks")]
+    Webhook(webhook::Command),
     /// Look at datasets, their images and what became of every URL.
-    #[command(subcommand)]
+    #[command(subcommand, alias = "dataset")]
     Datasets(datasets::Command),
     /// Look at trained models.
-    #[command(subcommand)]
+    #[command(subcommand, alias = "model")]
     Models(models::Command),
     /// Look at endpoints and point them at models.
-    #[command(subcommand)]
+    #[command(subcommand, alias = "endpoint")]
     Endpoints(endpoints::Command),
-    /// Look at workers.
-    #[command(subcommand)]
-    Workers(workers::Command),
+    /// Look at workers, drain and resume them.
+    #[command(subcommand, alias = "workers")]
+    Worker(worker::Command),
     /// Look at inference nodes.
-    #[command(subcommand)]
+    #[command(subcommand, alias = "node")]
     Nodes(nodes::Command),
     /// Print a completion script for a shell.
     Completions {
@@ -89,7 +123,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error, &arguments.coordinator);
-            ExitCode::FAILURE
+            if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -101,11 +135,17 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Up(flags) => up::run(flags, output.format()).await,
         Command::Predict(flags) => predict::run(flags, &client, &output).await,
         Command::Pipeline(command) => pipeline::run(command, &client, &output).await,
+        Command::Rerun(flags) => rerun::run(flags, &client, &output).await,
         Command::Jobs(command) => jobs::run(command, &client, &output).await,
+        Command::Tasks(arguments) => tasks::run(arguments, &client, &output).await,
+        Command::Project(command) => project::run(command, &client, &output).await,
+        Command::Queue(command) => queue::run(command, &client, &output).await,
+        Command::Schedule(command) => schedule::run(command, &client, &output).await,
+        Command::Webhook(command) => webhook::run(command, &client, &output).await,
         Command::Datasets(command) => datasets::run(command, &client, &output).await,
         Command::Models(command) => models::run(command, &client, &output).await,
         Command::Endpoints(command) => endpoints::run(command, &client, &output).await,
-        Command::Workers(command) => workers::run(command, &client, &output).await,
+        Command::Worker(command) => worker::run(command, &client, &output).await,
         Command::Nodes(command) => nodes::run(command, &client, &output).await,
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Arguments::command(), "ursa", &mut std::io::stdout());

@@ -1,4 +1,5 @@
-//! Results: JSON as Protobuf maps it, under the names of the proto; tables are chosen members of the same JSON.
+//! Results: JSON as Protobuf maps it, under the names of the proto; tables are chosen members of the same JSON, or of rows
+//! that say them as people read them.
 
 use std::io::Write as _;
 
@@ -65,6 +66,28 @@ impl Output {
         line(&text)
     }
 
+    /// Prints an answer: all of it as JSON, or `rows` as a table.
+    pub(crate) fn print_shown(
+        &self,
+        message: &impl Message,
+        name: &str,
+        rows: impl FnOnce() -> Vec<Value>,
+        columns: &[Column],
+    ) -> anyhow::Result<()> {
+        line(&match self.format {
+            Format::Json => serde_json::to_string_pretty(&self.to_json(message, name)?)?,
+            Format::Table => table(&rows(), columns),
+        })
+    }
+
+    /// Prints an answer that people are told in one sentence.
+    pub(crate) fn print_done(&self, message: &impl Message, name: &str, sentence: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => line(&serde_json::to_string_pretty(&self.to_json(message, name)?)?),
+            Format::Table => line(sentence),
+        }
+    }
+
     /// A message as JSON, with the proto's names and every member there.
     fn to_json(&self, message: &impl Message, name: &str) -> anyhow::Result<Value> {
         let full_name = format!("ursa.v1.{name}");
@@ -79,6 +102,12 @@ impl Output {
     }
 }
 
+/// Facts as lines, those without a word left out.
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
+    let known = facts.iter().filter(|(_, fact)| !fact.is_empty());
+    known.map(|(name, fact)| format!("{name:<12} {fact}")).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints a line of result. A reader that has gone is no error worth a word.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
@@ -87,7 +116,8 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     }
 }
 
-fn table(rows: &[Value], columns: &[Column]) -> String {
+/// Rows as lines, under the titles of the columns.
+pub(crate) fn table(rows: &[Value], columns: &[Column]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns.iter().map(|(title, _)| *title));
@@ -106,7 +136,7 @@ fn cell(row: &Value, member: &str) -> String {
         }
         Some(Value::Array(items)) => items
             .iter()
-            .map(|item| item["name"].as_str().or(item.as_str()).unwrap_or("?"))
+            .map(|item| item["name"].as_str().or(item.as_str()).map_or_else(|| item.to_string(), str::to_owned))
             .collect::<Vec<_>>()
             .join(", "),
         Some(other) => other.to_string(),

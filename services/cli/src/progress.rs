@@ -6,6 +6,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use ursa_proto::v1;
 
+use crate::text;
+
 const REDRAW: Duration = Duration::from_millis(120);
 const BAR: &str = "{prefix:<14} {bar:30.cyan/dim} {pos:>6}/{len:<6} {msg}";
 const SPINNER: &str = "{prefix:<14} {spinner:.cyan} {msg}";
@@ -88,23 +90,44 @@ fn look(job: &v1::Job) -> Look {
     if !matches!(job.state.as_str(), "running" | "cancelling") {
         return Look::Still { message: outcome(job, &progress) };
     }
-    let message = match (progress.unit.as_str(), progress.message.as_str()) {
-        (unit, "") => unit.to_owned(),
-        ("", message) => message.to_owned(),
-        (unit, message) => format!("{unit} · {message}"),
-    };
+    let message = joined(&[&progress.unit, &progress.message, &speed(job), &waits(job)]);
     match progress.total {
         0 => Look::Spinner { message },
         total => Look::Bar { done: progress.done, total, message },
     }
 }
 
+/// How fast it is, and how long that will take.
+fn speed(job: &v1::Job) -> String {
+    let left = if job.eta_seconds > 0.0 { format!("{} left", text::duration(job.eta_seconds)) } else { String::new() };
+    joined(&[&text::rate(job.rate, ""), &left])
+}
+
+/// Why nothing goes on.
+fn waits(job: &v1::Job) -> String {
+    if job.waiting_reason.is_empty() { String::new() } else { format!("waiting: {}", job.waiting_reason) }
+}
+
 fn outcome(job: &v1::Job, progress: &v1::Progress) -> String {
-    match (job.state.as_str(), job.error.as_str(), progress.total) {
-        (state, "", 0) => state.to_owned(),
-        (state, "", _) => format!("{state} · {}/{} {}", progress.done, progress.total, progress.unit),
-        (state, error, _) => format!("{state}: {error}"),
+    if job.state == "waiting" && !job.waiting_reason.is_empty() {
+        return waits(job);
     }
+    if !job.error.is_empty() {
+        return format!("{}: {}", job.state, job.error);
+    }
+    let amount = match progress.total {
+        0 => String::new(),
+        total => format!("{}/{total} {}", progress.done, progress.unit),
+    };
+    let cached = match job.cached_from.as_str() {
+        "" => String::new(),
+        id => format!("taken over from job {}", text::short_id(id)),
+    };
+    joined(&[&job.state, &amount, &cached])
+}
+
+fn joined(parts: &[&str]) -> String {
+    parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 #[cfg(test)]
@@ -138,6 +161,18 @@ mod tests {
         assert_eq!(look(&job("succeeded", 9, 9, "")), Look::Still { message: "succeeded · 9/9 urls".into() });
         let failed = v1::Job { error: "out of memory".into(), ..job("failed", 3, 9, "") };
         assert_eq!(look(&failed), Look::Still { message: "failed: out of memory".into() });
+    }
+
+    #[test]
+    fn speed_waits_and_work_taken_over_are_said() {
+        let fast = v1::Job { rate: 12.5, eta_seconds: 48.0, ..job("running", 3, 9, "") };
+        let bar = Look::Bar { done: 3, total: 9, message: "urls · 12.5/s · 48 s left".into() };
+        assert_eq!(look(&fast), bar);
+        let stuck = v1::Job { waiting_reason: "no worker has 2 GPUs free".into(), ..job("waiting", 0, 0, "") };
+        assert_eq!(look(&stuck), Look::Still { message: "waiting: no worker has 2 GPUs free".into() });
+        let cached = "0193a1b2-c3d4-7e5f-8a6b-123456789abc".into();
+        let cached = v1::Job { cached_from: cached, ..job("succeeded", 0, 0, "") };
+        assert_eq!(look(&cached), Look::Still { message: "succeeded · taken over from job 56789abc".into() });
     }
 
     #[test]

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use ursa_fetch::Network;
+
+use crate::expiry::Expiry;
 
 /// Keeps datasets and jobs in Postgres, dispatches work to workers and models to inference nodes.
 #[derive(Debug, Clone, Parser)]
@@ -36,6 +39,40 @@ pub struct Config {
     /// How long a worker has to stop an attempt it was asked to stop. Then its lease is taken back, whatever it does.
     #[arg(long, env = "URSA_STOP_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_grace: Duration,
+
+    /// Private network that webhooks may lead to, as CIDR with an optional port, for instance `127.0.0.1/32:8080`. May be
+    /// given several times.
+    #[arg(long = "allow-network", env = "URSA_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR[:PORT]")]
+    pub allow_networks: Vec<Network>,
+
+    /// How long to wait before an event that a webhook did not take is sent to it again; doubles up to an hour.
+    #[arg(long, env = "URSA_WEBHOOK_FIRST_WAIT", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub webhook_first_wait: Duration,
+
+    /// After how long pipelines are deleted, with their jobs, tasks and whatever those wrote: counted from the end of the
+    /// last job. Datasets, snapshots and models stay. As everywhere here, `never` and `0` keep them for ever.
+    #[arg(long, env = "URSA_DELETE_JOBS_AFTER", default_value = "90d")]
+    pub delete_jobs_after: Expiry,
+
+    /// After how long events are deleted, counted from their job's end; with their pipeline at the latest.
+    #[arg(long, env = "URSA_DELETE_EVENTS_AFTER", default_value = "90d")]
+    pub delete_events_after: Expiry,
+
+    /// After how long measurements are deleted, counted from their job's end; with their pipeline at the latest.
+    #[arg(long, env = "URSA_DELETE_METRICS_AFTER", default_value = "90d")]
+    pub delete_metrics_after: Expiry,
+
+    /// After how long logs are deleted, counted from their job's end; with their pipeline at the latest.
+    #[arg(long, env = "URSA_DELETE_LOGS_AFTER", default_value = "90d")]
+    pub delete_logs_after: Expiry,
+
+    /// After how long what was sent to webhooks is deleted, counted from when it arrived or was given up.
+    #[arg(long, env = "URSA_DELETE_DELIVERIES_AFTER", default_value = "30d")]
+    pub delete_deliveries_after: Expiry,
+
+    /// After how long workers and nodes that do not report are forgotten.
+    #[arg(long, env = "URSA_FORGET_PEERS_AFTER", default_value = "30d")]
+    pub forget_peers_after: Expiry,
 }
 
 impl Config {

@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) roster: Arc<Roster>,
     /// Short attempts on their way to an end.
     pub(crate) completions: Arc<Completions>,
+    /// Sends to webhooks.
+    pub(crate) fetcher: ursa_fetch::Fetcher,
     /// Settings.
     pub(crate) config: Arc<Config>,
 }

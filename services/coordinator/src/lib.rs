@@ -6,6 +6,7 @@ mod api;
 pub mod config;
 mod context;
 mod dispatch;
+pub mod expiry;
 mod hub;
 mod reconcile;
 mod store;
@@ -22,13 +23,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tonic_reflection::server::Builder as Reflection;
+use ursa_fetch::{FetchPolicy, Fetcher};
 use ursa_proto::MAX_MESSAGE_BYTES;
+use ursa_proto::externalscaler::external_scaler_server::{self, ExternalScalerServer};
 use ursa_proto::v1::dataset_service_server::{self, DatasetServiceServer};
 use ursa_proto::v1::endpoint_service_server::{self, EndpointServiceServer};
 use ursa_proto::v1::job_service_server::{self, JobServiceServer};
 use ursa_proto::v1::model_service_server::{self, ModelServiceServer};
 use ursa_proto::v1::node_service_server::{self, NodeServiceServer};
 use ursa_proto::v1::queue_service_server::{self, QueueServiceServer};
+use ursa_proto::v1::schedule_service_server::{self, ScheduleServiceServer};
+use ursa_proto::v1::webhook_service_server::{self, WebhookServiceServer};
 use ursa_proto::v1::worker_service_server::{self, WorkerServiceServer};
 use ursa_storage::Storage;
 
@@ -40,6 +45,7 @@ use store::{Store, StoreError};
 const RETRY: Duration = Duration::from_millis(500);
 const COMPLAIN_EVERY: u32 = 20;
 const DRAIN: Duration = Duration::from_secs(5);
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a coordinator until told to stop. `listening` hears the address once requests are answered.
 ///
@@ -58,6 +64,7 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
         hub,
         roster: Arc::default(),
         completions: Arc::default(),
+        fetcher: fetcher(&config)?,
         config: Arc::new(config),
     };
     let listener = TcpListener::bind(context.config.listen)
@@ -76,6 +83,16 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
     // What a reconciler was about to do, the next start does.
     let _ = tokio::time::timeout(DRAIN, tracker.wait()).await;
     Ok(())
+}
+
+/// What sends to webhooks.
+fn fetcher(config: &Config) -> anyhow::Result<Fetcher> {
+    Ok(Fetcher::new(FetchPolicy {
+        timeout: WEBHOOK_TIMEOUT,
+        allowed_networks: config.allow_networks.clone(),
+        user_agent: format!("ursa/{} (webhooks)", env!("CARGO_PKG_VERSION")),
+        ..FetchPolicy::default()
+    })?)
 }
 
 /// Closed by default: without TLS and tokens nobody beyond this machine may reach a service.
@@ -125,6 +142,9 @@ fn reflection() -> Reflection<'static> {
         worker_service_server::SERVICE_NAME,
         node_service_server::SERVICE_NAME,
         queue_service_server::SERVICE_NAME,
+        schedule_service_server::SERVICE_NAME,
+        webhook_service_server::SERVICE_NAME,
+        external_scaler_server::SERVICE_NAME,
         tonic_health::pb::health_server::SERVICE_NAME,
     ];
     let described = Reflection::configure()
@@ -152,6 +172,9 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         .add_service(service!(ModelServiceServer, api::ModelApi(context.clone())))
         .add_service(service!(EndpointServiceServer, api::EndpointApi(context.clone())))
         .add_service(service!(QueueServiceServer, api::QueueApi(context.clone())))
+        .add_service(service!(ScheduleServiceServer, api::ScheduleApi(context.clone())))
+        .add_service(service!(WebhookServiceServer, api::WebhookApi(context.clone())))
+        .add_service(service!(ExternalScalerServer, api::ScalerApi(context.clone())))
         .add_service(service!(WorkerServiceServer, api::WorkerApi(context.clone())))
         .add_service(service!(NodeServiceServer, api::NodeApi(context)))
         .serve_with_incoming(TcpListenerStream::new(listener));

@@ -35,6 +35,8 @@ fn job(number: u32, name: &str, kind: &str, state: &str) -> v1::Job {
         name: name.into(),
         kind: kind.into(),
         state: state.into(),
+        project: "zoo".into(),
+        priority: 4,
         depends_on: if number > 1 { vec![job_id(number - 1)] } else { Vec::new() },
         created_at: Some(ago(260)),
         started_at: Some(ago(250 - 40 * i64::from(number))),
@@ -60,6 +62,7 @@ pub(crate) fn jobs() -> Vec<v1::Job> {
         },
         v1::Job {
             progress: Some(progress(1, 1, "snapshots", "")),
+            cached_from: id(3, 3),
             output_json: json!({"dataset": "bears", "number": 1, "classes": [
                 {"name": "black", "train": 191, "valid": 48}, {"name": NASTY, "train": 188, "valid": 45},
                 {"name": "teddys", "train": 196, "valid": 48}]})
@@ -68,10 +71,19 @@ pub(crate) fn jobs() -> Vec<v1::Job> {
         },
         v1::Job {
             progress: Some(progress(3, 5, "epochs", "epoch 4 of 5, batch 4 of 9")),
+            rate: 0.05,
+            eta_seconds: 40.0,
+            tasks: Some(v1::TaskCounts { total: 2, running: 1, dead: 1, ..Default::default() }),
             output_json: "{}".into(),
             ..job(4, "train", "train", "running")
         },
-        v1::Job { started_at: None, output_json: "{}".into(), ..job(5, "deploy", "deploy", "waiting") },
+        v1::Job {
+            started_at: None,
+            output_json: "{}".into(),
+            waiting_reason: format!("waits for train; the queue of {NASTY} is paused"),
+            looked_at_again_at: Some(ago(-1850)),
+            ..job(5, "deploy", "deploy", "waiting")
+        },
     ]
 }
 
@@ -94,6 +106,8 @@ fn finished_pipeline() -> v1::Pipeline {
         state: "failed".into(),
         created_at: Some(ago(90_000)),
         jobs,
+        project: "zoo".into(),
+        rerun_of: id(1, 1),
     }
 }
 
@@ -106,12 +120,42 @@ fn attempt(number: u32, state: &str, error: &str) -> v1::Attempt {
         error: error.into(),
         started_at: Some(ago(90 - 20 * i64::from(number))),
         ended_at: if state == "running" { None } else { Some(ago(85 - 20 * i64::from(number))) },
+        gpus: vec![0, 2],
+        acknowledged_at: Some(ago(90 - 20 * i64::from(number))),
+        stop: None,
+    }
+}
+
+/// An attempt that took too long, did not end when asked to, and was ended by force.
+fn stopped() -> v1::Attempt {
+    let stop = v1::StopStages {
+        reason: "deadline".into(),
+        asked_at: Some(ago(60)),
+        acknowledged_at: Some(ago(59)),
+        forced_at: Some(ago(48)),
+    };
+    v1::Attempt {
+        error_class: v1::ErrorClass::Deadline.into(),
+        stop: Some(stop),
+        ..attempt(3, "failed", "it ran for more than 2 h")
+    }
+}
+
+pub(crate) fn dead_task(ordinal: u32) -> v1::Task {
+    v1::Task {
+        id: id(4, ordinal + 1),
+        job_id: job_id(4),
+        ordinal,
+        state: "dead".into(),
+        attempts: vec![stopped()],
+        ..Default::default()
     }
 }
 
 fn tasks() -> Vec<v1::Task> {
-    vec![v1::Task {
+    let running = v1::Task {
         id: id(4, 1),
+        job_id: job_id(4),
         ordinal: 0,
         state: "leased".into(),
         progress: Some(progress(3, 5, "epochs", "epoch 4 of 5")),
@@ -120,7 +164,8 @@ fn tasks() -> Vec<v1::Task> {
             attempt(2, "running", ""),
         ],
         ready_at: None,
-    }]
+    };
+    vec![running, dead_task(1)]
 }
 
 fn log(number: u32, level: &str, message: &str) -> v1::LogLine {
@@ -276,6 +321,87 @@ fn endpoint() -> v1::Endpoint {
     }
 }
 
+fn gpu() -> v1::Gpu {
+    v1::Gpu {
+        model: "NVIDIA H100".into(),
+        memory_bytes: 80 << 30,
+        free_bytes: 61 << 30,
+        driver: "550.54.15".into(),
+        index: 0,
+        utilisation_percent: 37,
+    }
+}
+
+fn projects() -> Vec<v1::Project> {
+    let zoo = v1::Project {
+        name: "zoo".into(),
+        weight: 2.5,
+        max_running: Some(10),
+        running: 3,
+        gpus: 1,
+        created_at: Some(ago(5000)),
+        ..Default::default()
+    };
+    vec![v1::Project { name: "den".into(), weight: 1.0, paused: true, max_running: None, ..zoo.clone() }, zoo]
+}
+
+fn queues() -> Vec<v1::Queue> {
+    let queue = |kind: &str, ready, paused| v1::Queue {
+        kind: kind.into(),
+        paused,
+        ready,
+        running: 2,
+        oldest_seconds: if ready > 0 { 185.0 } else { 0.0 },
+    };
+    vec![queue("scrape", 1234, false), queue("train", 0, true)]
+}
+
+fn schedule(number: u32) -> v1::Schedule {
+    v1::Schedule {
+        name: format!("nightly-{number}"),
+        cron: "0 3 * * *".into(),
+        time_zone: "Europe/Berlin".into(),
+        missed: "once".into(),
+        paused: number == 2,
+        pipeline: Some(v1::PipelineSpec {
+            name: "bears".into(),
+            project: "zoo".into(),
+            jobs: vec![v1::JobDefinition { name: "scrape".into(), ..Default::default() }],
+            ..Default::default()
+        }),
+        next_at: Some(ago(-7300)),
+        last_at: Some(ago(80_000)),
+        last_pipeline_id: id(1, 1),
+        last_error: if number == 2 { format!("job {NASTY:?}: epochs is 0") } else { String::new() },
+    }
+}
+
+fn webhook() -> v1::Webhook {
+    v1::Webhook {
+        id: id(10, 1),
+        url: format!("https://example.org/hook?a={NASTY}"),
+        project: String::new(),
+        kinds: vec!["job.".into()],
+        created_at: Some(ago(5000)),
+    }
+}
+
+fn delivery(number: i64) -> v1::Delivery {
+    let state = ["delivered", "pending", "failed"][number as usize % 3];
+    v1::Delivery {
+        id: number,
+        webhook_id: id(10, 1),
+        event_id: 1000 + number,
+        kind: "job.succeeded".into(),
+        state: state.into(),
+        attempts: 2,
+        http_status: if state == "delivered" { 204 } else { 503 },
+        error: if state == "delivered" { String::new() } else { "the answer was 503 Service Unavailable".into() },
+        next_at: Some(ago(-1850)),
+        delivered_at: (state == "delivered").then(|| ago(5)),
+    }
+}
+
 fn worker(number: u32, state: &str) -> v1::Worker {
     v1::Worker {
         id: id(9, number),
@@ -284,7 +410,10 @@ fn worker(number: u32, state: &str) -> v1::Worker {
         version: "0.1.0".into(),
         slots: 4,
         running: u32::from(state == "online"),
-        gpus: if number == 1 { vec![v1::Gpu { model: "NVIDIA H100".into(), memory_bytes: 80 << 30 }] } else { vec![] },
+        gpus: if number == 1 { vec![gpu()] } else { vec![] },
+        labels: [("zone".to_owned(), NASTY.to_owned()), ("ssd".to_owned(), String::new())].into(),
+        kinds: if number == 1 { Vec::new() } else { vec!["scrape".into(), "verify".into()] },
+        draining: number == 2,
         last_seen_at: Some(ago(i64::from(number) * 400 - 399)),
     }
 }
@@ -317,6 +446,8 @@ pub(crate) fn bears() -> Script {
         state: "running".into(),
         created_at: Some(ago(260)),
         jobs: jobs(),
+        project: "zoo".into(),
+        rerun_of: String::new(),
     };
     let urls: Vec<_> = (0..300).map(|number| format!("http://bears.example/{number}.jpg")).collect();
     Script {
@@ -334,6 +465,11 @@ pub(crate) fn bears() -> Script {
         endpoints: vec![endpoint()],
         workers: vec![worker(1, "online"), worker(2, "offline")],
         nodes: vec![node()],
+        projects: projects(),
+        queues: queues(),
+        schedules: (1..=60).map(schedule).collect(),
+        webhooks: vec![webhook()],
+        deliveries: (1..=60).map(delivery).collect(),
         events: Vec::new(),
     }
 }

@@ -12,6 +12,9 @@ use ursa_proto::v1::endpoint_service_server::EndpointService;
 use ursa_proto::v1::job_service_server::JobService;
 use ursa_proto::v1::model_service_server::ModelService;
 use ursa_proto::v1::node_service_server::NodeService;
+use ursa_proto::v1::queue_service_server::QueueService;
+use ursa_proto::v1::schedule_service_server::ScheduleService;
+use ursa_proto::v1::webhook_service_server::WebhookService;
 use ursa_proto::v1::worker_service_server::WorkerService;
 use ursa_proto::{ApiError, v1};
 
@@ -32,6 +35,11 @@ pub(crate) struct Script {
     pub endpoints: Vec<v1::Endpoint>,
     pub workers: Vec<v1::Worker>,
     pub nodes: Vec<v1::Node>,
+    pub projects: Vec<v1::Project>,
+    pub queues: Vec<v1::Queue>,
+    pub schedules: Vec<v1::Schedule>,
+    pub webhooks: Vec<v1::Webhook>,
+    pub deliveries: Vec<v1::Delivery>,
     /// Recorded events, by id.
     pub events: Vec<v1::Event>,
 }
@@ -122,13 +130,20 @@ impl JobService for Fake {
     }
 
     async fn list_pipelines(&self, request: Request<v1::ListPipelinesRequest>) -> Answer<v1::ListPipelinesResponse> {
-        let (pipelines, next_page_token) = self.read(|script| page(&script.pipelines, request.into_inner().page));
+        let request = request.into_inner();
+        let wanted = |one: &&v1::Pipeline| request.project.is_empty() || one.project == request.project;
+        let all: Vec<_> = self.read(|script| script.pipelines.iter().filter(wanted).cloned().collect());
+        let (pipelines, next_page_token) = page(&all, request.page);
         Ok(Response::new(v1::ListPipelinesResponse { pipelines, next_page_token }))
     }
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
         let request = request.into_inner();
-        let wanted = |job: &&v1::Job| request.state.is_empty() || job.state == request.state;
+        let wanted = |job: &&v1::Job| {
+            (request.state.is_empty() || job.state == request.state)
+                && (request.kind.is_empty() || job.kind == request.kind)
+                && (request.project.is_empty() || job.project == request.project)
+        };
         let all: Vec<_> =
             self.read(|script| script.pipelines.iter().flat_map(|p| &p.jobs).filter(wanted).cloned().collect());
         let (jobs, next_page_token) = page(&all, request.page);
@@ -137,8 +152,34 @@ impl JobService for Fake {
 
     async fn get_job(&self, request: Request<v1::GetJobRequest>) -> Answer<v1::JobDetail> {
         let job = Some(self.find_job(&request.into_inner().id)?);
-        let (tasks, spec_json) = self.read(|script| (script.tasks.clone(), script.spec_json.clone()));
-        Ok(Response::new(v1::JobDetail { job, tasks, spec_json }))
+        let spec_json = self.read(|script| script.spec_json.clone());
+        // Whoever wants tasks has to ask for them: here there are only the first.
+        let policy_json = r#"{"max_attempts":3,"priority":4}"#.into();
+        Ok(Response::new(v1::JobDetail { job, tasks: Vec::new(), spec_json, policy_json }))
+    }
+
+    async fn rerun_pipeline(&self, _: Request<v1::RerunPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
+        Err(Status::unimplemented("the dashboard submits nothing"))
+    }
+
+    async fn steer_jobs(&self, _: Request<v1::SteerJobsRequest>) -> Answer<v1::SteerJobsResponse> {
+        Err(Status::unimplemented("the dashboard steers one job at a time"))
+    }
+
+    async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Answer<v1::ListTasksResponse> {
+        let request = request.into_inner();
+        let wanted = |task: &&v1::Task| {
+            task.job_id == request.job_id && (request.state.is_empty() || task.state == request.state)
+        };
+        let all: Vec<_> = self.read(|script| script.tasks.iter().filter(wanted).cloned().collect());
+        let (tasks, next_page_token) = page(&all, request.page);
+        Ok(Response::new(v1::ListTasksResponse { tasks, next_page_token }))
+    }
+
+    async fn retry_tasks(&self, request: Request<v1::RetryTasksRequest>) -> Answer<v1::RetryTasksResponse> {
+        let ids = request.into_inner().ids;
+        self.note(format!("retry {} tasks from {}", ids.len(), ids[0]));
+        Ok(Response::new(v1::RetryTasksResponse { retried: ids.len() as u32 }))
     }
 
     async fn cancel_job(&self, request: Request<v1::CancelJobRequest>) -> Answer<v1::Job> {
@@ -298,6 +339,12 @@ impl WorkerService for Fake {
     async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
         Ok(Response::new(v1::ListWorkersResponse { workers: self.read(|script| script.workers.clone()) }))
     }
+
+    async fn drain_worker(&self, request: Request<v1::DrainWorkerRequest>) -> Answer<v1::Worker> {
+        let v1::DrainWorkerRequest { id, drain } = request.into_inner();
+        self.note(format!("worker {id} drain={drain}"));
+        found("worker", &id, self.read(|script| script.workers.iter().find(|one| one.id == id).cloned()))
+    }
 }
 
 #[tonic::async_trait]
@@ -310,5 +357,88 @@ impl NodeService for Fake {
 
     async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
         Ok(Response::new(v1::ListNodesResponse { nodes: self.read(|script| script.nodes.clone()) }))
+    }
+}
+
+#[tonic::async_trait]
+impl QueueService for Fake {
+    async fn list_projects(&self, _: Request<v1::ListProjectsRequest>) -> Answer<v1::ListProjectsResponse> {
+        Ok(Response::new(v1::ListProjectsResponse { projects: self.read(|script| script.projects.clone()) }))
+    }
+
+    async fn put_project(&self, _: Request<v1::PutProjectRequest>) -> Answer<v1::Project> {
+        Err(Status::unimplemented("the dashboard changes no quotas"))
+    }
+
+    async fn pause_project(&self, request: Request<v1::PauseProjectRequest>) -> Answer<v1::Project> {
+        let v1::PauseProjectRequest { name, paused } = request.into_inner();
+        self.note(format!("project {name} paused={paused}"));
+        found("project", &name, self.read(|script| script.projects.iter().find(|one| one.name == name).cloned()))
+    }
+
+    async fn list_queues(&self, _: Request<v1::ListQueuesRequest>) -> Answer<v1::ListQueuesResponse> {
+        Ok(Response::new(v1::ListQueuesResponse { queues: self.read(|script| script.queues.clone()) }))
+    }
+
+    async fn pause_queue(&self, request: Request<v1::PauseQueueRequest>) -> Answer<v1::Queue> {
+        let v1::PauseQueueRequest { kind, paused } = request.into_inner();
+        self.note(format!("queue {kind} paused={paused}"));
+        found("queue", &kind, self.read(|script| script.queues.iter().find(|one| one.kind == kind).cloned()))
+    }
+}
+
+#[tonic::async_trait]
+impl ScheduleService for Fake {
+    async fn put_schedule(&self, _: Request<v1::PutScheduleRequest>) -> Answer<v1::Schedule> {
+        Err(Status::unimplemented("the dashboard makes no schedules"))
+    }
+
+    async fn get_schedule(&self, _: Request<v1::GetScheduleRequest>) -> Answer<v1::Schedule> {
+        Err(Status::unimplemented("the dashboard lists schedules"))
+    }
+
+    async fn list_schedules(&self, request: Request<v1::ListSchedulesRequest>) -> Answer<v1::ListSchedulesResponse> {
+        let (schedules, next_page_token) = self.read(|script| page(&script.schedules, request.into_inner().page));
+        Ok(Response::new(v1::ListSchedulesResponse { schedules, next_page_token }))
+    }
+
+    async fn pause_schedule(&self, request: Request<v1::PauseScheduleRequest>) -> Answer<v1::Schedule> {
+        let v1::PauseScheduleRequest { name, paused } = request.into_inner();
+        self.note(format!("schedule {name} paused={paused}"));
+        found("schedule", &name, self.read(|script| script.schedules.iter().find(|one| one.name == name).cloned()))
+    }
+
+    async fn delete_schedule(&self, _: Request<v1::DeleteScheduleRequest>) -> Answer<v1::DeleteScheduleResponse> {
+        Err(Status::unimplemented("the dashboard deletes no schedules"))
+    }
+}
+
+#[tonic::async_trait]
+impl WebhookService for Fake {
+    async fn create_webhook(&self, _: Request<v1::CreateWebhookRequest>) -> Answer<v1::CreateWebhookResponse> {
+        Err(Status::unimplemented("the dashboard makes no webhooks"))
+    }
+
+    async fn list_webhooks(&self, _: Request<v1::ListWebhooksRequest>) -> Answer<v1::ListWebhooksResponse> {
+        Ok(Response::new(v1::ListWebhooksResponse { webhooks: self.read(|script| script.webhooks.clone()) }))
+    }
+
+    async fn delete_webhook(&self, _: Request<v1::DeleteWebhookRequest>) -> Answer<v1::DeleteWebhookResponse> {
+        Err(Status::unimplemented("the dashboard deletes no webhooks"))
+    }
+
+    async fn list_deliveries(&self, request: Request<v1::ListDeliveriesRequest>) -> Answer<v1::ListDeliveriesResponse> {
+        let request = request.into_inner();
+        let wanted = |delivery: &&v1::Delivery| delivery.webhook_id == request.webhook_id;
+        let all: Vec<_> = self.read(|script| script.deliveries.iter().filter(wanted).cloned().collect());
+        let (deliveries, next_page_token) = page(&all, request.page);
+        Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token }))
+    }
+
+    async fn redeliver_event(&self, request: Request<v1::RedeliverEventRequest>) -> Answer<v1::Delivery> {
+        let id = request.into_inner().id;
+        self.note(format!("redeliver {id}"));
+        let delivery = self.read(|script| script.deliveries.iter().find(|one| one.id == id).cloned());
+        found("delivery", &id.to_string(), delivery)
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 use ursa_dashboard::Config;
 
-use crate::data::{bears, id, job_id};
+use crate::data::{bears, dead_task, id, job_id};
 use crate::setup::{Page, start};
 
 #[tokio::test]
@@ -30,13 +30,59 @@ async fn failed_sources_are_fetched_again_by_choice_or_all() {
     assert_eq!(fake.asked(), [format!("retry sources of bears: {one} {two}"), "retry sources of bears: ".into()]);
 }
 
+/// What each button asks for, where it leads, and what the coordinator hears.
+fn buttons() -> Vec<(String, &'static str, String)> {
+    let (worker, webhook) = (id(9, 1), format!("/webhooks/{}", id(10, 1)));
+    vec![
+        ("/projects/zoo/pause".into(), "/queues", "project zoo paused=true".into()),
+        ("/projects/zoo/resume".into(), "/queues", "project zoo paused=false".into()),
+        ("/queues/train/pause".into(), "/queues", "queue train paused=true".into()),
+        ("/queues/train/resume".into(), "/queues", "queue train paused=false".into()),
+        ("/schedules/nightly-1/pause".into(), "/schedules", "schedule nightly-1 paused=true".into()),
+        ("/schedules/nightly-1/resume".into(), "/schedules", "schedule nightly-1 paused=false".into()),
+        (format!("/workers/{worker}/drain"), "/workers", format!("worker {worker} drain=true")),
+        (format!("/workers/{worker}/resume"), "/workers", format!("worker {worker} drain=false")),
+        ("/deliveries/3/redeliver".into(), webhook.leak(), "redeliver 3".into()),
+    ]
+}
+
+#[tokio::test]
+async fn buttons_ask_for_what_they_say_and_come_back() {
+    let (dashboard, fake) = start(bears()).await;
+    for (path, back, _) in buttons() {
+        let page = dashboard.post(&path, "").await;
+        assert_eq!((page.status, page.header("location")), (303, back), "{path}");
+    }
+    let heard: Vec<_> = buttons().into_iter().map(|(.., heard)| heard).collect();
+    assert_eq!(fake.asked(), heard);
+}
+
+#[tokio::test]
+async fn dead_tasks_are_replayed_one_by_one_or_all() {
+    let mut script = bears();
+    script.tasks = (0..1200).map(dead_task).collect();
+    let (dashboard, fake) = start(script).await;
+    let job = job_id(4);
+    let path = format!("/jobs/{job}/replay");
+    for body in [format!("task={}", id(4, 7)), "all=1".into()] {
+        let page = dashboard.post(&path, &body).await;
+        assert_eq!((page.status, page.header("location")), (303, format!("/jobs/{job}").as_str()));
+    }
+    let asked =
+        [(1, 7), (1000, 1), (200, 1001)].map(|(count, first)| format!("retry {count} tasks from {}", id(4, first)));
+    assert_eq!(fake.asked(), asked);
+    assert_eq!(dashboard.post(&path, "").await.status, 400, "nothing chosen does not mean all");
+    assert_eq!(dashboard.post(&path, "task=x").await.status, 404);
+    assert_eq!(fake.asked().len(), 3);
+}
+
 #[tokio::test]
 async fn another_site_changes_nothing() {
     let (dashboard, fake) = start(bears()).await;
     let job = job_id(4);
-    for path in
-        [format!("/jobs/{job}/cancel"), format!("/jobs/{job}/retry"), "/datasets/bears/retry".into(), "/try".into()]
-    {
+    let jobs = ["cancel", "retry", "replay"].map(|what| format!("/jobs/{job}/{what}"));
+    let paths = jobs.into_iter().chain(buttons().into_iter().map(|(path, ..)| path));
+    for path in paths.chain(["/datasets/bears/retry".into(), "/try".into()]) {
         for (name, value) in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
             let request = dashboard.http.post(dashboard.url(&path)).header(name, value).body("all=1");
             let page = Page::from(request.send().await.unwrap()).await;

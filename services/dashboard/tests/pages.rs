@@ -7,20 +7,30 @@ use crate::setup::{Dashboard, start};
 const ESCAPED: &str = "&lt;script&gt;alert('bears')&lt;/script&gt;";
 
 fn every_page() -> Vec<String> {
-    let mut pages: Vec<String> =
-        ["/", "/jobs", "/jobs?state=running", "/datasets", "/datasets/bears", "/workers", "/nodes"]
-            .iter()
-            .chain(&[
-                "/datasets/bears/sources",
-                "/models",
-                "/endpoints",
-                "/try",
-                "/datasets/bears?verdict=refused&class=black",
-            ])
-            .map(ToString::to_string)
-            .collect();
+    let mut pages: Vec<String> = [
+        "/",
+        "/jobs",
+        "/jobs?state=running&kind=train",
+        "/queues",
+        "/schedules",
+        "/webhooks",
+        "/datasets",
+        "/datasets/bears",
+        "/workers",
+        "/nodes",
+    ]
+    .iter()
+    .chain(&["/datasets/bears/sources", "/models", "/endpoints", "/try", "/datasets/bears?verdict=refused&class=black"])
+    .map(ToString::to_string)
+    .collect();
     pages.extend((1..=5).map(|number| format!("/jobs/{}", job_id(number))));
-    pages.extend([format!("/pipelines/{}", id(1, 1)), format!("/models/{MODEL}"), format!("/models/{}", &MODEL[..8])]);
+    pages.extend([format!("/webhooks/{}", id(10, 1)), format!("/jobs/{}?state=dead", job_id(4))]);
+    pages.extend([
+        format!("/pipelines/{}", id(1, 1)),
+        format!("/pipelines/{}", id(1, 2)),
+        format!("/models/{MODEL}"),
+        format!("/models/{}", &MODEL[..8]),
+    ]);
     pages
 }
 
@@ -38,7 +48,15 @@ async fn every_page_is_shown_whole_and_escaped() {
 #[tokio::test]
 async fn names_that_are_markup_are_text() {
     let (dashboard, _fake) = start(bears()).await;
-    for path in ["/datasets", "/datasets/bears", &format!("/models/{MODEL}"), &format!("/jobs/{}", job_id(3))] {
+    for path in [
+        "/workers",
+        "/schedules",
+        "/webhooks",
+        "/datasets",
+        "/datasets/bears",
+        &format!("/models/{MODEL}"),
+        &format!("/jobs/{}", job_id(3)),
+    ] {
         dashboard.get(path).await.shows(ESCAPED);
     }
     dashboard.get(&format!("/jobs/{}", job_id(4))).await.shows("&lt;b&gt;one&lt;/b&gt;");
@@ -50,6 +68,7 @@ async fn the_overview_shows_each_pipeline_with_its_jobs_and_errors() {
     let page = dashboard.get("/").await;
     page.shows("bears-fast").shows("the loss is not a number").shows(&format!("/jobs/{}", job_id(5)));
     page.shows("data-live=\"/fragments/\"").shows("waiting").shows("skipped");
+    dashboard.get("/?project=den").await.shows("of project den").lacks("bears-fast");
 }
 
 #[tokio::test]
@@ -63,6 +82,8 @@ async fn an_empty_installation_says_what_to_do_next() {
     dashboard.get("/endpoints").await.shows("ursa endpoints deploy");
     dashboard.get("/workers").await.shows("ursa-worker");
     dashboard.get("/nodes").await.shows("ursa-inference");
+    dashboard.get("/schedules").await.shows("ursa schedule put");
+    dashboard.get("/webhooks").await.shows("ursa webhook add");
     dashboard.get("/try").await.shows("Nothing is served yet.");
 }
 
@@ -78,6 +99,8 @@ async fn what_does_not_exist_is_not_found() {
         "/datasets/wolves",
         "/datasets/wolves/sources",
         "/models/not-a-digest",
+        "/webhooks/no-id",
+        &format!("/webhooks/{unknown}"),
         &format!("/models/{}", "0".repeat(64)),
         &format!("/images/{unknown}"),
         "/images/..%2fsecret",
@@ -100,6 +123,92 @@ async fn a_training_run_shows_its_curves_attempts_and_log() {
         .shows("epoch 4 of 5")
         .shows("resuming from checkpoint of epoch 2");
     page.shows("… and 295 more").shows(&format!("action=\"/jobs/{}/cancel\"", job_id(4))).lacks("/retry\"");
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_run_says_why_and_when_that_is_looked_at_again() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get(&format!("/jobs/{}", job_id(5))).await;
+    page.shows("Why it does not run:").shows("waits for train").shows("Looked at again").shows("in 30 min");
+    dashboard.get("/jobs").await.shows("waits for train");
+}
+
+#[tokio::test]
+async fn work_taken_over_from_an_earlier_job_is_said_with_the_job() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get(&format!("/jobs/{}", job_id(3))).await;
+    page.shows("taken over from job").shows(&format!("/jobs/{}", id(3, 3)));
+    dashboard.get("/jobs").await.shows(">cached<");
+}
+
+#[tokio::test]
+async fn a_running_job_shows_its_pace_its_tasks_and_how_attempts_were_stopped() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get(&format!("/jobs/{}", job_id(4))).await;
+    page.shows("3.0 epochs/min, 40 s left").shows("1 running").shows("1 dead").shows("How it is worked on");
+    page.shows("asked to stop (deadline)").shows("acknowledged after 1.0 s").shows("forced after 12 s");
+    page.shows("took too long").shows("on GPU 0, 2");
+}
+
+#[tokio::test]
+async fn dead_tasks_stand_out_and_can_be_looked_at_alone() {
+    let (dashboard, _fake) = start(bears()).await;
+    let all = dashboard.get(&format!("/jobs/{}", job_id(4))).await;
+    all.shows("1 task is dead").shows("Replay all dead tasks").shows(&format!("value=\"{}\"", id(4, 2)));
+    let dead = dashboard.get(&format!("/fragments/jobs/{}/tasks?state=dead", job_id(4))).await;
+    dead.shows("it ran for more than 2 h").lacks("the worker has not reported").lacks("<html");
+    dead.shows(&format!("data-live=\"/fragments/jobs/{}/tasks?state=dead\"", job_id(4)));
+    dashboard.get(&format!("/jobs/{}?state=cancelled", job_id(4))).await.shows("No task is cancelled.");
+}
+
+#[tokio::test]
+async fn tasks_beyond_the_first_page_are_reached() {
+    let mut script = bears();
+    script.tasks = (0..1200).map(data::dead_task).collect();
+    script.pipelines[0].jobs[3].tasks =
+        Some(ursa_proto::v1::TaskCounts { total: 1200, dead: 1200, ..Default::default() });
+    let (dashboard, _fake) = start(script).await;
+    let path = format!("/jobs/{}", job_id(4));
+    let first = dashboard.get(&path).await;
+    assert_eq!(first.body.matches("<ol class=\"attempts\"").count(), 50);
+    first.shows(&format!("{path}?page=50"));
+    let last = dashboard.get(&format!("{path}?state=dead&page=1150")).await;
+    last.shows(">1199<").lacks("Further ones");
+}
+
+#[tokio::test]
+async fn queues_and_projects_show_what_is_held_up_and_the_way_on() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get("/queues").await;
+    page.shows("1\u{202f}234").shows("3 min 5 s").shows("action=\"/queues/train/resume\"");
+    page.shows("action=\"/queues/scrape/pause\"").shows("action=\"/projects/den/resume\"");
+    page.shows("2.5").shows("3 / 10").shows("no quota");
+}
+
+#[tokio::test]
+async fn schedules_show_their_next_and_last_run_and_what_went_wrong() {
+    let (dashboard, _fake) = start(bears()).await;
+    let first = dashboard.get("/schedules").await;
+    first.shows("0 3 * * *").shows("Europe/Berlin").shows("in 2 h").shows(&format!("/pipelines/{}", id(1, 1)));
+    first.shows("epochs is 0").shows("action=\"/schedules/nightly-2/resume\"").shows("/schedules?page=50");
+    dashboard.get("/schedules?page=50").await.shows("nightly-60").lacks("Further ones").lacks("nightly-50<");
+}
+
+#[tokio::test]
+async fn deliveries_show_their_state_and_can_be_sent_again() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get(&format!("/webhooks/{}", id(10, 1))).await;
+    page.shows("503 Service Unavailable").shows("204").shows("in 30 min").shows("/deliveries/2/redeliver");
+    page.lacks("/deliveries/1/redeliver").shows("Further ones");
+}
+
+#[tokio::test]
+async fn workers_show_what_jobs_can_ask_for_and_whether_they_take_any() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get("/workers").await;
+    page.shows("61.0 GiB free of 80.0 GiB").shows("37 % at work, driver 550.54.15").shows("<code>ssd</code>");
+    page.shows("every kind").shows("scrape, verify").shows("draining");
+    page.shows(&format!("/workers/{}/drain", id(9, 1))).shows(&format!("/workers/{}/resume", id(9, 2)));
 }
 
 #[tokio::test]

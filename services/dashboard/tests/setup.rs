@@ -14,6 +14,9 @@ use ursa_proto::v1::endpoint_service_server::EndpointServiceServer;
 use ursa_proto::v1::job_service_server::JobServiceServer;
 use ursa_proto::v1::model_service_server::ModelServiceServer;
 use ursa_proto::v1::node_service_server::NodeServiceServer;
+use ursa_proto::v1::queue_service_server::QueueServiceServer;
+use ursa_proto::v1::schedule_service_server::ScheduleServiceServer;
+use ursa_proto::v1::webhook_service_server::WebhookServiceServer;
 use ursa_proto::v1::worker_service_server::WorkerServiceServer;
 
 use crate::fake::{Fake, Script};
@@ -119,6 +122,9 @@ pub(crate) fn serve(fake: &Fake, listener: TcpListener) -> CancellationToken {
         .add_service(EndpointServiceServer::new(fake.clone()))
         .add_service(WorkerServiceServer::new(fake.clone()))
         .add_service(NodeServiceServer::new(fake.clone()))
+        .add_service(QueueServiceServer::new(fake.clone()))
+        .add_service(ScheduleServiceServer::new(fake.clone()))
+        .add_service(WebhookServiceServer::new(fake.clone()))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
     tokio::spawn(serving);
     stop

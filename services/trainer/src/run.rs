@@ -90,6 +90,8 @@ async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInf
     Ok(())
 }
 
+/// Trains what is left. A run that shall stop ends after the present batch, as soon as the last epoch's checkpoint is in
+/// the store; a run can be saved between epochs only, so the batches of the present epoch will be done again.
 fn train(
     training: &mut Training,
     runtime: &Runtime,
@@ -102,7 +104,17 @@ fn train(
     loop {
         let start = Instant::now();
         let steps = training.steps() / u64::from(training.epochs().max(1));
-        let Some(report) = training.run_epoch(&mut narrator)? else { return saved(runtime, saving) };
+        let report = match training.run_epoch(&mut narrator) {
+            Ok(Some(report)) => report,
+            Ok(None) => return saved(runtime, saving),
+            Err(error) => {
+                // The next attempt goes on from the checkpoint that is on its way, however this one ends.
+                if let Err(failure) = saved(runtime, saving) {
+                    tracing::warn!(%failure, "the last checkpoint is not in the store");
+                }
+                return Err(error.into());
+            }
+        };
         let pictures = steps * u64::from(order.recipe.batch_size).min(training.data().train.len() as u64);
         let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
         metric("valid_loss", report.valid_loss);

@@ -159,6 +159,20 @@ fn a_cancelled_run_stops_between_batches_and_says_so() {
 }
 
 #[test]
+fn a_run_cancelled_right_after_an_epoch_still_hands_in_its_checkpoint() {
+    let world = World::new();
+    let mut trainer = Trainer::start(&world.order(500));
+    let is_end_of_epoch =
+        |event: &TrainerEvent| matches!(event, TrainerEvent::Metric { name, .. } if name == "error_rate");
+    trainer.wait_for("the end of an epoch", is_end_of_epoch);
+    trainer.write(&TrainerInput::Cancel);
+    let (events, _) = trainer.finish();
+    assert_eq!(failed(&events).0, ErrorClass::Cancelled);
+    let epochs = values(&events, "error_rate").len();
+    assert_eq!(checkpoints(&events).len(), epochs, "every epoch that was done can be gone on from");
+}
+
+#[test]
 fn a_trainer_without_a_supervisor_ends_at_once() {
     let world = World::new();
     let mut trainer = Trainer::start(&world.order(500));

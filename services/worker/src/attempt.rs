@@ -58,11 +58,6 @@ impl Attempt {
         Self { assignment, standing, stop, news, diary }
     }
 
-    /// What every write presents.
-    pub(crate) fn lease(&self) -> &v1::Lease {
-        &self.assignment.lease
-    }
-
     pub(crate) fn task_id(&self) -> Uuid {
         self.assignment.task_id
     }
@@ -110,7 +105,7 @@ impl Attempt {
 
     /// Resolves when the attempt shall stop, and has it reported that this was heard.
     pub(crate) async fn stopped(&self) {
-        self.told(|stop| stop.is_some()).await;
+        self.told(Option::is_some).await;
         self.tell_stage(v1::StopStage::Acknowledged);
     }
 

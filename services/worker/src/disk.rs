@@ -58,7 +58,7 @@ fn shortage(folder: &Path, min_free: u64) -> Option<String> {
     // What does not exist yet will be made within what does.
     let existing = folder.ancestors().find(|folder| folder.exists())?;
     let disk = statvfs(existing).ok()?;
-    let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
     (free < min_free).then(|| {
         let (free, wanted) = (free >> 20, min_free >> 20);
         format!("{} has {free} MiB free, {wanted} MiB are wanted: free some space", folder.display())

@@ -22,10 +22,15 @@ impl FromStr for Label {
         let (name, value) =
             text.split_once('=').ok_or_else(|| format!("{text:?} is not a label; one looks like zone=cellar"))?;
         if name.is_empty() || name.len() > MAX_LENGTH || !name.chars().all(is_allowed_in_names) {
-            return Err(format!("{name:?} cannot name a label: use 1 to {MAX_LENGTH} of the letters, digits, - _ . and /"));
+            return Err(format!(
+                "{name:?} cannot name a label: use 1 to {MAX_LENGTH} of the letters, digits, - _ . and /"
+            ));
         }
         if value.len() > MAX_LENGTH {
-            return Err(format!("the value of label {name} has {} bytes; at most {MAX_LENGTH} are allowed", value.len()));
+            return Err(format!(
+                "the value of label {name} has {} bytes; at most {MAX_LENGTH} are allowed",
+                value.len()
+            ));
         }
         Ok(Self { name: name.to_owned(), value: value.to_owned() })
     }

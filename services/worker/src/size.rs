@@ -15,7 +15,9 @@ impl FromStr for ByteSize {
         let in_unit = |(unit, shift): (&str, u32)| text.strip_suffix(unit).map(|number| (number, shift));
         let (number, shift) = UNITS.into_iter().find_map(in_unit).unwrap_or((text, 0));
         let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-        bytes.map(Self).ok_or_else(|| format!("{text:?} is not a size; one looks like 64MiB, with KiB, MiB, GiB or TiB"))
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a size; one looks like 64MiB, with KiB, MiB, GiB or TiB"))
     }
 }
 

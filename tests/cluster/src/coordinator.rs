@@ -1,8 +1,9 @@
 //! A coordinator of one test.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
+use anyhow::Context as _;
+use clap::Parser as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -12,14 +13,13 @@ use ursa_coordinator::config::Config;
 use ursa_storage::Storage;
 
 /// Short, so that tests of lost workers are: twenty reports fit into a lease.
-const LEASE: Duration = Duration::from_millis(1500);
-const REPORT_INTERVAL: Duration = Duration::from_millis(100);
+const FLAGS: [&str; 4] = ["--listen=127.0.0.1:0", "--lease=1500ms", "--report-interval=100ms", "--stop-grace=3s"];
 
 /// A coordinator with a store of its own, on a database that the test keeps.
 #[derive(Debug)]
 pub struct Coordinator {
     config: Config,
-    objects: TempDir,
+    objects: Arc<TempDir>,
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
     /// A client of it.
     pub client: Client,
@@ -28,15 +28,24 @@ pub struct Coordinator {
 impl Coordinator {
     /// Starts one and waits until it listens.
     pub async fn start(database_url: &str) -> anyhow::Result<Self> {
-        let objects = tempfile::tempdir()?;
-        let config = Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            database_url: database_url.to_owned(),
-            database_connections: 16,
-            object_store: objects.path().display().to_string(),
-            lease: LEASE,
-            report_interval: REPORT_INTERVAL,
-        };
+        Self::start_with(database_url, &[]).await
+    }
+
+    /// The same, with flags, such as `--name=value`.
+    pub async fn start_with(database_url: &str, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::begin(database_url, Arc::new(tempfile::tempdir()?), flags).await
+    }
+
+    /// Starts another one on the same database and objects.
+    pub async fn start_beside(&self, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::begin(&self.config.database_url, Arc::clone(&self.objects), flags).await
+    }
+
+    async fn begin(database_url: &str, objects: Arc<TempDir>, flags: &[&str]) -> anyhow::Result<Self> {
+        let places = [format!("--database-url={database_url}"), format!("--object-store={}", objects.path().display())];
+        let own = FLAGS.iter().copied().filter(|own| !flags.iter().any(|flag| name(flag) == name(own)));
+        let all = ["ursa-coordinator"].into_iter().chain(places.iter().map(String::as_str)).chain(own);
+        let config = Config::try_parse_from(all.chain(flags.iter().copied())).context("the flags do not parse")?;
         let client = Client::new("http://127.0.0.1:1")?;
         let mut coordinator = Self { config, objects, running: None, client };
         coordinator.resume().await?;
@@ -76,6 +85,11 @@ impl Coordinator {
     pub fn storage(&self) -> anyhow::Result<Storage> {
         Ok(Storage::open(&self.objects.path().display().to_string())?)
     }
+}
+
+/// Of a flag with its value.
+fn name(flag: &str) -> &str {
+    flag.split_once('=').map_or(flag, |(name, _)| name)
 }
 
 impl Drop for Coordinator {

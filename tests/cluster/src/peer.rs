@@ -57,7 +57,7 @@ impl Worker {
         let orders = tokio::time::timeout(PATIENCE, self.orders.message()).await.context("no orders came")?;
         let orders = orders.map_err(ApiError::from)?.context("the session ended")?;
         for order in &orders.start {
-            self.report.running.push(v1::RunningAttempt { lease: order.lease.clone(), progress: None });
+            self.report.running.push(v1::RunningAttempt { lease: order.lease.clone(), progress: None, stop_stage: 0 });
         }
         Ok(orders)
     }

@@ -128,7 +128,7 @@ fn counts(counts: &BTreeMap<String, u64>) -> String {
 }
 
 async fn newest_jobs(client: &Client) -> anyhow::Result<Vec<v1::Job>> {
-    let list = client.jobs().list_pipelines(v1::ListPipelinesRequest { page: None }).await?.into_inner();
+    let list = client.jobs().list_pipelines(v1::ListPipelinesRequest::default()).await?.into_inner();
     Ok(list.pipelines.into_iter().next().context("there is no pipeline")?.jobs)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -144,13 +144,12 @@ fn is_child(stat: &str, parent: u32, program: &str) -> bool {
     is_of && state != "Z" && program.starts_with(name) && !name.is_empty()
 }
 
-/// A program of this workspace, where cargo puts it: beside the folder of the test that runs.
+/// A program of this workspace, where cargo puts it: beside the program that asks, or beside the folder of the test that
+/// does.
 fn path_of(program: &str) -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("the test lies nowhere")?;
-    let path = folder.join(program);
-    ensure!(path.is_file(), "{} is not built: run `make build` first", path.display());
-    Ok(path)
+    let myself = std::env::current_exe()?;
+    let found = myself.ancestors().skip(1).take(2).map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.with_context(|| format!("{program} is not built: run `make build` first"))
 }
 
 #[cfg(test)]

@@ -22,12 +22,16 @@ pub fn change(spec: &mut v1::PipelineSpec, changes: &[String]) -> Result<(), Pip
 fn apply(spec: &mut v1::PipelineSpec, change: &str) -> Result<(), String> {
     let (path, value) = change.split_once('=').ok_or("it has the form JOB.KEY=VALUE, for instance train.epochs=12")?;
     let (job, keys) = find(&mut spec.jobs, path)?;
-    let entry: JobEntry = serde_saphyr::from_str(&nested(keys, value)).map_err(|error| explain(error.without_snippet()))?;
+    let entry: JobEntry =
+        serde_saphyr::from_str(&nested(keys, value)).map_err(|error| explain(error.without_snippet()))?;
     entry.apply(job, Path::new("."))
 }
 
 /// The job that `path` begins with, and the rest. Names of jobs may have dots.
-fn find<'a, 'b>(jobs: &'a mut [v1::JobDefinition], path: &'b str) -> Result<(&'a mut v1::JobDefinition, &'b str), String> {
+fn find<'a, 'b>(
+    jobs: &'a mut [v1::JobDefinition],
+    path: &'b str,
+) -> Result<(&'a mut v1::JobDefinition, &'b str), String> {
     let rest = |name: &str| path.strip_prefix(name)?.strip_prefix('.').filter(|rest| !rest.is_empty());
     let found = jobs.iter().enumerate().filter(|(_, job)| rest(&job.name).is_some());
     let Some(place) = found.max_by_key(|(_, job)| job.name.len()).map(|(place, _)| place) else {

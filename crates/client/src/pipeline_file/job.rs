@@ -257,8 +257,7 @@ impl JobEntry {
         recipe.augment = self.augment.or(recipe.augment);
         recipe.seed = self.seed.or(recipe.seed);
         if let Some(weights) = self.pretrained {
-            recipe.pretrained =
-                Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
+            recipe.pretrained = Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
         }
         Ok(())
     }

@@ -18,8 +18,8 @@ pub(super) struct BackoffEntry {
 
 impl BackoffEntry {
     pub(super) fn apply(self, backoff: &mut v1::Backoff) {
-        set(&mut backoff.first, self.first.map(Span::into_message));
-        set(&mut backoff.longest, self.longest.map(Span::into_message));
+        set_span(&mut backoff.first, self.first);
+        set_span(&mut backoff.longest, self.longest);
     }
 }
 
@@ -35,10 +35,10 @@ pub(super) struct DeadlinesEntry {
 
 impl DeadlinesEntry {
     pub(super) fn apply(self, deadlines: &mut v1::Deadlines) {
-        set(&mut deadlines.queue_wait, self.queue_wait.map(Span::into_message));
-        set(&mut deadlines.run, self.run.map(Span::into_message));
-        set(&mut deadlines.no_progress, self.no_progress.map(Span::into_message));
-        set(&mut deadlines.total, self.total.map(Span::into_message));
+        set_span(&mut deadlines.queue_wait, self.queue_wait);
+        set_span(&mut deadlines.run, self.run);
+        set_span(&mut deadlines.no_progress, self.no_progress);
+        set_span(&mut deadlines.total, self.total);
     }
 }
 
@@ -92,10 +92,8 @@ impl Condition {
 /// A length of time: `30s`, `1h 30m`.
 struct Span(prost_types::Duration);
 
-impl Span {
-    fn into_message(self) -> Option<prost_types::Duration> {
-        Some(self.0)
-    }
+fn set_span(member: &mut Option<prost_types::Duration>, given: Option<Span>) {
+    set(member, given.map(|span| Some(span.0)));
 }
 
 impl<'de> Deserialize<'de> for Span {

@@ -94,11 +94,9 @@ fn message(spec: JobSpec) -> Result<Spec, String> {
             }),
             timeout_seconds: deploy.timeout_seconds,
         }),
-        JobSpec::Probe(probe) => Spec::Probe(v1::ProbeSpec {
-            tasks: probe.tasks,
-            duration_ms: probe.duration_ms,
-            failures: probe.failures,
-        }),
+        JobSpec::Probe(probe) => {
+            Spec::Probe(v1::ProbeSpec { tasks: probe.tasks, duration_ms: probe.duration_ms, failures: probe.failures })
+        }
     })
 }
 
@@ -125,10 +123,9 @@ fn scrape_message(scrape: ScrapeSpec) -> Result<v1::ScrapeSpec, String> {
 fn snapshot_message(snapshot: SnapshotRef) -> v1::train_spec::Snapshot {
     match snapshot {
         SnapshotRef::FromJob(job) => v1::train_spec::Snapshot::SnapshotFromJob(job),
-        SnapshotRef::Numbered { dataset, number } => v1::train_spec::Snapshot::SnapshotName(v1::SnapshotName {
-            dataset,
-            number: number.unwrap_or_default(),
-        }),
+        SnapshotRef::Numbered { dataset, number } => {
+            v1::train_spec::Snapshot::SnapshotName(v1::SnapshotName { dataset, number: number.unwrap_or_default() })
+        }
     }
 }
 

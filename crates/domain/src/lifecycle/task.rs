@@ -173,6 +173,21 @@ mod tests {
         }
 
         #[test]
+        fn a_task_is_held_only_by_a_lease(state in prop::sample::select(TaskState::ALL), event in any_event()) {
+            if let Ok(after) = next(state, event) && after.is_held() {
+                prop_assert!(matches!((state, event), (TaskState::Ready, TaskEvent::Lease) | (TaskState::Leased, TaskEvent::Start)));
+            }
+        }
+
+        #[test]
+        fn a_failure_ends_a_task_only_if_no_other_attempt_may_be_made(class in 0..ErrorClass::ALL.len(), attempts_left in 0..3_u32) {
+            let class = ErrorClass::ALL[class];
+            let after = next(TaskState::Running, TaskEvent::Fail { class, attempts_left }).unwrap();
+            let may_go_on = class.allows_retry() && (attempts_left > 0 || !class.uses_up_an_attempt());
+            prop_assert_eq!(after.is_terminal(), !may_go_on);
+        }
+
+        #[test]
         fn attempts_are_bounded(fails in 1_u32..50, max_attempts in 1_u32..6) {
             let mut state = TaskState::Ready;
             let mut made = 0;

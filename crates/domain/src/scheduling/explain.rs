@@ -4,7 +4,6 @@
 use std::fmt;
 
 use super::placement::{Offer, Request, Unfit, could_ever_place, place};
-use crate::JobKind;
 
 const GIBIBYTE: f64 = (1_u64 << 30) as f64;
 
@@ -15,9 +14,9 @@ pub enum Hold {
     ProjectPaused,
     /// The queue of its kind is paused.
     QueuePaused,
-    /// The project has as many tasks at work as it may.
+    /// The project could not have so many more tasks at work.
     RunningQuota(u32),
-    /// The project has as many GPUs at work as it may.
+    /// The project could not have so many more GPUs at work.
     GpuQuota(u32),
 }
 
@@ -26,45 +25,53 @@ impl fmt::Display for Hold {
         match self {
             Self::ProjectPaused => f.write_str("the project is paused"),
             Self::QueuePaused => f.write_str("the queue is paused"),
-            Self::RunningQuota(max) => write!(f, "the project's quota of {max} running tasks is used up"),
-            Self::GpuQuota(max) => write!(f, "the project's quota of {max} GPUs is used up"),
+            Self::RunningQuota(max) => write!(f, "the project's quota of {max} running tasks leaves no room for it"),
+            Self::GpuQuota(max) => write!(f, "the project's quota of {max} GPUs leaves no room for it"),
         }
     }
 }
 
 /// Why a task that asks for `request`, `gang` of them at once, has no place among `offers`.
 pub fn explain(request: &Request, gang: u32, offers: &[Offer]) -> String {
-    let needs = needs(request, gang);
     let kind = request.kind;
-    let own = kind == JobKind::Snapshot || kind == JobKind::Deploy;
-    if own {
+    if !kind.runs_on_workers() {
         return "the coordinator is about to begin".to_owned();
     }
-    let takers = offers.iter().filter(|offer| offer.kinds.contains(&kind)).count();
-    if takers == 0 {
-        let others = if offers.is_empty() { String::new() } else { format!(" ({} others are)", workers(offers.len())) };
-        return format!("no worker that takes {kind} tasks is attached{others}");
+    let takers: Vec<&Offer> = offers.iter().filter(|offer| offer.kinds.contains(&kind)).collect();
+    if takers.is_empty() {
+        return format!("no worker that takes {kind} tasks is attached{}", others(offers.len()));
     }
-    let reasons: Vec<Unfit> = offers.iter().filter_map(|offer| reason(offer, request)).collect();
-    let free = offers.len() - reasons.len();
-    if free >= gang as usize {
+    let needs = needs(request, gang);
+    let (draining, open): (Vec<&Offer>, Vec<&Offer>) = takers.into_iter().partition(|offer| offer.draining);
+    if open.is_empty() {
+        return format!("{needs}; {} attached, none takes more", workers(draining.len()));
+    }
+    let reasons: Vec<Unfit> = open.iter().filter_map(|offer| reason(offer, request)).collect();
+    let free = open.len() - reasons.len();
+    if free >= gang.max(1) as usize {
         return format!("{needs}; {} it, and it is about to begin", have(free));
     }
-    // What comes nearest to fitting says most.
-    let nearest = reasons.iter().copied().filter(|reason| *reason != Unfit::Kind).max();
-    let there = format!("{} attached", workers(takers));
-    match nearest {
-        _ if gang > 1 && free > 0 => format!("{needs}; {there}, {free} with room now"),
-        Some(Unfit::Draining) => format!("{needs}; {there}, none takes more"),
-        Some(Unfit::Labels) => format!("{needs}; {there}, none has the labels asked for"),
-        Some(Unfit::GpuCount { .. }) => format!("{needs}; {there}, the most on one is {}", gpus(most_gpus(&reasons))),
-        Some(Unfit::Model) => format!("{needs}; {there}, none has such a model"),
-        Some(Unfit::Driver) => format!("{needs}; {there}, none has a driver that new"),
-        Some(Unfit::Memory { .. }) => format!("{needs}; {there}, largest has {}", gibibytes(largest(&reasons))),
-        _ => {
-            let fitting = reasons.iter().filter(|reason| **reason == Unfit::Busy).count();
-            format!("{needs}; {there}, {fitting} could do it and {} at work on something else", are(fitting))
+    format!("{needs}; {}, {}", attached(open.len(), draining.len()), nearest(request, gang, free, &reasons))
+}
+
+/// What comes nearest to fitting says most.
+fn nearest(request: &Request, gang: u32, free: usize, reasons: &[Unfit]) -> String {
+    let busy = reasons.iter().filter(|reason| **reason == Unfit::Busy).count();
+    if gang > 1 && free + busy > 0 {
+        return format!("{} could do it, {free} with room now", free + busy);
+    }
+    let wanted = request.gpus_on(1);
+    let several = if wanted > 1 { format!("{} of ", gpus(wanted)) } else { String::new() };
+    match reasons.iter().copied().max() {
+        Some(Unfit::Labels) => "none fits the labels asked for".to_owned(),
+        Some(Unfit::GpuCount { .. }) => most_gpus(reasons),
+        Some(Unfit::Model) => format!("none has {several}such a model"),
+        Some(Unfit::Driver) => format!("none has {several}a driver that new"),
+        Some(Unfit::Memory { largest }) if wanted > 1 => {
+            format!("the most that {} on one have is {}", gpus(wanted), gibibytes(largest, f64::floor))
         }
+        Some(Unfit::Memory { largest }) => format!("largest has {}", gibibytes(largest, f64::floor)),
+        _ => format!("{busy} could do it and {} at work on something else", are(busy)),
     }
 }
 
@@ -73,43 +80,57 @@ fn reason(offer: &Offer, request: &Request) -> Option<Unfit> {
     place(offer, request).err().map(|unfit| could_ever_place(offer, request).err().unwrap_or(unfit))
 }
 
-fn most_gpus(reasons: &[Unfit]) -> u32 {
+fn most_gpus(reasons: &[Unfit]) -> String {
     let count = |reason: &Unfit| if let Unfit::GpuCount { has } = reason { Some(*has) } else { None };
-    reasons.iter().filter_map(count).max().unwrap_or_default()
+    match reasons.iter().filter_map(count).max() {
+        None | Some(0) => "none has a GPU".to_owned(),
+        Some(most) => format!("the most on one is {}", gpus(most)),
+    }
 }
 
-fn largest(reasons: &[Unfit]) -> u64 {
-    let bytes = |reason: &Unfit| if let Unfit::Memory { largest } = reason { Some(*largest) } else { None };
-    reasons.iter().filter_map(bytes).max().unwrap_or_default()
-}
-
-/// "needs 2 GPUs with 40 GiB each of H100, on 4 workers at once".
+/// "needs 2 GPUs with 40 GiB each, model H100, on 4 workers at once".
 fn needs(request: &Request, gang: u32) -> String {
     let resources = &request.resources;
-    let mut text = match (resources.gpus, request.kind) {
-        (Some(count), _) if count > 0 => format!("needs {}", gpus(count)),
-        (None, JobKind::Train) => "needs a GPU, or a worker that trains on its processor".to_owned(),
+    let wanted = request.gpus_on(1);
+    let mut parts = vec![match request.gpus() {
+        Some(count) if count > 0 => format!("needs {}{}", gpus(count), memory(request)),
+        None if wanted > 0 => "needs a GPU, or a worker that trains on its processor".to_owned(),
         _ => format!("needs a worker for {}", request.kind),
-    };
-    if resources.gpu_memory_bytes > 0 {
-        text += &format!(" with {}", gibibytes(resources.gpu_memory_bytes));
+    }];
+    if wanted > 0 && !resources.gpu_models.is_empty() {
+        parts.push(format!("model {}", resources.gpu_models.join(" or ")));
     }
-    if !resources.gpu_models.is_empty() {
-        text += &format!(" of model {}", resources.gpu_models.join(" or "));
+    if wanted > 0 && !resources.min_driver.is_empty() {
+        parts.push(format!("driver {} or later", resources.min_driver));
     }
-    if !resources.min_driver.is_empty() {
-        text += &format!(" with driver {} or later", resources.min_driver);
-    }
-    for (name, value) in &resources.labels {
-        text += &format!(", label {}", label(name, value));
-    }
-    for (name, value) in &resources.avoid_labels {
-        text += &format!(", not label {}", label(name, value));
-    }
+    parts.extend(resources.labels.iter().map(|(name, value)| format!("label {}", label(name, value))));
+    parts.extend(resources.avoid_labels.iter().map(|(name, value)| format!("not label {}", label(name, value))));
     if gang > 1 {
-        text += &format!(", on {gang} workers at once");
+        parts.push(format!("on {gang} workers at once"));
     }
-    text
+    parts.join(", ")
+}
+
+fn memory(request: &Request) -> String {
+    match (request.resources.gpu_memory_bytes, request.gpus_on(1)) {
+        (0, _) => String::new(),
+        (bytes, 1) => format!(" with {}", gibibytes(bytes, f64::ceil)),
+        (bytes, _) => format!(" with {} each", gibibytes(bytes, f64::ceil)),
+    }
+}
+
+/// "3 workers attached and 1 draining".
+fn attached(open: usize, draining: usize) -> String {
+    let more = if draining == 0 { String::new() } else { format!(" and {draining} draining") };
+    format!("{} attached{more}", workers(open))
+}
+
+fn others(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => " (1 other is)".to_owned(),
+        count => format!(" ({count} others are)"),
+    }
 }
 
 fn label(name: &str, value: &str) -> String {
@@ -132,7 +153,8 @@ fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
-fn gibibytes(bytes: u64) -> String {
-    let text = format!("{:.1}", bytes as f64 / GIBIBYTE);
+/// To a tenth; what is needed is rounded up and what there is down, so that the one never looks like the other.
+fn gibibytes(bytes: u64, round: fn(f64) -> f64) -> String {
+    let text = format!("{:.1}", round(bytes as f64 / GIBIBYTE * 10.0) / 10.0);
     format!("{} GiB", text.trim_end_matches(".0"))
 }

@@ -1,17 +1,23 @@
 //! Who works on what: what a task needs of a worker, whether a worker has it, which task is next, and why one waits.
 //!
-//! - `resources`: what a task needs. `placement`: whether and where a worker has it.
-//! - `assign`: the next tasks for the workers that have room: fair between projects, urgent first, nobody starves.
+//! - `resources`: what a task needs. `placement`: whether and where a worker has it. `room`: what is left of a worker.
+//! - `views`: what a round is told. `assign`: the next tasks for the workers that have room: fair between projects, urgent first, nobody starves.
+//!   `claims`: what it keeps free for those who need much at once. `fitting`: so that it is quick.
 //! - `preempt`: what to ask back for a more urgent task. `explain`: why a task waits.
 
 mod assign;
+mod claims;
 mod explain;
+mod fitting;
 mod placement;
 mod preempt;
 mod resources;
+mod room;
+mod views;
 
-pub use assign::{Assignment, LaneView, PRIORITY_STEP, Plan, ProjectView, RESERVE_AFTER, assign};
+pub use assign::{Assignment, Plan, assign, assign_keeping};
 pub use explain::{Hold, explain};
 pub use placement::{GpuOffer, GpuUse, Offer, Request, Unfit, could_ever_place, place};
 pub use preempt::{Running, preempt};
 pub use resources::Resources;
+pub use views::{Keep, LaneView, PRIORITY_STEP, ProjectView, RESERVE_AFTER};

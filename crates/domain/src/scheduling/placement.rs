@@ -1,10 +1,12 @@
 //! Whether a worker has what a task needs, and which of its GPUs it gets.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::Resources;
+use super::room::Room;
 use crate::JobKind;
 
 /// What a worker has to offer.
@@ -58,7 +60,7 @@ pub enum GpuUse {
 }
 
 /// What a task asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Request {
     /// Its kind.
     pub kind: JobKind,
@@ -86,79 +88,44 @@ pub enum Unfit {
     Driver,
     /// Too few of its GPUs have the memory.
     Memory {
-        /// The most that is, or could be, free on one, in bytes.
+        /// The most that is, or could be, free on each of as many as it needs, in bytes.
         largest: u64,
     },
     /// It could, but not now.
     Busy,
 }
 
+/// What a place takes from the tasks to come; the least is best. Members in the order of their weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cost {
+    /// Work that needs no GPU on a worker that has some, or work that could use one on a worker without.
+    is_misplaced: bool,
+    /// A GPU that nothing is on yet, for a task that could share.
+    opens_gpu: bool,
+    /// Memory of the smallest GPU that it could have, in bytes: large ones are rare.
+    memory_bytes: u64,
+    /// GPUs that nothing is on yet: whole workers are kept for those who need many.
+    free_gpus: usize,
+    /// Everything else is spread.
+    slots: Reverse<u32>,
+}
+
 impl Request {
     /// How many GPUs of a worker with `has` it takes.
     pub(super) fn gpus_on(&self, has: usize) -> u32 {
-        self.resources.gpus.unwrap_or_else(|| u32::from(self.kind == JobKind::Train && has > 0))
+        self.gpus().unwrap_or_else(|| u32::from(self.kind == JobKind::Train && has > 0))
+    }
+
+    /// How many GPUs it takes, where that does not depend on the worker. Training that says what its GPU must be like
+    /// does not do without one.
+    pub(super) fn gpus(&self) -> Option<u32> {
+        let is_particular = self.kind == JobKind::Train && self.resources.describes_gpu();
+        self.resources.gpus.or(is_particular.then_some(1))
     }
 
     /// Whether it takes the processor's place for training on a worker with `has` GPUs.
     pub(super) fn trains_on_cpu(&self, has: usize) -> bool {
         self.kind == JobKind::Train && self.gpus_on(has) == 0
-    }
-}
-
-impl GpuOffer {
-    /// Memory that a task could have, in bytes, given what was lent.
-    fn room(&self, shared: bool) -> Option<u64> {
-        match self.used {
-            GpuUse::Free => Some(self.free_bytes),
-            GpuUse::Shared { bytes } if shared => Some(self.free_bytes.min(self.memory_bytes.saturating_sub(bytes))),
-            GpuUse::Shared { .. } | GpuUse::Exclusive => None,
-        }
-    }
-
-    /// Lends it.
-    pub(super) fn lend(&mut self, resources: &Resources) {
-        self.used = match self.used {
-            _ if !resources.shared => GpuUse::Exclusive,
-            GpuUse::Shared { bytes } => GpuUse::Shared { bytes: bytes + resources.gpu_memory_bytes },
-            _ => GpuUse::Shared { bytes: resources.gpu_memory_bytes },
-        };
-    }
-
-    /// Takes back what a task had of it.
-    pub(super) fn take_back(&mut self, shared_bytes: u64) {
-        self.used = match self.used {
-            GpuUse::Shared { bytes } if bytes > shared_bytes => GpuUse::Shared { bytes: bytes - shared_bytes },
-            _ => GpuUse::Free,
-        };
-        // What it used is not free yet, but will be.
-        self.free_bytes = if self.used == GpuUse::Free { self.memory_bytes } else { self.free_bytes };
-    }
-}
-
-impl Offer {
-    /// Gives a task its place.
-    pub(super) fn lend(&mut self, request: &Request, gpus: &[u32]) {
-        self.slots = self.slots.saturating_sub(1);
-        if request.trains_on_cpu(self.gpus.len()) {
-            self.cpu_training = false;
-        }
-        for gpu in self.gpus.iter_mut().filter(|gpu| gpus.contains(&gpu.index)) {
-            gpu.lend(&request.resources);
-        }
-    }
-
-    /// The same worker with nothing on it.
-    pub(super) fn emptied(&self) -> Self {
-        let mut empty = self.clone();
-        empty.slots = empty.slots.max(1);
-        empty.cpu_training = true;
-        for gpu in &mut empty.gpus {
-            if gpu.used != GpuUse::Free {
-                gpu.free_bytes = gpu.memory_bytes;
-            }
-            gpu.used = GpuUse::Free;
-        }
-        empty
     }
 }
 
@@ -168,27 +135,7 @@ impl Offer {
 /// # Errors
 /// Why it cannot have a place there now.
 pub fn place(offer: &Offer, request: &Request) -> Result<Vec<u32>, Unfit> {
-    could_take(offer, request)?;
-    let wanted = request.gpus_on(offer.gpus.len()) as usize;
-    if offer.slots == 0 || (request.trains_on_cpu(offer.gpus.len()) && !offer.cpu_training) {
-        return Err(Unfit::Busy);
-    }
-    if wanted == 0 {
-        return Ok(Vec::new());
-    }
-    let resources = &request.resources;
-    let mut fitting: Vec<(bool, u64, u32)> = suitable(offer, resources)
-        .filter_map(|gpu| {
-            let room = gpu.room(resources.shared)?;
-            let is_fresh = gpu.used == GpuUse::Free;
-            (room >= resources.gpu_memory_bytes).then_some((is_fresh, room, gpu.index))
-        })
-        .collect();
-    if fitting.len() < wanted {
-        return Err(memory_or_busy(offer, resources, wanted));
-    }
-    fitting.sort_unstable_by_key(|(is_fresh, room, index)| (resources.shared && *is_fresh, *room, *index));
-    Ok(fitting.into_iter().take(wanted).map(|(.., index)| index).collect())
+    place_in(offer, &Room::of(offer), request)
 }
 
 /// Whether a worker could take a task if nothing were on it.
@@ -196,52 +143,161 @@ pub fn place(offer: &Offer, request: &Request) -> Result<Vec<u32>, Unfit> {
 /// # Errors
 /// Why it never could.
 pub fn could_ever_place(offer: &Offer, request: &Request) -> Result<(), Unfit> {
-    place(&offer.emptied(), request).map(drop)
+    place_in(offer, &Room::emptied(offer), request).map(drop)
+}
+
+fn place_in(offer: &Offer, room: &Room, request: &Request) -> Result<Vec<u32>, Unfit> {
+    could_take(offer, request)?;
+    let suits = |at: usize| offer.gpus[at].suits(&request.resources);
+    match cost(offer, room, request, &suits) {
+        Some(_) => Ok(choose(offer, room, request, &suits)),
+        None => Err(memory_or_busy(offer, request)),
+    }
 }
 
 /// Everything that does not change with what is on the worker.
-fn could_take(offer: &Offer, request: &Request) -> Result<(), Unfit> {
+pub(super) fn could_take(offer: &Offer, request: &Request) -> Result<(), Unfit> {
+    takes(offer, request)?;
+    let resources = &request.resources;
+    let wanted = request.gpus_on(offer.gpus.len()) as usize;
+    if offer.gpus.len() < wanted {
+        return Err(Unfit::GpuCount { has: offer.gpus.len() as u32 });
+    }
+    if offer.gpus.iter().filter(|gpu| resources.is_model_wanted(&gpu.model)).count() < wanted {
+        return Err(Unfit::Model);
+    }
+    if offer.gpus.iter().filter(|gpu| gpu.suits(resources)).count() < wanted {
+        return Err(Unfit::Driver);
+    }
+    Ok(())
+}
+
+/// The same but for its GPUs.
+pub(super) fn takes(offer: &Offer, request: &Request) -> Result<(), Unfit> {
     if !offer.kinds.contains(&request.kind) {
         return Err(Unfit::Kind);
     }
     if offer.draining {
         return Err(Unfit::Draining);
     }
-    let resources = &request.resources;
     let has = |(name, value): (&String, &String)| {
         offer.labels.get(name).is_some_and(|found| value.is_empty() || found == value)
     };
-    if !resources.labels.iter().all(has) || resources.avoid_labels.iter().any(has) {
-        return Err(Unfit::Labels);
-    }
-    let wanted = request.gpus_on(offer.gpus.len()) as usize;
-    if offer.gpus.len() < wanted {
-        return Err(Unfit::GpuCount { has: offer.gpus.len() as u32 });
-    }
-    let enough = |fits: &dyn Fn(&GpuOffer) -> bool| offer.gpus.iter().filter(|gpu| fits(gpu)).count() >= wanted;
-    if !enough(&|gpu| resources.is_model_wanted(&gpu.model)) {
-        return Err(Unfit::Model);
-    }
-    if suitable(offer, resources).count() < wanted {
-        return Err(Unfit::Driver);
-    }
-    Ok(())
+    let Resources { labels, avoid_labels, .. } = &request.resources;
+    if labels.iter().all(has) && !avoid_labels.iter().any(has) { Ok(()) } else { Err(Unfit::Labels) }
 }
 
-fn suitable<'a>(offer: &'a Offer, resources: &'a Resources) -> impl Iterator<Item = &'a GpuOffer> {
-    offer
-        .gpus
-        .iter()
-        .filter(|gpu| resources.is_model_wanted(&gpu.model) && resources.is_driver_new_enough(&gpu.driver))
+/// What the place of a task costs on a worker that takes it, if there is one now. `suits` tells of a GPU, by its place in
+/// the offer, whether its model and driver will do.
+pub(super) fn cost(offer: &Offer, room: &Room, request: &Request, suits: Suits) -> Option<Cost> {
+    let wanted = request.gpus_on(offer.gpus.len()) as usize;
+    if room.slots == 0 || (request.trains_on_cpu(offer.gpus.len()) && !room.cpu_training) {
+        return None;
+    }
+    let mut cost = Cost {
+        is_misplaced: (request.gpus_on(1) > 0) == offer.gpus.is_empty(),
+        opens_gpu: false,
+        memory_bytes: 0,
+        free_gpus: 0,
+        slots: Reverse(room.slots),
+    };
+    if wanted > 0 {
+        let (mut count, mut opened) = (0, 0);
+        cost.memory_bytes = u64::MAX;
+        for gpu in fitting(offer, room, &request.resources, suits) {
+            count += 1;
+            opened += usize::from(!gpu.opens);
+            cost.memory_bytes = cost.memory_bytes.min(gpu.memory_bytes);
+        }
+        cost.opens_gpu = opened < wanted;
+        cost.free_gpus = room.gpus.iter().filter(|gpu| gpu.used == GpuUse::Free).count();
+        if count < wanted {
+            return None;
+        }
+    }
+    Some(cost)
+}
+
+/// The GPUs that a task gets where [`cost`] found that it has a place.
+pub(super) fn choose(offer: &Offer, room: &Room, request: &Request, suits: Suits) -> Vec<u32> {
+    let mut fitting: Vec<Fit> = fitting(offer, room, &request.resources, suits).collect();
+    fitting.sort_unstable();
+    fitting.into_iter().take(request.gpus_on(offer.gpus.len()) as usize).map(|gpu| gpu.index).collect()
+}
+
+/// See [`cost`].
+pub(super) type Suits<'a> = &'a dyn Fn(usize) -> bool;
+
+/// How many things a task lacks on a worker that could take it: GPUs, a slot, the processor's place.
+pub(super) fn missing(offer: &Offer, room: &Room, request: &Request, suits: Suits) -> u32 {
+    let wanted = request.gpus_on(offer.gpus.len());
+    let fitting = fitting(offer, room, &request.resources, suits).count() as u32;
+    let is_training_taken = request.trains_on_cpu(offer.gpus.len()) && !room.cpu_training;
+    wanted.saturating_sub(fitting) + u32::from(room.slots == 0) + u32::from(is_training_taken)
+}
+
+/// What a task lacks on a worker that could take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lacking {
+    /// Some of these GPUs; whoever has one has a slot, too.
+    Gpus(Vec<u32>),
+    /// The processor's place for training.
+    CpuTraining,
+    /// No more than a slot.
+    Slot,
+}
+
+/// The scarcest of what a task lacks.
+pub(super) fn lacking(offer: &Offer, room: &Room, request: &Request, suits: Suits) -> Lacking {
+    let free: Vec<u32> = fitting(offer, room, &request.resources, suits).map(|gpu| gpu.index).collect();
+    if free.len() < request.gpus_on(offer.gpus.len()) as usize {
+        let suitable = offer.gpus.iter().enumerate().filter(|(at, _)| suits(*at)).map(|(_, gpu)| gpu.index);
+        return Lacking::Gpus(suitable.filter(|index| !free.contains(index)).collect());
+    }
+    if request.trains_on_cpu(offer.gpus.len()) && !room.cpu_training { Lacking::CpuTraining } else { Lacking::Slot }
+}
+
+/// A GPU that a task could have; the best is the least.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    opens: bool,
+    spare_bytes: u64,
+    index: u32,
+    memory_bytes: u64,
+}
+
+fn fitting<'a>(
+    offer: &'a Offer,
+    room: &'a Room,
+    resources: &'a Resources,
+    suits: Suits<'a>,
+) -> impl Iterator<Item = Fit> + 'a {
+    offer.gpus.iter().zip(&room.gpus).enumerate().filter_map(move |(at, (gpu, room))| {
+        let spare_bytes = room.memory(resources.shared)?.checked_sub(resources.gpu_memory_bytes)?;
+        suits(at).then_some(Fit {
+            opens: resources.shared && room.used == GpuUse::Free,
+            spare_bytes,
+            index: gpu.index,
+            memory_bytes: gpu.memory_bytes,
+        })
+    })
 }
 
 /// Whether waiting for what we lent would help.
-fn memory_or_busy(offer: &Offer, resources: &Resources, wanted: usize) -> Unfit {
-    let emptied = offer.emptied();
-    let mut rooms: Vec<u64> = suitable(&emptied, resources).map(|gpu| gpu.free_bytes).collect();
-    rooms.sort_unstable_by_key(|room| std::cmp::Reverse(*room));
-    if rooms.iter().filter(|room| **room >= resources.gpu_memory_bytes).count() >= wanted {
-        return Unfit::Busy;
+fn memory_or_busy(offer: &Offer, request: &Request) -> Unfit {
+    let resources = &request.resources;
+    let Some(last) = (request.gpus_on(offer.gpus.len()) as usize).checked_sub(1) else { return Unfit::Busy };
+    let emptied = Room::emptied(offer);
+    let suitable = offer.gpus.iter().zip(&emptied.gpus).filter(|(gpu, _)| gpu.suits(resources));
+    let mut free: Vec<u64> = suitable.filter_map(|(_, room)| room.memory(false)).collect();
+    free.sort_unstable_by_key(|bytes| Reverse(*bytes));
+    let largest = free.get(last).copied().unwrap_or_default();
+    if largest >= resources.gpu_memory_bytes { Unfit::Busy } else { Unfit::Memory { largest } }
+}
+
+impl GpuOffer {
+    /// Whether its model and driver will do.
+    pub(super) fn suits(&self, resources: &Resources) -> bool {
+        resources.is_model_wanted(&self.model) && resources.is_driver_new_enough(&self.driver)
     }
-    Unfit::Memory { largest: rooms.first().copied().unwrap_or_default() }
 }

@@ -1,10 +1,16 @@
 //! What to ask back for the sake of a more urgent task.
 
+use std::cmp::Ordering;
+
 use uuid::Uuid;
 
-use super::assign::LaneView;
-use super::placement::{Offer, place};
+use super::placement::{Lacking, Offer, cost, could_take, lacking, place};
+use super::room::Room;
+use super::views::LaneView;
 use crate::JobKind;
+
+/// How many sets of attempts are tried for the smallest; then one from which nothing can be left out has to do.
+const TRIES: u32 = 20_000;
 
 /// An attempt at work.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,50 +39,115 @@ pub fn preempt(lane: &LaneView, offers: &[Offer], running: &[Running]) -> Option
     if lane.gang > 1 || offers.iter().any(|offer| place(offer, &lane.request).is_ok()) {
         return None;
     }
-    let mut found: Vec<Vec<&Running>> =
-        offers.iter().filter_map(|offer| victims(lane, offer, running)).collect();
-    found.sort_by_key(|victims| (victims.len(), victims.iter().map(|victim| victim.priority).max()));
-    found.into_iter().next().map(|victims| victims.into_iter().map(|victim| victim.attempt).collect())
-}
-
-fn victims<'a>(lane: &LaneView, offer: &Offer, running: &'a [Running]) -> Option<Vec<&'a Running>> {
-    let mut candidates: Vec<&Running> = running
-        .iter()
-        .filter(|attempt| attempt.worker == offer.id && attempt.preemptible && attempt.priority < lane.priority)
-        .collect();
-    candidates.sort_by(|a, b| a.priority.cmp(&b.priority).then(b.started_at.total_cmp(&a.started_at)));
-    let mut without = offer.clone();
-    let mut taken = Vec::new();
-    for candidate in candidates {
-        without.slots += 1;
-        without.cpu_training |= candidate.kind == JobKind::Train && candidate.gpus.is_empty();
-        for gpu in without.gpus.iter_mut().filter(|gpu| candidate.gpus.contains(&gpu.index)) {
-            gpu.take_back(candidate.shared_bytes);
-        }
-        taken.push(candidate);
-        if place(&without, &lane.request).is_ok() {
-            return Some(needed(lane, offer, taken));
-        }
+    let mut tries = TRIES;
+    let mut best: Option<Vec<&Running>> = None;
+    for site in offers.iter().filter_map(|offer| Site::of(lane, offer, running)) {
+        let at_most = best.as_ref().map_or(usize::MAX, Vec::len);
+        let found = site.smallest(at_most, &mut tries);
+        best = found.into_iter().chain(best).min_by(|a, b| compare(a, b));
     }
-    None
+    best.map(|victims| victims.into_iter().map(|victim| victim.attempt).collect())
 }
 
-/// Leaves out those whose place turned out not to matter.
-fn needed<'a>(lane: &LaneView, offer: &Offer, mut taken: Vec<&'a Running>) -> Vec<&'a Running> {
-    for index in (0..taken.len().saturating_sub(1)).rev() {
-        let mut fewer = taken.clone();
-        fewer.remove(index);
-        let mut without = offer.clone();
-        for victim in &fewer {
-            without.slots += 1;
-            without.cpu_training |= victim.kind == JobKind::Train && victim.gpus.is_empty();
-            for gpu in without.gpus.iter_mut().filter(|gpu| victim.gpus.contains(&gpu.index)) {
-                gpu.take_back(victim.shared_bytes);
+/// Fewer, then of lower priority, then those that lose the least work.
+fn compare(a: &[&Running], b: &[&Running]) -> Ordering {
+    let priority = |victims: &[&Running]| victims.iter().map(|victim| victim.priority).max();
+    let oldest = |victims: &[&Running]| victims.iter().map(|victim| victim.started_at).fold(f64::INFINITY, f64::min);
+    let (first, second) = (oldest(a), oldest(b));
+    a.len().cmp(&b.len()).then(priority(a).cmp(&priority(b))).then(second.total_cmp(&first))
+}
+
+/// A worker on which the lane's task could go if some attempts went.
+struct Site<'a> {
+    lane: &'a LaneView,
+    offer: &'a Offer,
+    room: Room,
+    /// Which of its GPUs will do.
+    suits: Vec<bool>,
+    /// Those that stand in its way and may be asked back, in the order in which they would be.
+    candidates: Vec<&'a Running>,
+}
+
+impl<'a> Site<'a> {
+    /// `None` when even all of them would not make enough room.
+    fn of(lane: &'a LaneView, offer: &'a Offer, running: &'a [Running]) -> Option<Self> {
+        could_take(offer, &lane.request).ok()?;
+        let room = Room::of(offer);
+        let suits = |at: usize| offer.gpus[at].suits(&lane.request.resources);
+        let wanted = lacking(offer, &room, &lane.request, &suits);
+        let may_go = |attempt: &&Running| {
+            let is_less_urgent = attempt.preemptible && attempt.priority < lane.priority;
+            attempt.worker == offer.id && is_less_urgent && wanted.is_had_by(attempt)
+        };
+        let mut candidates: Vec<&Running> = running.iter().filter(may_go).collect();
+        candidates.sort_by(|a, b| a.priority.cmp(&b.priority).then(b.started_at.total_cmp(&a.started_at)));
+        let suits = (0..offer.gpus.len()).map(suits).collect();
+        let site = Self { lane, offer, room, suits, candidates };
+        site.is_enough(&site.candidates).then_some(site)
+    }
+
+    fn is_enough(&self, victims: &[&Running]) -> bool {
+        let mut room = self.room.clone();
+        for victim in victims {
+            room.take_back(self.offer, victim);
+        }
+        self.fits(&room)
+    }
+
+    fn fits(&self, room: &Room) -> bool {
+        cost(self.offer, room, &self.lane.request, &|at| self.suits[at]).is_some()
+    }
+
+    /// The smallest set that is enough; `None` when it has more than `at_most` members.
+    fn smallest(&self, at_most: usize, tries: &mut u32) -> Option<Vec<&'a Running>> {
+        let mut taken = Vec::new();
+        for size in 1..=self.candidates.len().min(at_most) {
+            if self.search(size, self.candidates.len(), &self.room, &mut taken, tries) {
+                return Some(taken);
             }
         }
-        if place(&without, &lane.request).is_ok() {
-            taken = fewer;
+        (*tries == 0).then(|| self.irreducible())
+    }
+
+    /// Looks for `size` of the first `below` candidates. Those that would be asked back last are the last to be taken in.
+    fn search(&self, size: usize, below: usize, room: &Room, taken: &mut Vec<&'a Running>, tries: &mut u32) -> bool {
+        if size == 0 {
+            return self.fits(room);
+        }
+        for last in size - 1..below {
+            let Some(left) = tries.checked_sub(1) else { return false };
+            *tries = left;
+            let mut room = room.clone();
+            room.take_back(self.offer, self.candidates[last]);
+            taken.push(self.candidates[last]);
+            if self.search(size - 1, last, &room, taken, tries) {
+                return true;
+            }
+            taken.pop();
+        }
+        false
+    }
+
+    /// All of them but those that need not go.
+    fn irreducible(&self) -> Vec<&'a Running> {
+        let mut victims = self.candidates.clone();
+        for index in (0..victims.len()).rev() {
+            let victim = victims.remove(index);
+            if !self.is_enough(&victims) {
+                victims.insert(index, victim);
+            }
+        }
+        victims
+    }
+}
+
+impl Lacking {
+    /// Whether an attempt has some of it.
+    fn is_had_by(&self, attempt: &Running) -> bool {
+        match self {
+            Self::Gpus(gpus) => attempt.gpus.iter().any(|gpu| gpus.contains(gpu)),
+            Self::CpuTraining => attempt.kind == JobKind::Train && attempt.gpus.is_empty(),
+            Self::Slot => true,
         }
     }
-    taken
 }

@@ -13,7 +13,8 @@ const MAX_WORD: usize = 63;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resources {
-    /// GPUs. `None` is one for training where the worker has any, and none otherwise.
+    /// GPUs. `None` is one for training where the worker has any, and none otherwise; training that says what its GPU must
+    /// be like goes only where there are some.
     pub gpus: Option<u32>,
     /// Memory that has to be free on each of them, in bytes.
     pub gpu_memory_bytes: u64,
@@ -51,17 +52,29 @@ impl Resources {
         check_labels("avoid_labels", &self.avoid_labels)
     }
 
-    /// Whether the GPU's name or driver matter, or its memory.
+    /// Whether anything is asked of the GPUs beyond their number.
+    pub(super) fn describes_gpu(&self) -> bool {
+        self.gpu_memory_bytes > 0 || !self.gpu_models.is_empty() || !self.min_driver.is_empty()
+    }
+
+    /// Whether a GPU of this name will do.
     pub(super) fn is_model_wanted(&self, model: &str) -> bool {
-        let model = model.to_lowercase();
-        self.gpu_models.is_empty() || self.gpu_models.iter().any(|wanted| model.contains(&wanted.to_lowercase()))
+        self.gpu_models.is_empty() || self.gpu_models.iter().any(|wanted| contains(model, wanted))
     }
 
     /// Whether a driver is new enough.
     pub(super) fn is_driver_new_enough(&self, found: &str) -> bool {
+        if self.min_driver.is_empty() {
+            return true;
+        }
         let Some(wanted) = driver(&self.min_driver) else { return true };
         driver(found).is_some_and(|found| found >= wanted)
     }
+}
+
+/// Whether `word` is a part of `text`, whatever the case.
+fn contains(text: &str, word: &str) -> bool {
+    word.is_empty() || text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// The numbers of a version.

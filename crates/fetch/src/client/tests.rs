@@ -73,7 +73,11 @@ async fn talk(
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let mut head = String::from_utf8_lossy(&head).into_owned();
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).await?;
+    head.push_str(&String::from_utf8_lossy(&body));
     let before = requests.lock().unwrap().len();
     requests.lock().unwrap().push(head.clone());
     match reply(head.split(' ').nth(1).unwrap_or_default(), before) {
@@ -376,4 +380,56 @@ async fn redirects_end() {
     let before = web.requests().len();
     assert_eq!(class(&web.url("/1")).await, "too-many-redirects");
     assert_eq!(web.requests().len() - before, 6, "the first and five hops");
+}
+
+#[tokio::test]
+async fn what_is_sent_arrives_and_the_status_comes_back() {
+    let web = Web::start(|path, _| if path == "/busy" { status("503 Busy") } else { ok(b"thanks") }).await;
+    let fetcher = Fetcher::new(policy()).unwrap();
+    let headers = [("Content-Type", "application/json"), ("Ursa-Signature", "t=1,v1=0f")];
+    assert_eq!(fetcher.post(&web.url("/"), &headers, "{}").await, Ok(200));
+    assert_eq!(fetcher.post(&web.url("/busy"), &[], "{}").await, Ok(503));
+    let requests = web.requests();
+    assert_eq!(requests.len(), 2, "nothing is repeated");
+    let request = requests[0].to_ascii_lowercase();
+    assert!(request.starts_with("post / http/1.1\r\n") && request.ends_with("\r\n\r\n{}"), "{request}");
+    for header in ["content-type: application/json", "ursa-signature: t=1,v1=0f", "user-agent: ursa/"] {
+        assert!(request.contains(header), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_follows_no_redirect_and_reaches_nothing_private() {
+    let inside = Web::start(|_, _| ok(b"secret")).await;
+    let target = inside.url("/");
+    let web = Web::start(move |_, _| redirect(&target)).await;
+    let fetcher = Fetcher::new(policy()).unwrap();
+    assert_eq!(fetcher.post(&web.url("/"), &[], "{}").await, Ok(302));
+    let closed = Fetcher::new(FetchPolicy::default()).unwrap();
+    for url in [inside.url("/"), "http://169.254.169.254/".into(), "file:///etc/passwd".into(), "bears".into()] {
+        let sent = closed.post(&url, &[], "{}").await.unwrap_err();
+        assert_eq!(closed.check(&url).await.unwrap_err().class(), sent.class(), "{url}");
+        assert!(["blocked-address", "unsupported-scheme", "invalid-url"].contains(&sent.class()), "{url}: {sent}");
+    }
+    assert!(inside.requests().is_empty());
+    assert_eq!(fetcher.check(&inside.url("/")).await, Ok(()), "that is let through, and not asked");
+    assert!(inside.requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_sent_goes_to_the_address_that_was_checked() {
+    let web = Web::start(|_, _| ok(b"x")).await;
+    let (fetcher, asked) = with_names(policy(), vec![vec!["127.0.0.1"], vec!["10.0.0.1"]]);
+    let url = format!("http://bears.test:{}/", web.address.port());
+    assert_eq!(fetcher.post(&url, &[], "{}").await, Ok(200));
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "the name was looked up once");
+    assert_eq!(fetcher.post(&url, &[], "{}").await.unwrap_err().class(), "blocked-address");
+}
+
+#[tokio::test]
+async fn a_receiver_that_says_nothing_meets_the_deadline() {
+    let web = Web::start(|_, _| Reply::Hang(Vec::new())).await;
+    let hasty = Fetcher::new(FetchPolicy { timeout: Duration::from_millis(200), ..policy() }).unwrap();
+    let error = hasty.post(&web.url("/"), &[], "{}").await.unwrap_err();
+    assert_eq!(error, FetchError::Timeout(Duration::from_millis(200)));
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
-use super::first_page;
+use super::pages::first_page;
 use crate::output::{Column, Output};
 
 #[derive(Debug, Clone, Subcommand)]
@@ -21,10 +21,10 @@ pub(crate) enum Command {
         /// The dataset.
         name: String,
         /// Only this verdict (unverified, kept, refused) or reason, for instance truncated.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         verdict: String,
         /// Only this class.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         class: String,
     },
     /// List what became of every URL.
@@ -32,7 +32,7 @@ pub(crate) enum Command {
         /// The dataset.
         name: String,
         /// Only this outcome (pending, fetched, failed) or error class, for instance timeout.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         outcome: String,
     },
     /// Fetch URLs that failed once more.

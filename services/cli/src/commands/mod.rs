@@ -5,16 +5,20 @@ pub(crate) mod endpoints;
 pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod nodes;
+pub(crate) mod pages;
 pub(crate) mod pipeline;
 pub(crate) mod predict;
+pub(crate) mod project;
+pub(crate) mod queue;
+pub(crate) mod rerun;
+pub(crate) mod schedule;
+pub(crate) mod tasks;
 pub(crate) mod up;
 mod watch;
-pub(crate) mod workers;
+pub(crate) mod webhook;
+pub(crate) mod worker;
 
-use ursa_proto::v1;
-
-/// The largest page; commands print one.
-#[expect(clippy::unnecessary_wraps, reason = "it is what requests take")]
-fn first_page() -> Option<v1::PageRequest> {
-    Some(v1::PageRequest { size: 1000, token: String::new() })
-}
+/// A command that cannot be meant: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misuse(pub String);

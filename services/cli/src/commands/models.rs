@@ -4,7 +4,7 @@ use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
-use super::first_page;
+use super::pages::first_page;
 use crate::output::{Column, Output};
 
 #[derive(Debug, Subcommand)]

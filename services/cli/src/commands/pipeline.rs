@@ -8,8 +8,11 @@ use ursa_client::{Client, pipeline_file};
 use ursa_proto::v1::watch_events_request::Subject;
 use ursa_proto::{ApiError, v1};
 
-use super::{first_page, watch};
-use crate::output::{Column, Output};
+use super::jobs::{self, JOBS};
+use super::pages::Limit;
+use super::watch;
+use crate::output::{Column, Format, Output, facts, line, table};
+use crate::text;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -26,7 +29,13 @@ pub(crate) enum Command {
         idempotency_key: Option<String>,
     },
     /// List pipelines, newest first.
-    List,
+    List {
+        /// Only pipelines of this project.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        project: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Show one pipeline.
     Get {
         /// Its id.
@@ -34,9 +43,14 @@ pub(crate) enum Command {
     },
 }
 
-const PIPELINES: &[Column] =
-    &[("ID", "id"), ("NAME", "name"), ("STATE", "state"), ("CREATED", "created_at"), ("JOBS", "jobs")];
-const JOBS: &[Column] = &[("ID", "id"), ("NAME", "name"), ("KIND", "kind"), ("STATE", "state"), ("ERROR", "error")];
+const PIPELINES: &[Column] = &[
+    ("ID", "id"),
+    ("NAME", "name"),
+    ("STATE", "state"),
+    ("PROJECT", "project"),
+    ("CREATED", "created_at"),
+    ("JOBS", "jobs"),
+];
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
@@ -47,23 +61,61 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             };
             let answer = client.jobs().submit_pipeline(request).await.map_err(ApiError::from)?.into_inner();
             let pipeline = answer.pipeline.context("the coordinator answered without a pipeline")?;
-            output.print(&pipeline, "Pipeline", "jobs", JOBS)?;
+            print_one(output, &pipeline)?;
             if *watch { follow(client, pipeline.id).await } else { Ok(()) }
         }
-        Command::List => {
-            let request = v1::ListPipelinesRequest { page: first_page() };
-            let list = client.jobs().list_pipelines(request).await.map_err(ApiError::from)?.into_inner();
+        Command::List { project, limit } => {
+            let list = limit.walk(async |page| one_page(client, project, page).await).await?;
+            let list = v1::ListPipelinesResponse { pipelines: list.rows, next_page_token: list.next_page_token };
             output.print(&list, "ListPipelinesResponse", "pipelines", PIPELINES)
         }
-        Command::Get { id } => output.print(&get(client, id).await?, "Pipeline", "jobs", JOBS),
+        Command::Get { id } => {
+            let pipeline = get(client, id).await?;
+            match output.format() {
+                Format::Json => print_one(output, &pipeline),
+                Format::Table => line(&format!("{}\n\n{}", facts(&all_of(&pipeline)), table(&rows(&pipeline), JOBS))),
+            }
+        }
     }
 }
 
-async fn get(client: &Client, id: &str) -> Result<v1::Pipeline, ApiError> {
+async fn one_page(
+    client: &Client,
+    project: &str,
+    page: v1::PageRequest,
+) -> Result<(Vec<v1::Pipeline>, String), ApiError> {
+    let request = v1::ListPipelinesRequest { page: Some(page), project: project.to_owned() };
+    let list = client.jobs().list_pipelines(request).await?.into_inner();
+    Ok((list.pipelines, list.next_page_token))
+}
+
+/// A pipeline that was just made, by its jobs.
+pub(super) fn print_one(output: &Output, pipeline: &v1::Pipeline) -> anyhow::Result<()> {
+    output.print_shown(pipeline, "Pipeline", || rows(pipeline), JOBS)
+}
+
+fn rows(pipeline: &v1::Pipeline) -> Vec<serde_json::Value> {
+    pipeline.jobs.iter().map(jobs::row).collect()
+}
+
+fn all_of(pipeline: &v1::Pipeline) -> Vec<(&'static str, String)> {
+    vec![
+        ("Pipeline", pipeline.id.clone()),
+        ("Name", pipeline.name.clone()),
+        ("Project", pipeline.project.clone()),
+        ("State", pipeline.state.clone()),
+        ("Runs again", pipeline.rerun_of.clone()),
+        ("Submitted", text::time(pipeline.created_at.as_ref())),
+    ]
+}
+
+/// One pipeline.
+pub(super) async fn get(client: &Client, id: &str) -> Result<v1::Pipeline, ApiError> {
     Ok(client.jobs().get_pipeline(v1::GetPipelineRequest { id: id.to_owned() }).await?.into_inner())
 }
 
-async fn follow(client: &Client, id: String) -> anyhow::Result<()> {
+/// Shows what happens until the pipeline has ended; an error when it did not succeed.
+pub(super) async fn follow(client: &Client, id: String) -> anyhow::Result<()> {
     watch::until_ended(client, Subject::PipelineId(id.clone())).await?;
     let pipeline = get(client, &id).await?;
     if pipeline.state == "succeeded" {

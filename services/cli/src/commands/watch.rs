@@ -7,6 +7,7 @@ use ursa_client::Client;
 use ursa_proto::v1::watch_events_request::Subject;
 use ursa_proto::{ApiError, v1};
 
+use super::pipeline;
 use crate::output::line;
 use crate::progress::JobBars;
 
@@ -47,17 +48,18 @@ async fn with_bars(client: &Client, subject: Subject) -> anyhow::Result<()> {
         }
     }));
     let mut tick = tokio::time::interval(LOOK);
+    let mut look = Look { subject, pipeline: None };
     let outcome = loop {
         tokio::select! {
             outcome = &mut ended => break outcome,
             _ = tick.tick() => {}
         }
         // What is lost here, the next look finds; what is wrong, the events say.
-        if let Ok(jobs) = jobs(client, &subject).await {
+        if let Ok(jobs) = look.jobs(client).await {
             bars.update(&jobs);
         }
     };
-    if let Ok(jobs) = jobs(client, &subject).await {
+    if let Ok(jobs) = look.jobs(client).await {
         bars.update(&jobs);
     }
     bars.finish();
@@ -69,15 +71,27 @@ fn is_worth_a_line(event: &v1::Event) -> bool {
     !matches!(event.kind.as_str(), PROGRESS | "task.leased" | "task.succeeded") && !event.message.is_empty()
 }
 
-async fn jobs(client: &Client, subject: &Subject) -> Result<Vec<v1::Job>, ApiError> {
-    match subject {
-        Subject::PipelineId(id) => {
-            Ok(client.jobs().get_pipeline(v1::GetPipelineRequest { id: id.clone() }).await?.into_inner().jobs)
-        }
-        Subject::JobId(id) => {
-            let detail = client.jobs().get_job(v1::GetJobRequest { id: id.clone() }).await?.into_inner();
-            Ok(detail.job.into_iter().collect())
-        }
+/// Looks at the jobs that are watched, again and again.
+struct Look {
+    subject: Subject,
+    /// The pipeline of the job that is watched, once known: a job with its thousand tasks is too much for every look.
+    pipeline: Option<String>,
+}
+
+impl Look {
+    async fn jobs(&mut self, client: &Client) -> Result<Vec<v1::Job>, ApiError> {
+        let (pipeline, job) = match (&self.subject, &self.pipeline) {
+            (Subject::PipelineId(id), _) => (id, None),
+            (Subject::JobId(job), Some(id)) => (id, Some(job)),
+            (Subject::JobId(job), None) => {
+                let job = client.jobs().get_job(v1::GetJobRequest { id: job.clone() }).await?.into_inner().job;
+                self.pipeline = job.as_ref().map(|job| job.pipeline_id.clone());
+                return Ok(job.into_iter().collect());
+            }
+        };
+        let mut jobs = pipeline::get(client, pipeline).await?.jobs;
+        jobs.retain(|one| job.is_none_or(|wanted| one.id == *wanted));
+        Ok(jobs)
     }
 }
 

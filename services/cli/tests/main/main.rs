@@ -1,6 +1,8 @@
 //! The real binary, against a real coordinator.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod engine;
+mod fake;
 mod predict;
 mod up;
 

@@ -126,8 +126,8 @@ async fn submit(client: &Client) -> String {
         v1::ClassUrls { name: "teddy".into(), list_name: "t".into(), urls: vec!["http://web.test/1.jpg".into()] };
     let scrape = v1::ScrapeSpec { dataset: "bears".into(), classes: vec![urls], ..v1::ScrapeSpec::default() };
     let spec = Some(v1::job_definition::Spec::Scrape(scrape));
-    let job = v1::JobDefinition { name: "scrape".into(), after: Vec::new(), max_attempts: 1, spec };
-    let pipeline = Some(v1::PipelineSpec { name: "bears".into(), jobs: vec![job] });
+    let job = v1::JobDefinition { name: "scrape".into(), max_attempts: 1, spec, ..Default::default() };
+    let pipeline = Some(v1::PipelineSpec { name: "bears".into(), jobs: vec![job], ..Default::default() });
     let request = v1::SubmitPipelineRequest { pipeline, idempotency_key: String::new() };
     client.jobs().submit_pipeline(request).await.unwrap().into_inner().pipeline.unwrap().id
 }

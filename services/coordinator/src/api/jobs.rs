@@ -17,7 +17,7 @@ use ursa_proto::{ApiError, timestamp, v1};
 use uuid::Uuid;
 
 use super::waiting::Explainer;
-use super::{Answer, id, kind, next_page, page, page_after, refuse, steer};
+use super::{Answer, id, kind, logs, next_page, page, page_after, refuse, steer};
 use crate::context::Context;
 use crate::hub;
 use crate::store::{
@@ -161,7 +161,7 @@ impl JobService for JobApi {
         let request = request.into_inner();
         let job = id("job_id", &request.job_id)?;
         let limit = if request.limit == 0 { LOG_LINES } else { request.limit.min(MAX_LOG_LINES) };
-        let lines = self.0.store.logs(job, request.after_id, i64::from(limit)).await.map_err(refuse)?;
+        let lines = logs::list(&self.0, job, request.after_id, limit as usize).await?;
         Ok(Response::new(v1::ListLogsResponse { lines }))
     }
 

@@ -3,16 +3,21 @@
 mod datasets;
 mod endpoints;
 mod jobs;
+mod logs;
 mod models;
 mod nodes;
 mod queues;
+mod scaler;
+mod schedules;
 mod session;
 mod steer;
 mod waiting;
+mod webhooks;
 mod workers;
 
 use tonic::{Response, Status};
 use ursa_domain::JobKind;
+use ursa_domain::pipeline::is_name;
 use ursa_proto::{ApiError, ErrorCode, v1};
 
 pub(crate) use datasets::DatasetApi;
@@ -21,6 +26,9 @@ pub(crate) use jobs::JobApi;
 pub(crate) use models::ModelApi;
 pub(crate) use nodes::NodeApi;
 pub(crate) use queues::QueueApi;
+pub(crate) use scaler::ScalerApi;
+pub(crate) use schedules::ScheduleApi;
+pub(crate) use webhooks::WebhookApi;
 pub(crate) use workers::WorkerApi;
 
 use crate::store::StoreError;
@@ -58,6 +66,15 @@ fn next_page<T>(rows: &mut Vec<T>, size: usize, token: impl Fn(&T) -> String) ->
 /// Reads an id out of a request.
 fn id(field: &str, text: &str) -> Result<uuid::Uuid, Status> {
     ursa_proto::parse_id(field, text).map_err(|bad| ApiError::from(bad).into())
+}
+
+/// Reads a name out of a request.
+fn name<'a>(field: &str, text: &'a str) -> Result<&'a str, Status> {
+    if is_name(text) {
+        return Ok(text);
+    }
+    let message = format!("{field} {text:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'");
+    Err(ApiError::invalid(message).into())
 }
 
 /// Reads the id a page starts after.

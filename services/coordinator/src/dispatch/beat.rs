@@ -131,7 +131,7 @@ fn was_lost(context: &Context, pulse: &Pulse, attempt: &OpenAttempt) -> bool {
 /// What a worker lists and does not hold any more.
 fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<v1::StopOrder> {
     let is_open = |lease: &Lease| open.iter().any(|attempt| attempt.lease.token == lease.token);
-    let is_lost = |lease: &&Lease| !is_open(lease) && !context.roster.has_ended(lease.token);
+    let is_lost = |lease: &&Lease| !is_open(lease) && !context.roster.has_ended_since(lease.token, pulse.reported_at);
     let stop = |lease: &Lease| v1::StopOrder {
         lease: Some((*lease).into()),
         reason: v1::StopReason::LeaseLost.into(),
@@ -144,9 +144,10 @@ fn deliver(pulse: &Pulse, orders: v1::WorkerOrders) {
         // A full channel is no loss: the next beat says it all again.
         Door::Session(sender) => drop(sender.try_send(Ok(orders))),
         Door::Executor { stop, .. } => {
-            let tokens = orders.stop.iter().filter_map(|order| order.lease.as_ref()?.token.parse().ok());
-            // It has gone: this coordinator ends.
-            tokens.for_each(|token| drop(stop.send(token)));
+            for token in orders.stop.iter().filter_map(|order| order.lease.as_ref()?.token.parse().ok()) {
+                // It has gone: this coordinator ends.
+                let _ = stop.send(token);
+            }
         }
     }
 }

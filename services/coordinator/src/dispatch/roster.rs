@@ -48,7 +48,6 @@ pub(crate) struct Attachment {
 #[derive(Debug, Clone)]
 pub(super) struct Lent {
     pub(super) lease: Lease,
-    pub(super) lane: i32,
     pub(super) kind: JobKind,
     pub(super) priority: i32,
     pub(super) resources: Resources,
@@ -109,6 +108,7 @@ pub(super) struct Pulse {
     pub(super) row: WorkerReportRow,
     pub(super) protocol: u32,
     pub(super) leases: Vec<Lease>,
+    pub(super) reported_at: Instant,
     pub(super) door: Door,
 }
 
@@ -198,6 +198,7 @@ impl Roster {
                 row: attached.row.clone(),
                 protocol: attached.protocol,
                 leases: attached.running.iter().map(|(lease, ..)| *lease).collect(),
+                reported_at: attached.reported_at,
                 door: attached.door.clone(),
             });
         }
@@ -234,9 +235,9 @@ impl Roster {
         }
     }
 
-    /// Whether a lease ended lately.
-    pub(super) fn has_ended(&self, token: Uuid) -> bool {
-        self.state().ended.contains_key(&token)
+    /// Whether a lease ended since: a report from before may well list it.
+    pub(super) fn has_ended_since(&self, token: Uuid, reported_at: Instant) -> bool {
+        self.state().ended.get(&token).is_some_and(|at| *at >= reported_at)
     }
 
     /// Notes what workers were just given.
@@ -345,7 +346,6 @@ impl Lent {
     pub(super) fn claimed(task: &ClaimedTask, kind: JobKind, priority: i32, resources: &Resources) -> Self {
         Self {
             lease: task.lease,
-            lane: task.lane,
             kind,
             priority,
             resources: resources.clone(),

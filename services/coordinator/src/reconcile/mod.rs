@@ -1,11 +1,16 @@
 //! Reconcilers: loops without input that look at the database and do what is due. Each is idempotent; any number of
-//! coordinators may run them side by side.
+//! coordinators may run them side by side; what would only be done twice is a `duty` of one at a time.
 
 mod deploy;
+mod duty;
 mod executor;
 mod jobs;
 mod leases;
+mod logs;
+mod retention;
+mod schedules;
 mod snapshot;
+mod webhooks;
 
 use std::future::Future;
 use std::time::Duration;
@@ -25,10 +30,13 @@ pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &Cancellatio
     tracker.spawn(leases::run(context.clone(), stop.clone()));
     tracker.spawn(jobs::run(context.clone(), stop.clone()));
     tracker.spawn(executor::run(context.clone(), stop.clone()));
+    tracker.spawn(logs::run(context.clone(), stop.clone()));
+    tracker.spawn(retention::run(context.clone(), stop.clone()));
+    tracker.spawn(schedules::run(context.clone(), stop.clone()));
+    tracker.spawn(webhooks::run(context.clone(), stop.clone()));
 }
 
-/// Calls `sweep` on every wake-up of `topic` and at least every [`SWEEP`], until told to stop. An outage of the database
-/// is logged when it begins and when it ends.
+/// Calls `sweep` on every wake-up of `topic` and at least every [`SWEEP`], until told to stop.
 async fn sweep_on<F, Fut>(name: &'static str, context: &Context, topic: Topic, stop: &CancellationToken, sweep: F)
 where
     F: Fn() -> Fut,
@@ -38,17 +46,22 @@ where
     let mut outage = false;
     loop {
         wake.borrow_and_update();
-        match sweep().await {
-            Ok(()) if outage => {
-                tracing::info!(name, "the database is back");
-                outage = false;
-            }
-            Ok(()) => {}
-            Err(error) => report(name, &error, &mut outage),
-        }
+        note(name, sweep().await, &mut outage);
         if stop.run_until_cancelled(hub::wait(&mut wake, SWEEP)).await.is_none() {
             return;
         }
+    }
+}
+
+/// Logs what went wrong in a sweep; an outage of the database when it begins and when it ends.
+fn note(name: &'static str, swept: StoreResult<()>, outage: &mut bool) {
+    match swept {
+        Ok(()) if *outage => {
+            tracing::info!(name, "the database is back");
+            *outage = false;
+        }
+        Ok(()) => {}
+        Err(error) => report(name, &error, outage),
     }
 }
 

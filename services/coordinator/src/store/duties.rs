@@ -23,4 +23,10 @@ impl Store {
         .await?;
         Ok(held.is_some())
     }
+
+    /// Gives up a duty, so that whoever comes next need not wait until it runs out.
+    pub(crate) async fn leave_duty(&self, name: &str, holder: Uuid) -> StoreResult<()> {
+        sqlx::query!("delete from duties where name = $1 and holder = $2", name, holder).execute(&self.pool).await?;
+        Ok(())
+    }
 }

@@ -47,7 +47,8 @@ pub(crate) enum EventSubject {
     Job(Uuid),
 }
 
-/// Records events as the last thing of a transaction (the event lock is the last lock to take) and wakes the watchers.
+/// Records events as the last thing of a transaction (the event lock is the last lock to take), addresses them to
+/// webhooks, and wakes the watchers.
 pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> {
     if events.is_empty() {
         return Ok(());
@@ -57,10 +58,20 @@ pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> 
     let attempts: Vec<Option<i32>> = events.iter().map(|event| event.task.map(|(_, number)| number as i32)).collect();
     let kinds: Vec<String> = events.iter().map(|event| event.kind.to_owned()).collect();
     let messages: Vec<String> = events.iter().map(|event| event.message.clone()).collect();
-    sqlx::query_file!("src/store/sql/record_events.sql", &jobs, &tasks as &[Option<Uuid>], &attempts as &[Option<i32>], &kinds, &messages)
-        .execute(&mut **tx)
-        .await?;
+    let deliveries = sqlx::query_file_scalar!(
+        "src/store/sql/record_events.sql",
+        &jobs,
+        &tasks as &[Option<Uuid>],
+        &attempts as &[Option<i32>],
+        &kinds,
+        &messages,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
     tx.hint(Topic::Events);
+    if deliveries > 0 {
+        tx.hint(Topic::Deliveries);
+    }
     Ok(())
 }
 

@@ -86,7 +86,6 @@ pub(crate) struct JobProgress {
 #[derive(Debug)]
 pub(super) struct LockedJob {
     pub id: Uuid,
-    pub pipeline_id: Uuid,
     pub project: String,
     pub name: String,
     pub kind: JobKind,
@@ -113,8 +112,8 @@ impl LockedJob {
 /// cancellation waits for, when its event looks at the job.
 pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
     let row = sqlx::query!(
-        "select pipeline_id, project, name, kind, state, reuse, error, open_tasks, spec, policy from jobs
-        where id = $1 for no key update",
+        "select project, name, kind, state, reuse, error, open_tasks, spec, policy from jobs
+        where id = $1 and not retired for no key update",
         id,
     )
     .fetch_optional(&mut **tx)
@@ -122,7 +121,6 @@ pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>
     row.map(|row| {
         Ok(LockedJob {
             id,
-            pipeline_id: row.pipeline_id,
             project: row.project,
             name: row.name,
             kind: word("job kind", &row.kind)?,

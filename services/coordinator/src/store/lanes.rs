@@ -1,6 +1,7 @@
 //! Lanes: what makes ready tasks interchangeable for whoever places them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use ursa_domain::JobKind;
@@ -44,6 +45,19 @@ pub(crate) struct LaneInfo {
     pub priority: i32,
     /// What each needs of a worker.
     pub resources: Resources,
+}
+
+/// What there is to do in a lane.
+#[derive(Debug, Clone)]
+pub(crate) struct LaneBacklog {
+    /// Whose tasks they are.
+    pub project: String,
+    /// What each needs of a worker.
+    pub resources: Resources,
+    /// Tasks at work.
+    pub held: u64,
+    /// Tasks that are ready or will be soon, as far as anybody wanted to know; none when they are paused.
+    pub waiting: u64,
 }
 
 /// The lane of tasks of `kind` under `policy`; made if there is none.
@@ -103,6 +117,37 @@ impl Store {
                     ready: row.ready as u32,
                     head_ready_at: row.head_ready_at,
                     head: row.head,
+                })
+            })
+            .collect()
+    }
+
+    /// What there is to do in the lanes of a kind, and of a project if one is given. Counts no further than `limit`; what
+    /// is ready within `soon` counts as waiting.
+    pub(crate) async fn backlog(
+        &self,
+        kind: JobKind,
+        project: Option<&str>,
+        limit: u32,
+        soon: Duration,
+    ) -> StoreResult<Vec<LaneBacklog>> {
+        let rows = sqlx::query_file!(
+            "src/store/sql/backlog.sql",
+            kind.as_str(),
+            project,
+            i64::from(limit),
+            soon.as_secs_f64(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(LaneBacklog {
+                    project: row.project,
+                    resources: serde_json::from_value(row.resources)
+                        .map_err(|error| StoreError::unreadable("resources", &error))?,
+                    held: row.held as u64,
+                    waiting: row.waiting as u64,
                 })
             })
             .collect()

@@ -30,13 +30,10 @@ impl Store {
             return Ok(());
         }
         let at: Vec<DateTime<Utc>> = lines.iter().map(|line| time_of(line.at.as_ref())).collect();
-        let levels: Vec<String> = lines.iter().map(|line| line.level.clone()).collect();
+        let levels: Vec<String> = lines.iter().map(|line| clean(&line.level)).collect();
         let messages: Vec<String> = lines.iter().map(|line| clean(&line.message)).collect();
-        sqlx::query!(
-            "insert into log_lines (job_id, task_id, attempt, at, level, message)
-            select $1, $2, $3, l.at, l.level, l.message
-            from unnest($4::timestamptz[], $5::text[], $6::text[]) with ordinality as l (at, level, message, place)
-            order by l.place",
+        sqlx::query_file!(
+            "src/store/sql/append_log_lines.sql",
             job_id,
             lease.task_id,
             lease.attempt as i32,
@@ -47,29 +44,6 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await
-    }
-
-    /// Log lines of a job after `after_id`, oldest first.
-    pub(crate) async fn logs(&self, job_id: Uuid, after_id: i64, limit: i64) -> StoreResult<Vec<v1::LogLine>> {
-        let rows = sqlx::query!(
-            "select id, at, level, message, task_id, attempt from log_lines where job_id = $1 and id > $2 order by id limit $3",
-            job_id,
-            after_id,
-            limit,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| v1::LogLine {
-                id: row.id,
-                at: Some(ursa_proto::timestamp(row.at)),
-                level: row.level,
-                message: row.message,
-                task_id: row.task_id.to_string(),
-                attempt: row.attempt as u32,
-            })
-            .collect())
     }
 
     /// Stores measurements; one that is stored already is ignored. A new error rate is also an event.

@@ -13,6 +13,7 @@ mod images;
 mod jobs;
 mod lanes;
 mod leases;
+mod log_archive;
 mod logs;
 mod models;
 mod nodes;
@@ -20,10 +21,13 @@ mod pipelines;
 mod planning;
 mod projects;
 mod results;
+mod retention;
+mod schedules;
 mod snapshots;
 mod steering;
 mod tasks;
 mod tx;
+mod webhooks;
 mod workers;
 
 use std::sync::Arc;
@@ -41,14 +45,18 @@ pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use attempts::TaskQuery;
 pub(crate) use completions::Completion;
 pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
-pub(crate) use lanes::{LaneHead, LaneInfo};
+pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo};
 pub(crate) use leases::{Beat, ClaimedTask, OpenAttempt, Place};
+pub(crate) use log_archive::{LogObject, LogPage, log_line};
 pub(crate) use pipelines::{PipelineRow, Submission};
 pub(crate) use planning::Planned;
 pub(crate) use projects::ProjectUsage;
+pub(crate) use retention::Ended;
+pub(crate) use schedules::NewSchedule;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
 pub(crate) use steering::JobFilter;
 pub(crate) use tx::Tx;
+pub(crate) use webhooks::{ClaimedDelivery, NewWebhook};
 pub(crate) use workers::WorkerReportRow;
 
 const CHANNEL: &str = "ursa";
@@ -159,11 +167,16 @@ pub(crate) enum Topic {
     Endpoints,
     /// There are new events.
     Events,
+    /// A schedule may be due.
+    Schedules,
+    /// There is something to send to a webhook.
+    Deliveries,
 }
 
 impl Topic {
     /// Every one.
-    pub(crate) const ALL: [Self; 4] = [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events, Self::Schedules, Self::Deliveries];
 
     /// As it is sent.
     pub(crate) fn as_str(self) -> &'static str {
@@ -172,6 +185,8 @@ impl Topic {
             Self::Jobs => "jobs",
             Self::Endpoints => "endpoints",
             Self::Events => "events",
+            Self::Schedules => "schedules",
+            Self::Deliveries => "deliveries",
         }
     }
 

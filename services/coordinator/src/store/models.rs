@@ -5,6 +5,7 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
+use super::events::{NewEvent, record};
 use super::tasks::{hold_to_complete, succeed};
 use super::{Store, StoreError, StoreResult, Tx, jobs};
 
@@ -16,7 +17,7 @@ impl Store {
         let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Train).await? else { return Ok(()) };
         let snapshot = held.payload["snapshot"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
         let snapshot = snapshot.ok_or_else(|| StoreError::unreadable("train task", &"it names no snapshot"))?;
-        let error_rate = insert_model(&mut tx, lease, held.job_id, snapshot, result).await?;
+        let (error_rate, is_new) = insert_model(&mut tx, lease, held.job_id, snapshot, result).await?;
         let confusion: Vec<_> = result.confusion.iter().map(|row| row.counts.clone()).collect();
         let output = json!({
             "model_digest": result.model_digest, "error_rates": result.error_rates, "confusion": confusion,
@@ -24,6 +25,11 @@ impl Store {
         jobs::set_output(&mut tx, held.job_id, &output).await?;
         let digest = result.model_digest.get(..12).unwrap_or_default();
         succeed(&mut tx, &held, format!("model {digest} has an error rate of {:.1} %", 100.0 * error_rate)).await?;
+        if is_new {
+            let message = format!("model {digest} was registered");
+            let task = Some((lease.task_id, lease.attempt));
+            record(&mut tx, &[NewEvent { job_id: held.job_id, task, kind: "model.created", message }]).await?;
+        }
         tx.commit().await
     }
 
@@ -96,14 +102,14 @@ impl Store {
     }
 }
 
-/// Stores the model and returns its error rate. Two runs may come to the very same package; the first one keeps the row.
+/// Stores the model and returns its error rate, and whether there was no such model before. Two runs may come to the very same package; the first one keeps the row.
 async fn insert_model(
     tx: &mut Tx,
     lease: &Lease,
     job_id: Uuid,
     snapshot_id: Uuid,
     result: &v1::TrainResult,
-) -> StoreResult<f64> {
+) -> StoreResult<(f64, bool)> {
     let manifest: Value = serde_json::from_str(&result.model_json)
         .map_err(|error| ApiError::invalid(format!("result.model_json does not parse: {error}")))?;
     let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(result.model_json.as_bytes()));
@@ -114,7 +120,7 @@ async fn insert_model(
     let missing = || ApiError::invalid("result.model_json lacks architecture or metrics.error_rate");
     let architecture = manifest["architecture"].as_str().ok_or_else(missing)?;
     let error_rate = manifest["metrics"]["error_rate"].as_f64().ok_or_else(missing)?;
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "insert into models (digest, architecture, classes, error_rate, model_json, job_id, task_id, attempt, snapshot_id)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (digest) do nothing",
         result.model_digest,
@@ -129,5 +135,5 @@ async fn insert_model(
     )
     .execute(&mut **tx)
     .await?;
-    Ok(error_rate)
+    Ok((error_rate, inserted.rows_affected() > 0))
 }

@@ -44,32 +44,9 @@ impl Store {
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn submit(&self, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
         let mut tx = self.begin().await?;
-        let id = Uuid::now_v7();
-        let spec = serde_json::to_value(submission.pipeline)
-            .map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
-        ensure_project(&mut tx, &submission.pipeline.project).await?;
-        let inserted = sqlx::query!(
-            "insert into pipelines (id, name, project, idempotency_key, fingerprint, spec, rerun_of)
-            values ($1, $2, $3, $4, $5, $6, $7) on conflict (project, idempotency_key) do nothing",
-            id,
-            submission.pipeline.name,
-            submission.pipeline.project,
-            submission.idempotency_key,
-            &submission.fingerprint[..],
-            spec,
-            submission.rerun_of,
-        )
-        .execute(&mut *tx)
-        .await?;
-        if inserted.rows_affected() == 0 {
-            return Ok((existing(&mut tx, submission).await?, true));
-        }
-        let mut events = insert_jobs(&mut tx, id, submission.pipeline).await?;
-        events.extend(start_first(&mut tx, id).await?);
-        tx.hint(Topic::Jobs);
-        record(&mut tx, &events).await?;
+        let submitted = submit(&mut tx, submission).await?;
         tx.commit().await?;
-        Ok((id, false))
+        Ok(submitted)
     }
 
     /// A pipeline as it was specified.
@@ -118,6 +95,35 @@ impl Store {
             })
             .collect())
     }
+}
+
+/// Stores a pipeline as part of a transaction; see [`Store::submit`].
+pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
+    let id = Uuid::now_v7();
+    let spec = serde_json::to_value(submission.pipeline)
+        .map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
+    ensure_project(tx, &submission.pipeline.project).await?;
+    let inserted = sqlx::query!(
+        "insert into pipelines (id, name, project, idempotency_key, fingerprint, spec, rerun_of)
+        values ($1, $2, $3, $4, $5, $6, $7) on conflict (project, idempotency_key) do nothing",
+        id,
+        submission.pipeline.name,
+        submission.pipeline.project,
+        submission.idempotency_key,
+        &submission.fingerprint[..],
+        spec,
+        submission.rerun_of,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok((existing(tx, submission).await?, true));
+    }
+    let mut events = insert_jobs(tx, id, submission.pipeline).await?;
+    events.extend(start_first(tx, id).await?);
+    tx.hint(Topic::Jobs);
+    record(tx, &events).await?;
+    Ok((id, false))
 }
 
 async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid> {

@@ -181,6 +181,7 @@ async fn note_cache_key(tx: &mut Tx, job: &LockedJob, key: &str) -> StoreResult<
     }
     let earlier = sqlx::query_scalar!(
         "select id from jobs where cache_key = $1 and state = 'succeeded' and project = $2 and cached_from is null
+            and not retired
         order by finished_at desc limit 1",
         key,
         job.project,

@@ -34,11 +34,6 @@ impl Tx {
         self.hub.committed(&self.topics);
         Ok(())
     }
-
-    /// Undoes everything.
-    pub(super) async fn rollback(self) -> StoreResult<()> {
-        Ok(self.inner.rollback().await?)
-    }
 }
 
 impl Deref for Tx {

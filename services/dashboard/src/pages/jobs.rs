@@ -1,4 +1,4 @@
-//! `/jobs`: every job, newest first, by state.
+//! `/jobs`: every job, newest first, by state, kind and project.
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
@@ -9,9 +9,10 @@ use super::Paging;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
-use crate::view::parts;
+use crate::view::{parts, text};
 
 const PAGE_SIZE: u32 = 50;
+const KINDS: [&str; 6] = ["scrape", "verify", "snapshot", "train", "deploy", "probe"];
 const STATES: [&str; 7] = ["waiting", "running", "cancelling", "succeeded", "failed", "cancelled", "skipped"];
 
 /// Which jobs.
@@ -19,6 +20,10 @@ const STATES: [&str; 7] = ["waiting", "running", "cancelling", "succeeded", "fai
 pub(crate) struct Wanted {
     #[serde(default)]
     state: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    project: String,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -32,26 +37,36 @@ pub(crate) async fn show(
     let request = v1::ListJobsRequest {
         page: Some(wanted.paging.request(PAGE_SIZE)),
         state: wanted.state.clone(),
+        kind: wanted.kind.clone(),
+        project: wanted.project.clone(),
         ..Default::default()
     };
+    let (state, kind, project) =
+        (("state", wanted.state.as_str()), ("kind", wanted.kind.as_str()), ("project", wanted.project.as_str()));
     let answer = ask(app.client.jobs().list_jobs(request)).await?;
     let content = html! {
-        h1 { "Jobs" }
-        (parts::filter("/jobs", "state", &STATES, &wanted.state, &[]))
-        @if answer.jobs.is_empty() { (nothing(&wanted.state)) } @else { (table(&answer.jobs, true)) }
-        (parts::more("/jobs", &[("state", &wanted.state)], &answer.next_page_token))
+        h1 { "Jobs" @if !wanted.project.is_empty() { " of project " (wanted.project) } }
+        (parts::filter("/jobs", "state", &STATES, &wanted.state, &[kind, project]))
+        (parts::filter("/jobs", "kind", &KINDS, &wanted.kind, &[state, project]))
+        @if answer.jobs.is_empty() { (nothing(&wanted)) } @else { (table(&answer.jobs, true)) }
+        (parts::more("/jobs", &[state, kind, project], &answer.next_page_token))
     };
     Ok(view.page("Jobs", Nav::Jobs, &Refresh::on("job."), content))
 }
 
-fn nothing(state: &str) -> Markup {
-    if state.is_empty() {
+fn nothing(wanted: &Wanted) -> Markup {
+    let Wanted { state, kind, project, .. } = wanted;
+    if state.is_empty() && kind.is_empty() && project.is_empty() {
         return parts::empty(
             "There is no job yet.",
             html! { "Submit some with " code { "ursa pipeline run FILE.yaml" } "." },
         );
     }
-    parts::empty(&format!("No job is {state}."), html! { a href="/jobs" { "See them all" } "." })
+    let what = match state.as_str() {
+        "" => "No job is like that.".to_owned(),
+        state => format!("No job is {state}."),
+    };
+    parts::empty(&what, html! { a href="/jobs" { "See them all" } "." })
 }
 
 /// Jobs as rows, each with its pipeline where they are of several.
@@ -62,13 +77,25 @@ pub(super) fn table(jobs: &[v1::Job], with_pipeline: bool) -> Markup {
         tbody { @for job in jobs { tr {
             td { a href=(format!("/jobs/{}", job.id)) { (job.name) } }
             td { (job.kind) }
-            td { (parts::chip(&job.state)) }
-            td { (parts::progress(job.progress.as_ref()))
-                @if !job.error.is_empty() { p.error { (crate::view::text::cut(&job.error, 200)) } } }
-            @if with_pipeline { td { a.mono href=(format!("/pipelines/{}", job.pipeline_id)) title=(job.pipeline_id) {
-                (crate::view::text::short_id(&job.pipeline_id)) } } }
+            td { (parts::chip(&job.state)) @if !job.cached_from.is_empty() { " " span.chip title=(job.cached_from) { "cached" } } }
+            td { (parts::progress(job.progress.as_ref())) (beside(job)) }
+            @if with_pipeline { td {
+                a.mono href=(format!("/pipelines/{}", job.pipeline_id)) title=(job.pipeline_id) { (text::short_id(&job.pipeline_id)) }
+                @if !job.project.is_empty() { p.quiet { a href=(parts::link("/jobs", [("project", job.project.as_str())])) { (job.project) } } }
+            } }
             td { (parts::when(job.created_at.as_ref())) }
             td { (parts::took(job.started_at.as_ref(), job.finished_at.as_ref())) }
         } } }
     } } }
+}
+
+/// What a row says under the bar: the pace of what runs, why it failed, why it waits, and what did not end well.
+fn beside(job: &v1::Job) -> Markup {
+    let tasks = job.tasks.unwrap_or_default();
+    html! {
+        @if job.rate > 0.0 || job.eta_seconds > 0.0 { p.quiet { (parts::pace(job)) } }
+        @if tasks.dead > 0 { p { span.bad { (text::count(tasks.dead.into())) " dead" } } }
+        @if !job.error.is_empty() { p.error { (text::cut(&job.error, 200)) } }
+        @if !job.waiting_reason.is_empty() { p.quiet { (text::cut(&job.waiting_reason, 200)) } }
+    }
 }

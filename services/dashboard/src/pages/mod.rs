@@ -12,8 +12,12 @@ mod models;
 mod nodes;
 mod overview;
 mod pipeline;
+mod queues;
+mod schedules;
 mod sources;
 mod try_it;
+mod webhook;
+mod webhooks;
 mod workers;
 
 use axum::Router;
@@ -42,6 +46,10 @@ pub(crate) fn router(app: App) -> Router {
         ("/datasets/{name}/sources", get(sources::show)),
         ("/models", get(models::show)),
         ("/endpoints", get(endpoints::show)),
+        ("/queues", get(queues::show)),
+        ("/schedules", get(schedules::show)),
+        ("/webhooks", get(webhooks::show)),
+        ("/webhooks/{id}", get(webhook::show)),
         ("/workers", get(workers::show)),
         ("/nodes", get(nodes::show)),
     ];
@@ -52,6 +60,16 @@ pub(crate) fn router(app: App) -> Router {
         .route("/fragments/jobs/{id}/{part}", get(job::part))
         .route("/jobs/{id}/cancel", post(job::cancel))
         .route("/jobs/{id}/retry", post(job::retry))
+        .route("/jobs/{id}/replay", post(job::replay))
+        .route("/projects/{name}/pause", post(queues::pause_project))
+        .route("/projects/{name}/resume", post(queues::resume_project))
+        .route("/queues/{kind}/pause", post(queues::pause_queue))
+        .route("/queues/{kind}/resume", post(queues::resume_queue))
+        .route("/schedules/{name}/pause", post(schedules::pause))
+        .route("/schedules/{name}/resume", post(schedules::resume))
+        .route("/deliveries/{id}/redeliver", post(webhook::redeliver))
+        .route("/workers/{id}/drain", post(workers::drain))
+        .route("/workers/{id}/resume", post(workers::resume))
         .route("/datasets/{name}/retry", post(sources::retry))
         .route("/models/{digest}", get(model::show))
         .route("/images/{id}", get(images::show))

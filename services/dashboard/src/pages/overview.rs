@@ -1,7 +1,8 @@
-//! `/`: pipelines, newest first, with their jobs.
+//! `/`: pipelines, newest first, with their jobs, of all projects or one.
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
+use serde::Deserialize;
 use ursa_proto::v1;
 
 use super::Paging;
@@ -12,19 +13,29 @@ use crate::view::parts;
 
 const PAGE_SIZE: u32 = 20;
 
+/// Which pipelines.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    project: String,
+    #[serde(flatten)]
+    paging: Paging,
+}
+
 /// `GET /`
 pub(crate) async fn show(
     State(app): State<App>,
-    Query(paging): Query<Paging>,
+    Query(wanted): Query<Wanted>,
     view: View,
 ) -> Result<Markup, PageError> {
-    let request = v1::ListPipelinesRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let request =
+        v1::ListPipelinesRequest { page: Some(wanted.paging.request(PAGE_SIZE)), project: wanted.project.clone() };
     let answer = ask(app.client.jobs().list_pipelines(request)).await?;
     let content = html! {
-        h1 { "Pipelines" }
+        h1 { "Pipelines" @if !wanted.project.is_empty() { " of project " (wanted.project) } }
         @if answer.pipelines.is_empty() { (nothing_yet()) }
         @for pipeline in &answer.pipelines { (card(pipeline)) }
-        (parts::more("/", &[], &answer.next_page_token))
+        (parts::more("/", &[("project", &wanted.project)], &answer.next_page_token))
     };
     Ok(view.page("Pipelines", Nav::Overview, &Refresh::on("job."), content))
 }
@@ -35,6 +46,7 @@ fn card(pipeline: &v1::Pipeline) -> Markup {
             header {
                 h2 { a href=(format!("/pipelines/{}", pipeline.id)) { (pipeline.name) } }
                 (parts::chip(&pipeline.state))
+                @if !pipeline.project.is_empty() { a.quiet href=(parts::link("/", [("project", pipeline.project.as_str())])) { (pipeline.project) } }
                 span.aside { "submitted " (parts::when(pipeline.created_at.as_ref())) }
             }
             (parts::dag(&pipeline.jobs))

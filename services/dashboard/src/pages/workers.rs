@@ -1,9 +1,11 @@
 //! `/workers`: the machines that work on tasks.
 
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::response::Redirect;
 use maud::{Markup, html};
 use ursa_proto::v1;
 
+use super::parse_id;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
@@ -27,20 +29,60 @@ pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, P
 
 fn table(workers: &[v1::Worker]) -> Markup {
     html! { div.scroll { table.list {
-        thead { tr { th { "Worker" } th { "State" } th { "Slots in use" } th { "GPUs" } th { "Version" } th { "Last seen" } th { "Id" } } }
+        thead { tr { th { "Worker" } th { "State" } th { "Slots in use" } th { "Takes" } th { "Labels" } th { "GPUs" } th { "Last seen" } } }
         tbody { @for worker in workers { tr {
-            td { b { (worker.name) } }
-            td { (parts::chip(&worker.state)) }
+            td { b { (worker.name) } p.quiet { (parts::id(&worker.id)) " version " (worker.version) } }
+            td { (parts::chip(&worker.state)) @if worker.draining { " " (parts::chip("draining")) }
+                (drain_or_resume(worker)) }
             td { meter min="0" max=(worker.slots.max(1)) value=(worker.running) {} " " (worker.running) " / " (worker.slots) }
+            td { @if worker.kinds.is_empty() { "every kind" } @else { (worker.kinds.join(", ")) } }
+            td.labels { (labels(worker)) }
             td { (gpus(&worker.gpus)) }
-            td { (worker.version) }
             td { (parts::when(worker.last_seen_at.as_ref())) }
-            td { (parts::id(&worker.id)) }
         } } }
     } } }
 }
 
+fn labels(worker: &v1::Worker) -> Markup {
+    let mut labels: Vec<_> = worker.labels.iter().collect();
+    labels.sort_unstable();
+    html! {
+        @if labels.is_empty() { span.none { "none" } }
+        @for (name, value) in labels { div { code { (name) @if !value.is_empty() { "=" (value) } } } }
+    }
+}
+
 fn gpus(gpus: &[v1::Gpu]) -> Markup {
     html! { @if gpus.is_empty() { span.none { "none" } }
-    @for gpu in gpus { div { (gpu.model) " " span.quiet { (text::bytes(gpu.memory_bytes)) } } } }
+    @for gpu in gpus { div.gpu {
+        span.quiet { (gpu.index) ": " } (gpu.model)
+        p.quiet { meter min="0" max=(gpu.memory_bytes.max(1)) value=(gpu.memory_bytes.saturating_sub(gpu.free_bytes)) {}
+            " " (text::bytes(gpu.free_bytes)) " free of " (text::bytes(gpu.memory_bytes)) }
+        p.quiet { (gpu.utilisation_percent) " % at work" @if !gpu.driver.is_empty() { ", driver " (gpu.driver) } }
+    } } }
+}
+
+/// A worker that is gone needs no order.
+fn drain_or_resume(worker: &v1::Worker) -> Markup {
+    let path = |what: &str| format!("/workers/{}/{what}", worker.id);
+    html! {
+        @if worker.draining { (parts::action(&path("resume"), "Resume", "")) }
+        @else if worker.state == "online" { (parts::action(&path("drain"), "Drain", "")) }
+    }
+}
+
+/// `POST /workers/{id}/drain`
+pub(crate) async fn drain(app: State<App>, id: Path<String>) -> Result<Redirect, PageError> {
+    steer(app, id, true).await
+}
+
+/// `POST /workers/{id}/resume`
+pub(crate) async fn resume(app: State<App>, id: Path<String>) -> Result<Redirect, PageError> {
+    steer(app, id, false).await
+}
+
+async fn steer(State(app): State<App>, Path(id): Path<String>, drain: bool) -> Result<Redirect, PageError> {
+    let id = parse_id("worker", &id)?;
+    ask(app.client.workers().drain_worker(v1::DrainWorkerRequest { id, drain })).await?;
+    Ok(Redirect::to("/workers"))
 }

@@ -14,23 +14,29 @@ const FRAGMENTS: &str = "/fragments";
 pub(crate) enum Nav {
     Overview,
     Jobs,
+    Queues,
+    Schedules,
     Datasets,
     Models,
     Endpoints,
     Workers,
     Nodes,
+    Webhooks,
     Try,
     Nowhere,
 }
 
-const NAVIGATION: [(Nav, &str, &str); 8] = [
+const NAVIGATION: [(Nav, &str, &str); 11] = [
     (Nav::Overview, "/", "Pipelines"),
     (Nav::Jobs, "/jobs", "Jobs"),
+    (Nav::Queues, "/queues", "Queues"),
+    (Nav::Schedules, "/schedules", "Schedules"),
     (Nav::Datasets, "/datasets", "Datasets"),
     (Nav::Models, "/models", "Models"),
     (Nav::Endpoints, "/endpoints", "Endpoints"),
     (Nav::Workers, "/workers", "Workers"),
     (Nav::Nodes, "/nodes", "Nodes"),
+    (Nav::Webhooks, "/webhooks", "Webhooks"),
     (Nav::Try, "/try", "Try it"),
 ];
 

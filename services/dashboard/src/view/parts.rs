@@ -14,13 +14,13 @@ pub(crate) fn chip(state: &str) -> Markup {
     html! { span class=(format!("chip {}", tone(state))) { (state) } }
 }
 
-/// The colour of a state. One table for jobs, tasks, attempts, machines, assignments and pictures.
+/// The colour of a state. One table for jobs, tasks, attempts, machines, assignments, pictures and deliveries.
 pub(crate) fn tone(state: &str) -> &'static str {
     match state {
-        "succeeded" | "online" | "kept" | "fetched" => "good",
+        "succeeded" | "online" | "kept" | "fetched" | "delivered" => "good",
         "running" | "leased" | "loading" => "busy",
-        "failed" | "refused" => "bad",
-        "cancelling" | "lost" => "warn",
+        "failed" | "refused" | "dead" => "bad",
+        "cancelling" | "lost" | "retry_wait" | "paused" | "draining" => "warn",
         _ => "calm",
     }
 }
@@ -45,6 +45,47 @@ pub(crate) fn progress(progress: Option<&v1::Progress>) -> Markup {
             span.amount { (text::count(progress.done)) " " (progress.unit) }
         }
     }
+}
+
+/// How fast a job is and how long the rest will take; nothing while unknown.
+pub(crate) fn pace(job: &v1::Job) -> Markup {
+    let unit = job.progress.as_ref().map_or("", |progress| progress.unit.as_str());
+    html! {
+        @if job.rate > 0.0 { (text::rate(job.rate, unit)) }
+        @if job.rate > 0.0 && job.eta_seconds > 0.0 { ", " }
+        @if job.eta_seconds > 0.0 { (text::seconds(job.eta_seconds)) " left" }
+    }
+}
+
+/// How many tasks of a job stand where; those that are none are left out.
+pub(crate) fn task_counts(tasks: v1::TaskCounts) -> Markup {
+    let counts = [
+        (tasks.queued, "queued"),
+        (tasks.running, "running"),
+        (tasks.succeeded, "succeeded"),
+        (tasks.dead, "dead"),
+        (tasks.failed, "failed"),
+        (tasks.cancelled, "cancelled"),
+    ];
+    html! { @for (number, state) in counts.into_iter().filter(|(number, _)| *number > 0) {
+        span class=(format!("chip {}", tone(state))) { (text::count(number.into())) " " (state) } " "
+    } }
+}
+
+/// A button that asks for a change and comes back to a page.
+pub(crate) fn action(path: &str, label: &str, class: &str) -> Markup {
+    html! { form method="post" action=(path) { button type="submit" class=[Some(class).filter(|class| !class.is_empty())] { (label) } } }
+}
+
+/// A button that pauses what is not paused and resumes what is; `path` is that of the thing.
+pub(crate) fn pause_or_resume(path: &str, paused: bool) -> Markup {
+    if paused { action(&format!("{path}/resume"), "Resume", "") } else { action(&format!("{path}/pause"), "Pause", "") }
+}
+
+/// A point in time that is to come: how long until then, exactly on hovering.
+pub(crate) fn due(at: Option<&Timestamp>) -> Markup {
+    let Some(at) = text::instant(at) else { return html! { span.none { "–" } } };
+    html! { time datetime=(at.to_rfc3339()) title=(at.format("%Y-%m-%d %H:%M:%S UTC")) { (text::ahead(at, Utc::now())) } }
 }
 
 /// A point in time: how long ago, exactly on hovering.

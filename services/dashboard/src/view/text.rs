@@ -55,16 +55,44 @@ pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     }
 }
 
-/// `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`.
-pub(crate) fn duration(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
-    let milliseconds = (to - from).num_milliseconds().max(0);
-    let seconds = milliseconds / 1000;
+/// `now`, `in 12 s`, `in 3 min`, `in 5 h`, `in 2 days`.
+pub(crate) fn ahead(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let seconds = (at - now).num_seconds();
     match seconds {
-        0..10 => format!("{:.1} s", milliseconds as f64 / 1000.0),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        ..1 => "now".to_owned(),
+        1..60 => format!("in {seconds} s"),
+        60..3600 => format!("in {} min", seconds / 60),
+        3600..172_800 => format!("in {} h", seconds / 3600),
+        _ => format!("in {} days", seconds / 86_400),
     }
+}
+
+/// From one point in time to another, as [`seconds`] tells it.
+pub(crate) fn duration(from: DateTime<Utc>, to: DateTime<Utc>) -> String {
+    seconds((to - from).num_milliseconds() as f64 / 1000.0)
+}
+
+/// `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`.
+pub(crate) fn seconds(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    let whole = seconds as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+    }
+}
+
+/// `12.5 urls/s`, or by the minute or hour where a second sees less than one.
+pub(crate) fn rate(per_second: f64, unit: &str) -> String {
+    let (rate, per) = match per_second {
+        0.1.. => (per_second, "s"),
+        0.002.. => (60.0 * per_second, "min"),
+        _ => (3600.0 * per_second, "h"),
+    };
+    let rate = if rate >= 100.0 { format!("{rate:.0}") } else { format!("{rate:.1}") };
+    format!("{rate} {unit}/{per}")
 }
 
 /// The part of an id that tells it from others: digests begin differently, time-ordered UUIDs end differently.
@@ -113,6 +141,15 @@ mod tests {
         assert_eq!(told(200_000), "2 days ago");
         assert_eq!(duration(now, now + TimeDelta::milliseconds(850)), "0.8 s");
         assert_eq!(duration(now, now + TimeDelta::seconds(185)), "3 min 5 s");
+        let due = |seconds| ahead(now + TimeDelta::seconds(seconds), now);
+        assert_eq!((due(-5), due(59), due(7200)), ("now".into(), "in 59 s".into(), "in 2 h".into()));
+    }
+
+    #[test]
+    fn slow_rates_are_told_by_the_minute_or_hour() {
+        assert_eq!(rate(12.54, "urls"), "12.5 urls/s");
+        assert_eq!(rate(0.05, "epochs"), "3.0 epochs/min");
+        assert_eq!(rate(0.001, "epochs"), "3.6 epochs/h");
     }
 
     #[test]

@@ -53,7 +53,7 @@ mod tests {
         let chosen = |choice: &GpuChoice| choice.of(&gpus).iter().map(|gpu| gpu.index).collect::<Vec<_>>();
         assert_eq!(chosen(&GpuChoice::default()), [0, 1, 2, 3]);
         assert_eq!(chosen(&"3, 1,9".parse().unwrap()), [1, 3]);
-        assert_eq!(chosen(&"none".parse().unwrap()), []);
+        assert_eq!(chosen(&"none".parse().unwrap()), [0; 0]);
     }
 
     #[test]

@@ -15,7 +15,8 @@ impl FromStr for PretendedGpus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let gpus = text.split(',').enumerate().map(|(index, word)| gpu(index as u32, word)).collect::<Result<_, _>>()?;
+        let gpus =
+            text.split(',').enumerate().map(|(index, word)| gpu(index as u32, word)).collect::<Result<_, _>>()?;
         Ok(Self(gpus))
     }
 }
@@ -40,7 +41,8 @@ mod tests {
     #[test]
     fn each_has_a_memory_and_perhaps_a_model_and_a_driver() {
         let PretendedGpus(gpus) = "24GiB,80GiB:NVIDIA H100:550.54".parse().unwrap();
-        let seen: Vec<_> = gpus.iter().map(|gpu| (gpu.index, gpu.free_bytes >> 30, &*gpu.model, &*gpu.driver)).collect();
+        let seen: Vec<_> =
+            gpus.iter().map(|gpu| (gpu.index, gpu.free_bytes >> 30, &*gpu.model, &*gpu.driver)).collect();
         assert_eq!(seen, [(0, 24, "pretended", ""), (1, 80, "NVIDIA H100", "550.54")]);
         assert!("NVIDIA H100".parse::<PretendedGpus>().unwrap_err().contains("NVIDIA H100"));
     }

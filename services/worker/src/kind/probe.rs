@@ -15,9 +15,13 @@ const STEP: Duration = Duration::from_millis(200);
 pub(crate) async fn work(attempt: &Attempt, task: v1::ProbeTask) -> Result<v1::ProbeResult, WorkError> {
     let begin = Instant::now();
     let duration = Duration::from_millis(task.duration_ms);
-    while let Some(left) = duration.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) {
-        attempt.progress((duration - left).as_millis() as u64, task.duration_ms, "ms", "doing nothing, as asked to");
-        tokio::time::sleep(left.min(STEP)).await;
+    loop {
+        let done = begin.elapsed().min(duration);
+        if done == duration {
+            break;
+        }
+        attempt.progress(done.as_millis() as u64, task.duration_ms, "ms", "doing nothing, as asked to");
+        tokio::time::sleep(duration.saturating_sub(done).min(STEP)).await;
     }
     if task.fail {
         return Err(WorkError::retryable("the probe failed, as it was asked to"));

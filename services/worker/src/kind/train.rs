@@ -76,25 +76,23 @@ async fn listen(trainer: &mut Trainer, attempt: &Attempt) -> End {
 async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Result<v1::TrainResult, WorkError> {
     let ending = async {
         trainer.cancel().await;
-        let end = listen(&mut trainer, attempt).await;
-        trainer.exit(grace).await;
-        end
+        listen(&mut trainer, attempt).await
     };
     let end = tokio::select! {
         biased;
         () = attempt.lease_lost() => None,
-        end = tokio::time::timeout(grace, ending) => {
-            if end.is_err() {
-                attempt.forced();
-            }
-            end.ok()
-        }
+        end = tokio::time::timeout(grace, ending) => Some(end),
     };
+    match &end {
+        Some(Ok(_)) => _ = trainer.exit(EXIT).await,
+        Some(Err(_)) => attempt.forced(),
+        None => {}
+    }
     if !trainer.end(EXIT).await {
         tracing::error!("the trainer cannot be killed; what it holds is not free");
     }
     match end {
-        Some(End::Finished(result)) if attempt.stop_reason().takes_results() => Ok(result_message(*result)),
+        Some(Ok(End::Finished(result))) if attempt.stop_reason().takes_results() => Ok(result_message(*result)),
         _ => Err(WorkError::Stopped),
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::fixture::{Fixture, after, deploy, job, scrape, snapshot, train, verify};
 
 async fn refused(fixture: &Fixture, jobs: Vec<v1::JobDefinition>) -> ApiError {
-    let pipeline = Some(v1::PipelineSpec { name: "bad".into(), jobs });
+    let pipeline = Some(v1::PipelineSpec { name: "bad".into(), jobs, ..v1::PipelineSpec::default() });
     let request = v1::SubmitPipelineRequest { pipeline, idempotency_key: String::new() };
     ApiError::from(fixture.client().jobs().submit_pipeline(request).await.unwrap_err())
 }
@@ -44,7 +44,7 @@ async fn a_pipeline_that_cannot_work_is_refused_whole() {
 async fn an_idempotency_key_tells_a_repetition_from_a_conflict() {
     let fixture = Fixture::start().await;
     let request = |urls| v1::SubmitPipelineRequest {
-        pipeline: Some(v1::PipelineSpec { name: "p".into(), jobs: vec![scrape(urls)] }),
+        pipeline: Some(v1::PipelineSpec { name: "p".into(), jobs: vec![scrape(urls)], ..v1::PipelineSpec::default() }),
         idempotency_key: "monday".into(),
     };
     let mut jobs = fixture.client().jobs();
@@ -97,7 +97,7 @@ async fn a_job_on_nothing_fails_with_the_cure() {
 }
 
 #[tokio::test]
-async fn a_worker_of_another_protocol_version_is_told_both_numbers() {
+async fn a_worker_of_another_protocol_version_is_told_all_numbers() {
     let fixture = Fixture::start().await;
     let report = v1::WorkerReport {
         worker_id: Uuid::new_v4().to_string(),
@@ -107,7 +107,7 @@ async fn a_worker_of_another_protocol_version_is_told_both_numbers() {
     let mut worker = Worker::attach_with(fixture.client(), report).await.unwrap();
     let error = worker.say().await.unwrap_err().downcast::<ApiError>().unwrap();
     assert_eq!(error.code, ErrorCode::ProtocolMismatch);
-    assert!(error.message.contains("protocol 1") && error.message.contains("speaks 2"), "{error}");
+    assert!(error.message.contains("protocols 1 to 2") && error.message.contains("speaks 3"), "{error}");
 }
 
 #[tokio::test]

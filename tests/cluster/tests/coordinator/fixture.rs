@@ -18,8 +18,12 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let postgres = Postgres::start().unwrap();
-        let coordinator = Coordinator::start(&postgres.url()).await.unwrap();
+        let coordinator = Coordinator::start_with(&postgres.url(), flags).await.unwrap();
         Self { coordinator, postgres }
     }
 
@@ -33,11 +37,17 @@ impl Fixture {
 
     /// Runs statements on the database, in one transaction: for rows as no request makes them.
     pub(crate) async fn sql(&self, statements: &str) {
+        self.ask(statements).await;
+    }
+
+    /// Asks the database for one value.
+    pub(crate) async fn ask(&self, query: &str) -> String {
         let mut psql = Command::new("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &self.postgres.url()]);
-        psql.args(["--command", statements]);
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
+        psql.args(["--dbname", &self.postgres.url(), "--command", query]);
         let output = tokio::task::spawn_blocking(move || psql.output()).await.unwrap().unwrap();
-        assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Has `worker` do a scrape and a verify task well.
@@ -57,7 +67,7 @@ impl Fixture {
     }
 
     pub(crate) async fn submit_pipeline(&self, jobs: Vec<v1::JobDefinition>) -> v1::Pipeline {
-        let pipeline = Some(v1::PipelineSpec { name: "test".into(), jobs });
+        let pipeline = Some(v1::PipelineSpec { name: "test".into(), jobs, ..v1::PipelineSpec::default() });
         let request = v1::SubmitPipelineRequest { pipeline, idempotency_key: String::new() };
         self.client().jobs().submit_pipeline(request).await.unwrap().into_inner().pipeline.unwrap()
     }
@@ -86,7 +96,21 @@ impl Fixture {
 }
 
 pub(crate) fn job(name: &str, spec: v1::job_definition::Spec) -> v1::JobDefinition {
-    v1::JobDefinition { name: name.into(), after: Vec::new(), max_attempts: 2, spec: Some(spec) }
+    v1::JobDefinition { name: name.into(), after: Vec::new(), max_attempts: 2, spec: Some(spec), ..v1::JobDefinition::default() }
+}
+
+/// Tasks that do nothing.
+pub(crate) fn probe(tasks: u32) -> v1::JobDefinition {
+    job("probe", v1::job_definition::Spec::Probe(v1::ProbeSpec { tasks, duration_ms: 0, failures: 0 }))
+}
+
+/// What a worker says when a probe is answered.
+pub(crate) fn answered() -> v1::complete_task_request::Result {
+    v1::complete_task_request::Result::Probe(v1::ProbeResult {})
+}
+
+pub(crate) fn seconds(seconds: f64) -> Option<prost_types::Duration> {
+    std::time::Duration::from_secs_f64(seconds).try_into().ok()
 }
 
 pub(crate) fn after(mut job: v1::JobDefinition, names: &[&str]) -> v1::JobDefinition {

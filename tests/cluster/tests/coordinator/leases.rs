@@ -23,7 +23,7 @@ async fn a_worker_that_falls_silent_loses_its_task_and_every_right_to_it() {
     for refused in every_verb(&fixture, &mut silent, &first).await {
         assert_eq!(refused.unwrap_err().code, ErrorCode::LeaseLost);
     }
-    silent.report.running = vec![v1::RunningAttempt { lease: Some(lost.clone()), progress: None }];
+    silent.report.running = vec![v1::RunningAttempt { lease: Some(lost.clone()), progress: None, stop_stage: 0 }];
     let stop = silent.next_stop().await.unwrap();
     assert_eq!((stop.lease.clone().unwrap(), stop.reason()), (lost, v1::StopReason::LeaseLost));
 
@@ -33,7 +33,8 @@ async fn a_worker_that_falls_silent_loses_its_task_and_every_right_to_it() {
     let detail = fixture.job_in(&ids[0], "succeeded").await;
     let states: Vec<_> = detail.tasks[0].attempts.iter().map(|attempt| attempt.state.as_str()).collect();
     assert_eq!(states, ["lost", "succeeded"]);
-    assert_eq!(detail.tasks[0].attempts[0].error_class(), v1::ErrorClass::Infrastructure);
+    let class = detail.tasks[0].attempts[0].error_class();
+    assert_eq!(class, v1::ErrorClass::Fenced, "it came back after its lease was gone");
 }
 
 /// Everything that presents a lease, with the lease of `order`.
@@ -90,7 +91,7 @@ async fn attempts_run_out() {
     }
     let detail = fixture.job_in(&ids[0], "failed").await;
     assert_eq!(detail.job.unwrap().error, "bad luck 2");
-    assert_eq!(detail.tasks[0].attempts.len(), 2);
+    assert_eq!((detail.tasks[0].state.as_str(), detail.tasks[0].attempts.len()), ("dead", 2));
 }
 
 #[tokio::test]
@@ -190,7 +191,7 @@ async fn of_two_attempts_of_a_task_the_lost_one_is_stopped() {
     worker.fail(&lost, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
     let held = worker.next_task().await.unwrap().lease.unwrap();
     assert_eq!((&held.task_id, held.attempt), (&lost.task_id, 2));
-    worker.report.running.push(v1::RunningAttempt { lease: Some(lost.clone()), progress: None });
+    worker.report.running.push(v1::RunningAttempt { lease: Some(lost.clone()), progress: None, stop_stage: 0 });
     let stop = worker.next_stop().await.unwrap();
     assert_eq!((stop.reason(), stop.lease), (v1::StopReason::LeaseLost, Some(lost)));
 }

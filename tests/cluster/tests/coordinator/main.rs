@@ -3,11 +3,26 @@
 
 mod bad_input;
 mod bad_rows;
+mod cancellation;
 mod claims;
+mod deadlines;
+mod duties;
 mod fixture;
+mod fairness;
 mod leases;
+mod lifecycle;
 mod locks;
+mod logs;
 mod pipeline;
+mod pipelines;
+mod placement;
+mod receiver;
 mod restarts;
 mod results;
+mod retention;
+mod scaler;
+mod several;
+mod steering;
+mod schedules;
 mod wake_ups;
+mod webhooks;

@@ -7,23 +7,27 @@ mod spec;
 mod status;
 mod tasks;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, RawForm, State};
 use axum::response::Redirect;
 use maud::{Markup, html};
 use serde::Deserialize;
 use ursa_proto::v1;
 
-use super::parse_id;
+use super::{Paging, parse_id};
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{self, Nav, Refresh};
+use crate::view::parts;
 
 /// What the sections can be told.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Wanted {
-    /// The first task shown, counted in the order of the table.
+    /// Only tasks in this state; empty for all.
     #[serde(default)]
-    from: usize,
+    state: String,
+    /// Which part of the tasks.
+    #[serde(flatten)]
+    paging: Paging,
     /// The last log line already shown.
     #[serde(default)]
     after: i64,
@@ -40,9 +44,10 @@ pub(crate) async fn show(
     let content = html! {
         (status_section(job, &class_names(&app, job).await))
         @if job.kind == "train" { (curves_section(job, curves::content(&app, job).await?)) }
-        (tasks_section(&detail, job, wanted.from))
+        (tasks_section(&app, job, &wanted).await?)
         (logs::tail(&app, job).await?)
-        (spec::details(&detail.spec_json))
+        (spec::details("spec", "Specification", &detail.spec_json))
+        (spec::details("policy", "How it is worked on", &detail.policy_json))
     };
     Ok(layout::page(&job.name, Nav::Jobs, content))
 }
@@ -61,7 +66,7 @@ pub(crate) async fn part(
     match part.as_str() {
         "status" => Ok(status_section(job, &class_names(&app, job).await)),
         "curves" => Ok(curves_section(job, curves::content(&app, job).await?)),
-        "tasks" => Ok(tasks_section(&detail, job, wanted.from)),
+        "tasks" => tasks_section(&app, job, &wanted).await,
         _ => Err(PageError::not_found("section", &part)),
     }
 }
@@ -78,6 +83,17 @@ pub(crate) async fn retry(State(app): State<App>, Path(id): Path<String>) -> Res
     let id = parse_id("job", &id)?;
     let job = ask(app.client.jobs().retry_job(v1::RetryJobRequest { id })).await?;
     Ok(Redirect::to(&format!("/jobs/{}", job.id)))
+}
+
+/// `POST /jobs/{id}/replay`: another round for one task, or for all dead ones.
+pub(crate) async fn replay(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    RawForm(form): RawForm,
+) -> Result<Redirect, PageError> {
+    let id = parse_id("job", &id)?;
+    tasks::replay(&app, &id, &form).await?;
+    Ok(Redirect::to(&format!("/jobs/{id}")))
 }
 
 async fn get(app: &App, id: &str) -> Result<v1::JobDetail, PageError> {
@@ -117,7 +133,9 @@ fn curves_section(job: &v1::Job, content: Markup) -> Markup {
     layout::section(&url(job, "curves"), &Refresh::on("job. epoch").of(&job.id).every(every), content)
 }
 
-fn tasks_section(detail: &v1::JobDetail, job: &v1::Job, from: usize) -> Markup {
-    let url = format!("{}?from={from}", url(job, "tasks"));
-    layout::section(&url, &Refresh::on("job. task.").of(&job.id), tasks::content(job, &detail.tasks, from))
+async fn tasks_section(app: &App, job: &v1::Job, wanted: &Wanted) -> Result<Markup, PageError> {
+    let query = [("state", wanted.state.as_str()), ("page", wanted.paging.page.as_str())];
+    let content = tasks::content(app, job, &wanted.state, &wanted.paging).await?;
+    let url = parts::link(&url(job, "tasks"), query);
+    Ok(layout::section(&url, &Refresh::on("job. task.").of(&job.id), content))
 }

@@ -1,16 +1,16 @@
-//! The specification of a job, readable even when it lists a hundred thousand URLs.
+//! What a job was asked to do and how, readable even when it lists a hundred thousand URLs.
 
 use maud::{Markup, html};
 use serde_json::Value;
 
 const LISTED: usize = 5;
 
-/// The specification, folded away.
-pub(super) fn details(json: &str) -> Markup {
+/// One of the two, folded away under `title`.
+pub(super) fn details(id: &str, title: &str, json: &str) -> Markup {
     let Ok(mut value) = serde_json::from_str::<Value>(json) else { return html! {} };
     shorten(&mut value);
     let pretty = serde_json::to_string_pretty(&value).unwrap_or_default();
-    html! { details #spec { summary { "Specification" } pre.card { code { (pretty) } } } }
+    html! { details #(id) { summary { (title) } pre.card { code { (pretty) } } } }
 }
 
 /// Cuts long lists and says how much is missing.

@@ -4,13 +4,13 @@ use maud::{Markup, html};
 use ursa_proto::v1;
 
 use super::result;
-use crate::view::parts;
+use crate::view::{parts, text};
 
 /// The section; `classes` are those of the model it trained.
 pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
     html! {
         p.eyebrow { "Job " (parts::id(&job.id)) " of pipeline "
-            a href=(format!("/pipelines/{}", job.pipeline_id)) { (crate::view::text::short_id(&job.pipeline_id)) } }
+            a href=(format!("/pipelines/{}", job.pipeline_id)) { (text::short_id(&job.pipeline_id)) } }
         header.title {
             h1 { (job.name) } @if job.name != job.kind { span.kind { (job.kind) } } (parts::chip(&job.state))
             (actions(job))
@@ -21,7 +21,13 @@ pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
                 @if !progress.message.is_empty() { p.message { (progress.message) } }
             }
             @if !job.error.is_empty() { p.error { (job.error) } }
+            (waits(job))
+            @if !job.cached_from.is_empty() { p.message { "Nothing had to be done: its result was taken over from job "
+                a.mono href=(format!("/jobs/{}", job.cached_from)) title=(job.cached_from) { (text::short_id(&job.cached_from)) } "." } }
+            @if let Some(tasks) = job.tasks.filter(|tasks| tasks.total > 0) { p { (parts::task_counts(tasks)) } }
             dl.facts.row {
+                @if job.rate > 0.0 || job.eta_seconds > 0.0 { dt { "pace" } dd { (parts::pace(job)) } }
+                @if !job.project.is_empty() { dt { "project" } dd { (job.project) } dt { "priority" } dd { (job.priority) } }
                 dt { "submitted" } dd { (parts::when(job.created_at.as_ref())) }
                 dt { "started" } dd { (parts::when(job.started_at.as_ref())) }
                 dt { "ended" } dd { (parts::when(job.finished_at.as_ref())) }
@@ -32,12 +38,17 @@ pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
     }
 }
 
+/// Why no task of it is at work.
+fn waits(job: &v1::Job) -> Markup {
+    if job.waiting_reason.is_empty() {
+        return html! {};
+    }
+    html! { p.waits { b { "Why it does not run: " } (job.waiting_reason)
+    @if job.looked_at_again_at.is_some() { " " span.quiet { "Looked at again " (parts::due(job.looked_at_again_at.as_ref())) "." } } } }
+}
+
 fn actions(job: &v1::Job) -> Markup {
-    let action = |what: &str, label: &str| {
-        html! {
-            form method="post" action=(format!("/jobs/{}/{what}", job.id)) { button type="submit" class=(what) { (label) } }
-        }
-    };
+    let action = |what: &str, label: &str| parts::action(&format!("/jobs/{}/{what}", job.id), label, what);
     html! { span.actions {
         @if matches!(job.state.as_str(), "waiting" | "running") { (action("cancel", "Cancel")) }
         @if matches!(job.state.as_str(), "failed" | "cancelled" | "skipped") { (action("retry", "Try again")) }

@@ -1,0 +1,177 @@
+//! `ursa jobs`.
+
+mod show;
+mod steer;
+
+use clap::Subcommand;
+use ursa_client::Client;
+use ursa_proto::v1::watch_events_request::Subject;
+use ursa_proto::{ApiError, v1};
+
+use super::pages::{self, Limit};
+use super::watch;
+use crate::output::{Column, Format, Output, line};
+pub(super) use show::row;
+use steer::{Action, Bulk, Filter};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List jobs, newest first.
+    #[command(after_help = "Examples:
+  ursa jobs list --state running
+  ursa jobs list --project zoo --kind train --output json")]
+    List {
+        /// Only jobs in this state.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        state: String,
+        /// Only jobs of this pipeline.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        pipeline: String,
+        /// Only jobs of this project.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        project: String,
+        /// Only jobs of this kind.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        kind: String,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Show one job: where it stands, why it waits, its tasks and attempts.
+    Get {
+        /// Its id.
+        id: String,
+    },
+    /// Print what happens to a job until it has ended.
+    Watch {
+        /// Its id.
+        id: String,
+    },
+    /// Print what a job logged.
+    Logs {
+        /// Its id.
+        id: String,
+    },
+    /// Ask a job to stop, or every job that a filter finds.
+    #[command(after_help = "Examples:
+  ursa jobs cancel 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa jobs cancel --project zoo --state waiting --older-than 2days --dry-run
+  ursa jobs cancel --project zoo --state waiting --older-than 2days")]
+    Cancel(Bulk),
+    /// Give a job that failed, was cancelled or was skipped another round, or every such job that a filter finds.
+    #[command(after_help = "Examples:
+  ursa jobs retry 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa jobs retry --state failed --kind scrape --newer-than 12h")]
+    Retry(Bulk),
+    /// Give what is not at work yet of every job that a filter finds another priority.
+    #[command(
+        alias = "prioritize",
+        after_help = "Examples:
+  ursa jobs prioritise 9 --pipeline 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa jobs prioritise 1 --project zoo --name-prefix nightly- --dry-run"
+    )]
+    Prioritise {
+        /// 0 to 9, higher goes first.
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=9))]
+        priority: u32,
+        #[command(flatten)]
+        filter: Filter,
+        /// Only list the jobs that the filter finds.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Of jobs in lists.
+pub(super) const JOBS: &[Column] = &[
+    ("ID", "id"),
+    ("NAME", "name"),
+    ("KIND", "kind"),
+    ("STATE", "state"),
+    ("PROJECT", "project"),
+    ("PRIORITY", "priority"),
+    ("DONE", "done"),
+    ("RATE", "rate"),
+    ("LEFT", "left"),
+    ("TASKS", "tasks"),
+    ("NOTE", "note"),
+];
+
+pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
+    match command {
+        Command::List { state, pipeline, project, kind, limit } => {
+            let request = v1::ListJobsRequest {
+                page: None,
+                pipeline_id: pipeline.clone(),
+                state: state.clone(),
+                project: project.clone(),
+                kind: kind.clone(),
+            };
+            let jobs = limit.walk(async |page| list(client, &request, page).await).await?;
+            print_list(output, v1::ListJobsResponse { jobs: jobs.rows, next_page_token: jobs.next_page_token })
+        }
+        Command::Get { id } => {
+            let request = v1::GetJobRequest { id: id.clone() };
+            let detail = client.jobs().get_job(request).await.map_err(ApiError::from)?.into_inner();
+            match output.format() {
+                Format::Json => output.print(&detail, "JobDetail", "", &[]),
+                Format::Table => line(&show::detail(&detail)),
+            }
+        }
+        Command::Watch { id } => watch::until_ended(client, Subject::JobId(id.clone())).await,
+        Command::Logs { id } => print_logs(client, id).await,
+        Command::Cancel(bulk) => match bulk.subject()? {
+            Some(id) => {
+                let request = v1::CancelJobRequest { id: id.to_owned() };
+                print_one(output, &client.jobs().cancel_job(request).await.map_err(ApiError::from)?.into_inner())
+            }
+            None => steer::run(client, output, &bulk.filter, Action::Cancel(true), bulk.dry_run).await,
+        },
+        Command::Retry(bulk) => match bulk.subject()? {
+            Some(id) => {
+                let request = v1::RetryJobRequest { id: id.to_owned() };
+                print_one(output, &client.jobs().retry_job(request).await.map_err(ApiError::from)?.into_inner())
+            }
+            None => steer::run(client, output, &bulk.filter, Action::Retry(true), bulk.dry_run).await,
+        },
+        Command::Prioritise { priority, filter, dry_run } => {
+            steer::run(client, output, filter, Action::Priority(*priority), *dry_run).await
+        }
+    }
+}
+
+/// One page of jobs.
+async fn list(
+    client: &Client,
+    request: &v1::ListJobsRequest,
+    page: v1::PageRequest,
+) -> Result<(Vec<v1::Job>, String), ApiError> {
+    let request = v1::ListJobsRequest { page: Some(page), ..request.clone() };
+    let list = client.jobs().list_jobs(request).await?.into_inner();
+    Ok((list.jobs, list.next_page_token))
+}
+
+/// Every job, to the end of the list.
+async fn list_all(client: &Client, request: &v1::ListJobsRequest) -> Result<Vec<v1::Job>, ApiError> {
+    pages::all(async |page| list(client, request, page).await).await
+}
+
+fn print_list(output: &Output, list: v1::ListJobsResponse) -> anyhow::Result<()> {
+    output.print_shown(&list, "ListJobsResponse", || list.jobs.iter().map(row).collect(), JOBS)
+}
+
+fn print_one(output: &Output, job: &v1::Job) -> anyhow::Result<()> {
+    output.print_shown(job, "Job", || vec![row(job)], JOBS)
+}
+
+async fn print_logs(client: &Client, id: &str) -> anyhow::Result<()> {
+    let mut after_id = 0;
+    loop {
+        let request = v1::ListLogsRequest { job_id: id.to_owned(), after_id, limit: 0 };
+        let lines = client.jobs().list_logs(request).await.map_err(ApiError::from)?.into_inner().lines;
+        let Some(last) = lines.last() else { return Ok(()) };
+        after_id = last.id;
+        for entry in &lines {
+            line(&format!("{:<5} {}", entry.level, entry.message))?;
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Deletes what is older than it shall get, a little at a time and with rests between, in one coordinator at a time.
+//!
+//! Pipelines go whole, once all their jobs have ended long enough ago; what jobs wrote while they ran may go before.
+//! Datasets, snapshots and models stay: they name the jobs that made them, and need not find them. Objects go after the
+//! rows that made them count; one that cannot be deleted then is garbage.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use ursa_storage::Key;
+use uuid::Uuid;
+
+use super::{duty, note};
+use crate::config::Config;
+use crate::context::Context;
+use crate::expiry::Expiry;
+use crate::store::{Ended, StoreResult};
+
+const DUTY: &str = "retention";
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+/// Rows in one statement.
+const ROWS: i64 = 5000;
+const TASKS: i64 = 1000;
+const OBJECTS: i64 = 100;
+const JOBS: i64 = 100;
+const PIPELINES: i64 = 50;
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+const DELETIONS_AT_A_TIME: usize = 8;
+
+/// Runs until told to stop; not at all when everything is kept for ever.
+pub(super) async fn run(context: Context, stop: CancellationToken) {
+    if let Some(pause) = pause(&context.config) {
+        duty::hold(DUTY, &context, &stop, || delete(&context, pause)).await;
+    }
+}
+
+/// Between two sweeps: short enough that nothing gets much older than it shall.
+fn pause(config: &Config) -> Option<Duration> {
+    let ages = [
+        config.delete_jobs_after,
+        config.delete_events_after,
+        config.delete_metrics_after,
+        config.delete_logs_after,
+        config.delete_deliveries_after,
+        config.forget_peers_after,
+    ];
+    let shortest = ages.into_iter().filter_map(|expiry| expiry.age()).min()?;
+    Some((shortest / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+}
+
+async fn delete(context: &Context, pause: Duration) {
+    let mut places = Places::default();
+    let mut outage = false;
+    loop {
+        note(DUTY, sweep(context, &mut places).await, &mut outage);
+        sleep(pause).await;
+    }
+}
+
+/// How far what jobs wrote is deleted. Only saves work: who takes over begins from the start.
+#[derive(Debug, Default)]
+struct Places {
+    events: Option<Ended>,
+    metrics: Option<Ended>,
+    logs: Option<Ended>,
+}
+
+/// What jobs wrote.
+#[derive(Debug, Clone, Copy)]
+enum Written {
+    Events,
+    Metrics,
+    LogLines,
+    LogObjects,
+    Tasks,
+}
+
+const EVERYTHING: [Written; 5] =
+    [Written::Events, Written::Metrics, Written::LogLines, Written::LogObjects, Written::Tasks];
+
+/// What there may be much of.
+#[derive(Debug, Clone, Copy)]
+enum Rows<'a> {
+    OfJobs(Written, &'a [Uuid]),
+    Deliveries(Duration),
+    Workers(Duration),
+    Nodes(Duration),
+}
+
+async fn sweep(context: &Context, places: &mut Places) -> StoreResult<()> {
+    let config = &context.config;
+    of_ended_jobs(context, config.delete_events_after, &mut places.events, &[Written::Events]).await?;
+    of_ended_jobs(context, config.delete_metrics_after, &mut places.metrics, &[Written::Metrics]).await?;
+    let logs = [Written::LogLines, Written::LogObjects];
+    of_ended_jobs(context, config.delete_logs_after, &mut places.logs, &logs).await?;
+    if let Some(age) = config.delete_jobs_after.age() {
+        delete_pipelines(context, age).await?;
+    }
+    if let Some(age) = config.delete_deliveries_after.age() {
+        delete_all(context, Rows::Deliveries(age)).await?;
+    }
+    if let Some(age) = config.forget_peers_after.age() {
+        delete_all(context, Rows::Workers(age)).await?;
+        delete_all(context, Rows::Nodes(age)).await?;
+    }
+    Ok(())
+}
+
+/// Deletes what the jobs after `place` that ended long enough ago wrote, some jobs at a time.
+async fn of_ended_jobs(
+    context: &Context,
+    expiry: Expiry,
+    place: &mut Option<Ended>,
+    written: &[Written],
+) -> StoreResult<()> {
+    let Some(age) = expiry.age() else { return Ok(()) };
+    loop {
+        let ended = context.store.jobs_ended_before(age, *place, JOBS).await?;
+        let Some(last) = ended.last() else { return Ok(()) };
+        let jobs: Vec<Uuid> = ended.iter().map(|(_, id)| *id).collect();
+        for written in written {
+            delete_all(context, Rows::OfJobs(*written, &jobs)).await?;
+        }
+        *place = Some(*last);
+    }
+}
+
+async fn delete_pipelines(context: &Context, age: Duration) -> StoreResult<()> {
+    let mut deleted = 0;
+    loop {
+        let before = deleted;
+        for id in context.store.pipelines_ended_before(age, PIPELINES).await? {
+            deleted += u64::from(delete_pipeline(context, id, age).await?);
+        }
+        if deleted == before {
+            break;
+        }
+    }
+    if deleted > 0 {
+        tracing::info!(deleted, "deleted pipelines that ended long ago");
+    }
+    Ok(())
+}
+
+/// False when a job of it was given another round meanwhile.
+async fn delete_pipeline(context: &Context, id: Uuid, age: Duration) -> StoreResult<bool> {
+    let Some(jobs) = context.store.retire_pipeline(id, age).await? else { return Ok(false) };
+    for written in EVERYTHING {
+        delete_all(context, Rows::OfJobs(written, &jobs)).await?;
+    }
+    context.store.delete_pipeline(id, &jobs).await?;
+    Ok(true)
+}
+
+/// Deletes some at a time until there are none, and rests as long as each time took.
+async fn delete_all(context: &Context, rows: Rows<'_>) -> StoreResult<()> {
+    loop {
+        let begun = Instant::now();
+        if delete_some(context, rows).await? == 0 {
+            return Ok(());
+        }
+        sleep(begun.elapsed().max(SHORTEST_REST)).await;
+    }
+}
+
+async fn delete_some(context: &Context, rows: Rows<'_>) -> StoreResult<u64> {
+    let store = &context.store;
+    match rows {
+        Rows::OfJobs(Written::Events, jobs) => store.delete_events(jobs, ROWS).await,
+        Rows::OfJobs(Written::Metrics, jobs) => store.delete_metrics(jobs, ROWS).await,
+        Rows::OfJobs(Written::LogLines, jobs) => store.delete_log_lines(jobs, ROWS).await,
+        Rows::OfJobs(Written::LogObjects, jobs) => {
+            let keys = store.delete_log_objects(jobs, OBJECTS).await?;
+            let deleted = keys.len() as u64;
+            delete_objects(context, keys).await;
+            Ok(deleted)
+        }
+        Rows::OfJobs(Written::Tasks, jobs) => {
+            let (tasks, checkpoints) = store.delete_tasks(jobs, TASKS).await?;
+            delete_objects(context, checkpoints).await;
+            Ok(tasks)
+        }
+        Rows::Deliveries(age) => store.delete_deliveries(age, ROWS).await,
+        Rows::Workers(age) => store.forget_workers(age, ROWS).await,
+        Rows::Nodes(age) => store.forget_nodes(age, ROWS).await,
+    }
+}
+
+async fn delete_objects(context: &Context, keys: Vec<String>) {
+    stream::iter(keys).for_each_concurrent(DELETIONS_AT_A_TIME, |key| delete_object(context, key)).await;
+}
+
+async fn delete_object(context: &Context, key: String) {
+    let deleted = match key.parse::<Key>() {
+        Ok(key) => context.storage.delete(&key).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = deleted {
+        tracing::debug!(%error, "an object that nothing names any more could not be deleted");
+    }
+}

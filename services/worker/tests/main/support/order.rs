@@ -1,0 +1,33 @@
+//! Orders as a coordinator gives them.
+
+use ursa_domain::spec::TrainRecipe;
+use ursa_proto::v1::{self, task_order::Work};
+use uuid::Uuid;
+
+fn order(work: Work) -> v1::TaskOrder {
+    let lease = v1::Lease { task_id: Uuid::new_v4().to_string(), attempt: 1, token: Uuid::new_v4().to_string() };
+    v1::TaskOrder { lease: Some(lease), job_id: Uuid::new_v4().to_string(), work: Some(work), gpus: Vec::new() }
+}
+
+/// A probe of so many milliseconds.
+pub(crate) fn probe(duration_ms: u64) -> v1::TaskOrder {
+    order(Work::Probe(v1::ProbeTask { duration_ms, fail: false }))
+}
+
+/// A training run by the script beside this file, which acts as `manner` says.
+pub(crate) fn train(manner: &str, gpus: &[u32]) -> v1::TaskOrder {
+    let task = v1::TrainTask {
+        snapshot_id: Uuid::new_v4().to_string(),
+        dataset: manner.to_owned(),
+        snapshot_number: 1,
+        snapshot_digest: "00".repeat(32),
+        recipe: Some((&TrainRecipe::default()).into()),
+        resume: None,
+    };
+    v1::TaskOrder { gpus: gpus.to_vec(), ..order(Work::Train(task)) }
+}
+
+/// An order to stop what `order` began.
+pub(crate) fn stop(order: &v1::TaskOrder, reason: v1::StopReason) -> v1::StopOrder {
+    v1::StopOrder { lease: order.lease.clone(), reason: reason.into() }
+}

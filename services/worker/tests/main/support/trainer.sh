@@ -1,0 +1,22 @@
+#!/bin/sh
+# A trainer that trains nothing: it acts as the dataset in its order is called.
+
+if [ "$1" = --describe ]; then
+    echo '{}'
+    exit
+fi
+
+checkpoint='{"type":"checkpoint","attempt":1,"epoch":2,"key":"k","sha256":"s","bytes":1}'
+finished='{"type":"finished","model_digest":"d","model_json":"{}","error_rates":[0.5],"confusion":[[1]]}'
+cancelled='{"type":"failed","class":"cancelled","message":"told to stop"}'
+
+read -r order
+echo '{"type":"log","level":"info","message":"sees '"$CUDA_VISIBLE_DEVICES of $CUDA_DEVICE_ORDER"'"}'
+case $order in
+*'"dataset":"quick"'*) echo "$finished" ;;
+# Has a checkpoint on its way to the store when it is told to stop.
+*'"dataset":"obedient"'*) read -r _ && echo "$checkpoint" && echo "$cancelled" && exit 1 ;;
+# Is done when it is told to stop.
+*'"dataset":"done"'*) read -r _ && echo "$finished" ;;
+*'"dataset":"deaf"'*) exec sleep 600 ;;
+esac

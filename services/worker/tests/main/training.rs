@@ -1,0 +1,80 @@
+//! Training runs: what they see of the GPUs, how many there are at a time, and how they are stopped.
+
+use ursa_proto::v1::{self, StopReason, StopStage};
+
+use crate::support::{Coordinator, Seen, Worker, train};
+
+fn sees(seen: &Seen, gpus: &str) -> bool {
+    seen.lines.contains(&format!("sees {gpus} of PCI_BUS_ID"))
+}
+
+#[tokio::test]
+async fn a_run_sees_the_gpus_it_is_given_and_no_others() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &["--pretend-gpus", "24GiB,24GiB,24GiB"]);
+    let (on_gpus, on_none) = (train("quick", &[0, 2]), train("quick", &[]));
+    coordinator.order(&[&on_gpus, &on_none]);
+    let completion = coordinator.sees_completion(&on_gpus).await;
+    assert!(matches!(completion.result, Some(v1::complete_task_request::Result::Train(_))));
+    coordinator.sees_completion(&on_none).await;
+    coordinator.sees("both logs", |seen| sees(seen, "0,2") && sees(seen, "")).await;
+}
+
+#[tokio::test]
+async fn runs_on_gpus_go_on_side_by_side_and_those_on_the_processor_take_turns() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &["--pretend-gpus", "24GiB,24GiB"]);
+    let runs = [train("obedient", &[0]), train("obedient", &[1]), train("obedient", &[])];
+    coordinator.order(&runs.iter().collect::<Vec<_>>());
+    coordinator.sees("three runs", |seen| sees(seen, "0") && sees(seen, "1") && sees(seen, "")).await;
+
+    let next = train("quick", &[]);
+    coordinator.order(&[&next]);
+    let waits = |running: &v1::RunningAttempt| {
+        running.progress.as_ref().is_some_and(|progress| progress.message.contains("waiting for another"))
+    };
+    coordinator.sees("a run that waits", |seen| seen.running(&next).is_some_and(waits)).await;
+    coordinator.order_stop(&runs[2], StopReason::Cancelled);
+    coordinator.sees_completion(&next).await;
+}
+
+#[tokio::test]
+async fn a_run_that_makes_room_hands_in_its_checkpoint_first() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &[]);
+    let order = train("obedient", &[]);
+    coordinator.order(&[&order]);
+    coordinator.sees("the trainer", |seen| !seen.lines.is_empty()).await;
+    coordinator.order_stop(&order, StopReason::Preempted);
+    let (class, message) = coordinator.sees_failure(&order).await;
+    assert_eq!((class, message.as_str()), (v1::ErrorClass::Returned, "a more urgent job needed the room"));
+    let seen = coordinator.sees("anything", |_| true).await;
+    assert_eq!(seen.checkpoints.len(), 1, "it counts before the attempt has ended");
+}
+
+#[tokio::test]
+async fn a_run_that_does_not_end_by_itself_is_killed_and_that_is_said() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &["--stop-grace", "300ms"]);
+    let order = train("deaf", &[]);
+    coordinator.order(&[&order]);
+    coordinator.sees("the trainer", |seen| !seen.lines.is_empty()).await;
+    coordinator.answer_ends(false);
+    coordinator.order_stop(&order, StopReason::Deadline);
+    coordinator.sees("that it was heard", |seen| seen.stage(&order) == Some(StopStage::Acknowledged)).await;
+    assert_eq!(coordinator.sees_failure(&order).await.0, v1::ErrorClass::Deadline);
+    coordinator.sees("that it was killed", |seen| seen.stage(&order) == Some(StopStage::Forced)).await;
+}
+
+#[tokio::test]
+async fn a_result_that_comes_when_the_run_shall_stop_counts_where_it_was_wanted() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &["--pretend-gpus", "24GiB,24GiB"]);
+    let (preempted, cancelled) = (train("done", &[0]), train("done", &[1]));
+    coordinator.order(&[&preempted, &cancelled]);
+    coordinator.sees("both trainers", |seen| sees(seen, "0") && sees(seen, "1")).await;
+    coordinator.order_stop(&preempted, StopReason::Preempted);
+    coordinator.order_stop(&cancelled, StopReason::Cancelled);
+    coordinator.sees_completion(&preempted).await;
+    assert_eq!(coordinator.sees_failure(&cancelled).await.0, v1::ErrorClass::Cancelled);
+}

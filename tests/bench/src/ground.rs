@@ -1,0 +1,205 @@
+//! What is measured on: a Postgres that syncs every commit, a coordinator and workers as processes.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+use ursa_client::Client;
+use ursa_postgres::{Cluster, Options, Server};
+use ursa_proto::v1;
+use ursa_system::Process;
+
+const SETTINGS: [(&str, &str); 5] = [
+    ("shared_buffers", "1GB"),
+    ("max_wal_size", "8GB"),
+    ("max_connections", "100"),
+    ("shared_preload_libraries", "pg_stat_statements"),
+    ("checkpoint_timeout", "15min"),
+];
+
+/// See the module. Everything ends with it.
+pub(crate) struct Ground {
+    // Dropped in this order: what writes before what it writes to.
+    pub(crate) workers: Vec<Process>,
+    coordinator: Option<Process>,
+    _server: Server,
+    cluster: Cluster,
+    folder: TempDir,
+    pub(crate) fsyncs_per_second: f64,
+    pub(crate) postgres_version: String,
+    pub(crate) postgres_settings: BTreeMap<String, String>,
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    /// Processor time, in seconds.
+    pub(crate) cpu: f64,
+    /// Resident memory, in MiB.
+    pub(crate) memory: f64,
+}
+
+impl Ground {
+    /// Starts Postgres.
+    pub(crate) async fn prepare() -> anyhow::Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::Builder::new()
+            .prefix("ursa-bench-")
+            .permissions(std::fs::Permissions::from_mode(0o711))
+            .tempdir()?;
+        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let options = Options { durable: true, settings, ..Options::default() };
+        let mut cluster = Cluster::prepare(&folder.path().join("postgres"), options)?;
+        let server = Server::start(&mut cluster)?;
+        let mut ground = Self {
+            workers: Vec::new(),
+            coordinator: None,
+            _server: server,
+            cluster,
+            folder,
+            fsyncs_per_second: 0.0,
+            postgres_version: String::new(),
+            postgres_settings: BTreeMap::new(),
+        };
+        ground.sql("create extension pg_stat_statements")?;
+        ground.postgres_version = ground.sql("show server_version")?;
+        for name in ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "wal_sync_method"] {
+            let value = ground.sql(&format!("show {name}"))?;
+            ground.postgres_settings.insert(name.to_owned(), value);
+        }
+        ensure!(ground.postgres_settings["fsync"] == "on", "Postgres does not sync: the figures would mean nothing");
+        ground.fsyncs_per_second = ground.count_commits()?;
+        Ok(ground)
+    }
+
+    /// How many commits one connection makes per second: what the disk allows.
+    fn count_commits(&self) -> anyhow::Result<f64> {
+        self.sql("create table commits (n integer)")?;
+        let script = "do $$ begin for i in 1..500 loop insert into commits values (i); commit; end loop; end $$";
+        let begin = Instant::now();
+        self.sql(script)?;
+        let rate = 500.0 / begin.elapsed().as_secs_f64();
+        self.sql("drop table commits")?;
+        Ok(rate)
+    }
+
+    /// Where Postgres is.
+    pub(crate) fn database_url(&self) -> String {
+        self.cluster.url()
+    }
+
+    /// Runs SQL and gives back what it prints.
+    pub(crate) fn sql(&self, statement: &str) -> anyhow::Result<String> {
+        let output = Command::new("psql")
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
+            .args(["--dbname", &self.cluster.url(), "--command", statement])
+            .output()?;
+        ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Starts a coordinator, unless one runs, and gives a client of it.
+    pub(crate) async fn coordinator(&mut self) -> anyhow::Result<Client> {
+        if self.coordinator.is_none() {
+            let objects = self.folder.path().join("objects");
+            let arguments = [
+                ("--listen", "127.0.0.1:0".to_owned()),
+                ("--database-url", self.cluster.url()),
+                ("--object-store", objects.display().to_string()),
+            ];
+            let arguments: Vec<String> =
+                arguments.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect();
+            let log = self.folder.path().join("coordinator.log");
+            self.coordinator = Some(Process::start("ursa-coordinator", &arguments, &[], &log).await?);
+        }
+        Ok(Client::new(self.address())?)
+    }
+
+    fn address(&self) -> &str {
+        self.coordinator.as_ref().map_or("", |coordinator| coordinator.address("grpc"))
+    }
+
+    /// Starts a worker process that only answers probes, with `slots`.
+    pub(crate) async fn add_worker(&mut self, slots: u32) -> anyhow::Result<()> {
+        let name = format!("worker-{}", self.workers.len());
+        let arguments = [
+            ("--coordinator", self.address().to_owned()),
+            ("--object-store", self.folder.path().join("objects").display().to_string()),
+            ("--kind", "probe".to_owned()),
+            ("--slots", slots.to_string()),
+            ("--name", name.clone()),
+            ("--cache-dir", self.folder.path().join("cache").display().to_string()),
+        ];
+        let arguments: Vec<String> =
+            arguments.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect();
+        let log = self.folder.path().join(format!("{name}.log"));
+        self.workers.push(Process::start("ursa-worker", &arguments, &[], &log).await?);
+        Ok(())
+    }
+
+    /// What the coordinator has used so far.
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        usage(self.coordinator.as_ref().context("no coordinator runs")?.pid())
+    }
+
+    /// Statements that Postgres has executed since [`Ground::forget_statements`].
+    pub(crate) fn statements(&self) -> anyhow::Result<f64> {
+        Ok(self.sql("select coalesce(sum(calls), 0) from pg_stat_statements")?.parse()?)
+    }
+
+    /// Begins to count statements anew.
+    pub(crate) fn forget_statements(&self) -> anyhow::Result<()> {
+        self.sql("select pg_stat_statements_reset()").map(drop)
+    }
+
+    /// The statements that took most of the time, for whoever looks for what is slow.
+    pub(crate) fn slowest(&self) -> anyhow::Result<String> {
+        self.sql(
+            "select round(total_exec_time) || ' ms ' || calls || ' calls ' || left(regexp_replace(query, '\\s+', ' ', 'g'), 90)
+            from pg_stat_statements order by total_exec_time desc limit 14",
+        )
+    }
+
+    /// Waits until `tasks` of a job's tasks have ended well.
+    pub(crate) async fn until_done(&self, client: &Client, job: &str) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        loop {
+            let request = v1::GetJobRequest { id: job.to_owned() };
+            let found = client.jobs().get_job(request).await?.into_inner().job.unwrap_or_default();
+            match found.state.as_str() {
+                "succeeded" => return Ok(()),
+                "waiting" | "running" => {}
+                state => anyhow::bail!("the job is {state}: {}", found.error),
+            }
+            ensure!(begin.elapsed() < Duration::from_mins(10), "the job does not end: {found:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A pipeline of one job with `tasks` that do nothing.
+pub(crate) fn probe(tasks: u32) -> v1::SubmitPipelineRequest {
+    let spec = v1::job_definition::Spec::Probe(v1::ProbeSpec { tasks, duration_ms: 0, failures: 0 });
+    let job = v1::JobDefinition { name: "probe".into(), spec: Some(spec), ..v1::JobDefinition::default() };
+    let pipeline = v1::PipelineSpec { name: "bench".into(), jobs: vec![job], ..v1::PipelineSpec::default() };
+    v1::SubmitPipelineRequest { pipeline: Some(pipeline), idempotency_key: String::new() }
+}
+
+/// Submits a pipeline and gives back the id of its only job.
+pub(crate) async fn submit(client: &Client, tasks: u32) -> anyhow::Result<String> {
+    let answer = client.jobs().submit_pipeline(probe(tasks)).await?.into_inner();
+    let job = answer.pipeline.and_then(|pipeline| pipeline.jobs.into_iter().next());
+    Ok(job.context("the pipeline has no job")?.id)
+}
+
+fn usage(pid: u32) -> anyhow::Result<Usage> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ').collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let resident: f64 = pages.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or_default();
+    // Linux counts processor time in hundredths of a second, and memory in pages of 4 KiB.
+    Ok(Usage { cpu: (ticks(11) + ticks(12)) / 100.0, memory: resident * 4.0 / 1024.0 })
+}

@@ -1,0 +1,90 @@
+//! Tasks per second: many tasks in one job, and one task in each of many jobs.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::ground::{Ground, probe, submit};
+use crate::report::{Aim, Report};
+use crate::{Arguments, peer};
+
+/// As many at a time as the peer works on.
+pub(crate) const AT_A_TIME: u32 = 24;
+/// Callers that submit at the same time.
+const CALLERS: usize = 16;
+
+pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<()> {
+    let tasks = arguments.tasks.to_string();
+    let workers = AT_A_TIME.to_string();
+    let common = ["--mode", "throughput", "--workers", &workers, "--jobs", &tasks];
+    let theirs = peer::run(ground, &arguments.peer, &[&common[..], &["--batched"]].concat())?;
+    let theirs_unbatched = peer::run(ground, &arguments.peer, &common)?;
+
+    let client = ground.coordinator().await?;
+    if ground.workers.is_empty() {
+        ground.add_worker(AT_A_TIME / 2).await?;
+        ground.add_worker(AT_A_TIME / 2).await?;
+    }
+    // Everything has been used once.
+    let warm = submit(&client, 500).await?;
+    ground.until_done(&client, &warm).await?;
+
+    let batched = run(ground, report, arguments.tasks).await?;
+    let aim = Aim::TimesPeer(1.0);
+    let figure = peer::figure(&theirs, "jobs_per_second");
+    report.beside("throughput, many tasks per job", "tasks/s", batched, figure, aim);
+
+    let begin = Instant::now();
+    let jobs = arguments.tasks / 10;
+    unbatched(ground, jobs).await?;
+    let rate = f64::from(jobs) / begin.elapsed().as_secs_f64();
+    let figure = peer::figure(&theirs_unbatched, "jobs_per_second");
+    report.beside("throughput, one task per job, submitting included", "jobs/s", rate, figure, Aim::None);
+    Ok(())
+}
+
+/// Tasks per second of one job, from the answer to its submission on.
+pub(crate) async fn run(ground: &mut Ground, report: &mut Report, tasks: u32) -> anyhow::Result<f64> {
+    let client = ground.coordinator().await?;
+    ground.forget_statements()?;
+    let before = ground.usage()?;
+    let begin = Instant::now();
+    let job = submit(&client, tasks).await?;
+    let submitted = begin.elapsed();
+    ground.until_done(&client, &job).await?;
+    let elapsed = begin.elapsed();
+    let after = ground.usage()?;
+    let count = f64::from(tasks);
+    report.row("  of these, submitting the job took", "s", submitted.as_secs_f64(), Aim::None);
+    report.row("  coordinator's processor time per task", "us", (after.cpu - before.cpu) * 1e6 / count, Aim::None);
+    report.row("  coordinator's memory", "MiB", after.memory, Aim::None);
+    report.row("  statements of Postgres per task", "", ground.statements()? / count, Aim::None);
+    if std::env::var_os("URSA_BENCH_STATEMENTS").is_some() {
+        println!("{}", ground.slowest()?);
+    }
+    Ok(count / elapsed.as_secs_f64())
+}
+
+async fn unbatched(ground: &mut Ground, jobs: u32) -> anyhow::Result<()> {
+    let client = Arc::new(ground.coordinator().await?);
+    let turns = Arc::new(Semaphore::new(CALLERS));
+    let mut callers = JoinSet::new();
+    for _ in 0..jobs {
+        let turn = turns.clone().acquire_owned().await?;
+        let client = client.clone();
+        callers.spawn(async move {
+            let answer = client.jobs().submit_pipeline(probe(1)).await;
+            drop(turn);
+            answer.map(drop)
+        });
+    }
+    while let Some(answer) = callers.join_next().await {
+        answer??;
+    }
+    while ground.sql("select count(*) from jobs where state = 'running'")? != "0" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! What takes longer than its job allows.
+
+use ursa_cluster::Worker;
+use ursa_proto::v1;
+
+use crate::fixture::{Fixture, answered, probe, seconds};
+
+fn with(deadlines: v1::Deadlines) -> v1::JobDefinition {
+    let mut job = probe(1);
+    job.deadlines = Some(deadlines);
+    job.backoff = Some(v1::Backoff { first: seconds(0.1), longest: seconds(0.1) });
+    job
+}
+
+#[tokio::test]
+async fn a_task_that_nobody_takes_in_time_has_failed() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![with(v1::Deadlines { queue_wait: seconds(0.5), ..v1::Deadlines::default() })]).await;
+    let detail = fixture.job_in(&ids[0], "failed").await;
+    assert!(detail.job.unwrap().error.contains("no worker took it"));
+    assert!(detail.tasks[0].attempts.is_empty());
+}
+
+#[tokio::test]
+async fn an_attempt_that_runs_too_long_is_stopped_and_another_one_made() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![with(v1::Deadlines { run: seconds(1.0), ..v1::Deadlines::default() })]).await;
+    let mut worker = Worker::attach(fixture.client(), "slow", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    let stop = worker.next_stop().await.unwrap();
+    assert_eq!((stop.reason(), stop.lease.as_ref()), (v1::StopReason::Deadline, Some(&lease)));
+    worker.fail(&lease, v1::ErrorClass::Deadline, "stopped").await.unwrap();
+    let again = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&again, answered()).await.unwrap();
+    let detail = fixture.job_in(&ids[0], "succeeded").await;
+    assert_eq!(detail.tasks[0].attempts[0].error_class(), v1::ErrorClass::Deadline);
+}
+
+#[tokio::test]
+async fn an_attempt_that_gets_on_is_left_alone_and_one_that_does_not_is_stopped() {
+    let fixture = Fixture::start().await;
+    fixture.submit(vec![with(v1::Deadlines { no_progress: seconds(1.0), ..v1::Deadlines::default() })]).await;
+    let mut worker = Worker::attach(fixture.client(), "steady", 1).await.unwrap();
+    worker.next_task().await.unwrap();
+    let begin = std::time::Instant::now();
+    let mut done = 0;
+    while begin.elapsed().as_secs_f64() < 2.5 {
+        done += 1;
+        let progress = v1::Progress { done, total: 100, unit: "ms".into(), message: String::new() };
+        worker.report.running[0].progress = Some(progress);
+        assert!(worker.say().await.unwrap().stop.is_empty());
+    }
+    assert_eq!(worker.next_stop().await.unwrap().reason(), v1::StopReason::Deadline);
+}
+
+#[tokio::test]
+async fn a_job_that_takes_too_long_in_all_is_stopped_and_has_failed() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![with(v1::Deadlines { total: seconds(1.0), ..v1::Deadlines::default() })]).await;
+    let mut worker = Worker::attach(fixture.client(), "slow", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.next_stop().await.unwrap();
+    worker.fail(&lease, v1::ErrorClass::Cancelled, "stopped").await.unwrap();
+    let detail = fixture.job_in(&ids[0], "failed").await;
+    assert!(detail.job.unwrap().error.contains("longer than the job allows in all"));
+}
+
+#[tokio::test]
+async fn a_job_that_waits_too_long_for_others_has_failed() {
+    let fixture = Fixture::start().await;
+    let mut second = with(v1::Deadlines { total: seconds(0.5), ..v1::Deadlines::default() });
+    second.name = "second".into();
+    second.after = vec!["probe".into()];
+    let ids = fixture.submit(vec![probe(1), second]).await;
+    fixture.job_in(&ids[1], "failed").await;
+    assert_eq!(fixture.job(&ids[0]).await.job.unwrap().state, "running");
+}

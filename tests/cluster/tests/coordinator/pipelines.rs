@@ -1,0 +1,128 @@
+//! DAGs: conditions, feeding, running again.
+
+use ursa_cluster::Worker;
+use ursa_proto::v1;
+
+use crate::fixture::{Fixture, after, answered, probe, scrape, scraped, snapshot, train, trained, verified, verify};
+
+fn named(name: &str, job: v1::JobDefinition) -> v1::JobDefinition {
+    v1::JobDefinition { name: name.into(), ..job }
+}
+
+fn when(condition: &str, job: v1::JobDefinition) -> v1::JobDefinition {
+    v1::JobDefinition { condition: condition.into(), ..job }
+}
+
+#[tokio::test]
+async fn what_runs_depends_on_how_others_ended() {
+    let fixture = Fixture::start().await;
+    let jobs = vec![
+        named("work", v1::JobDefinition { max_attempts: 1, ..probe(1) }),
+        named("celebrate", after(probe(1), &["work"])),
+        named("alarm", when("on_failure", after(probe(1), &["work"]))),
+        named("tidy", when("always", after(probe(1), &["work", "celebrate"]))),
+    ];
+    let ids = fixture.submit(jobs).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.fail(&lease, v1::ErrorClass::Fatal, "broken").await.unwrap();
+    fixture.job_in(&ids[0], "failed").await;
+    fixture.job_in(&ids[1], "skipped").await;
+    for _ in 0..2 {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.complete(&lease, answered()).await.unwrap();
+    }
+    fixture.job_in(&ids[2], "succeeded").await;
+    fixture.job_in(&ids[3], "succeeded").await;
+
+    let retry = v1::RetryJobRequest { id: ids[0].clone() };
+    fixture.client().jobs().retry_job(retry).await.unwrap();
+    for _ in 0..2 {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.complete(&lease, answered()).await.unwrap();
+    }
+    fixture.job_in(&ids[1], "succeeded").await;
+}
+
+#[tokio::test]
+async fn verification_begins_with_the_first_shard() {
+    let fixture = Fixture::start().await;
+    let mut scrape = scrape(4);
+    if let Some(v1::job_definition::Spec::Scrape(spec)) = &mut scrape.spec {
+        spec.urls_per_task = 4;
+    }
+    let ids = fixture.submit(vec![scrape, after(verify(), &["scrape"])]).await;
+    let mut scraper = Worker::attach(fixture.client(), "scraper", 1).await.unwrap();
+    let first = scraper.next_task().await.unwrap();
+    let result = scraped(&fixture.storage(), &first, |url| Some(url.as_bytes().to_vec())).await;
+    scraper.complete(first.lease.as_ref().unwrap(), result).await.unwrap();
+
+    // The second shard is not there, and the first one is looked at.
+    let second = scraper.next_task().await.unwrap();
+    let mut verifier = Worker::attach(fixture.client(), "verifier", 1).await.unwrap();
+    let order = verifier.next_task().await.unwrap();
+    assert_eq!(order.job_id, ids[1]);
+    let result = verified(&fixture.storage(), &order).await;
+    verifier.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+    assert_eq!(fixture.job(&ids[0]).await.job.unwrap().state, "running");
+    assert_eq!(fixture.job(&ids[1]).await.job.unwrap().state, "running", "more is to come");
+
+    let result = scraped(&fixture.storage(), &second, |url| Some(url.as_bytes().to_vec())).await;
+    scraper.complete(second.lease.as_ref().unwrap(), result).await.unwrap();
+    let order = verifier.next_task().await.unwrap();
+    let result = verified(&fixture.storage(), &order).await;
+    verifier.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+    let detail = fixture.job_in(&ids[1], "succeeded").await;
+    assert_eq!(detail.tasks.len(), 2);
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_run_again_does_only_what_has_changed() {
+    let fixture = Fixture::start().await;
+    let jobs = vec![scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()];
+    let pipeline = fixture.submit_pipeline(jobs.clone()).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    fixture.prepare_images(&mut worker).await;
+    let order = worker.next_task().await.unwrap();
+    worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
+    fixture.job_in(&pipeline.jobs[3].id, "succeeded").await;
+
+    let rerun = v1::RerunPipelineRequest { id: pipeline.id.clone(), ..v1::RerunPipelineRequest::default() };
+    let again = fixture.client().jobs().rerun_pipeline(rerun).await.unwrap().into_inner().pipeline.unwrap();
+    assert_eq!(again.rerun_of, pipeline.id);
+    let snapshot_job = fixture.job_in(&again.jobs[2].id, "succeeded").await.job.unwrap();
+    assert_eq!(snapshot_job.cached_from, pipeline.jobs[2].id);
+    let train_job = fixture.job_in(&again.jobs[3].id, "succeeded").await.job.unwrap();
+    assert_eq!(train_job.cached_from, pipeline.jobs[3].id);
+    assert_eq!(train_job.output_json, fixture.job(&pipeline.jobs[3].id).await.job.unwrap().output_json);
+
+    let mut changed = jobs;
+    if let Some(v1::job_definition::Spec::Train(spec)) = &mut changed[3].spec {
+        spec.recipe = Some(v1::TrainRecipe { epochs: 2, ..v1::TrainRecipe::default() });
+    }
+    let pipeline_spec = v1::PipelineSpec { name: "test".into(), jobs: changed, ..v1::PipelineSpec::default() };
+    let rerun = v1::RerunPipelineRequest {
+        id: pipeline.id.clone(),
+        pipeline: Some(pipeline_spec),
+        ..v1::RerunPipelineRequest::default()
+    };
+    let again = fixture.client().jobs().rerun_pipeline(rerun).await.unwrap().into_inner().pipeline.unwrap();
+    let order = worker.next_task().await.unwrap();
+    assert_eq!(order.job_id, again.jobs[3].id, "only the training has changed");
+    assert!(!fixture.job(&again.jobs[2].id).await.job.unwrap().cached_from.is_empty());
+}
+
+#[tokio::test]
+async fn a_fresh_run_takes_nothing_over() {
+    let fixture = Fixture::start().await;
+    let pipeline = fixture.submit_pipeline(vec![probe(1)]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    fixture.job_in(&pipeline.jobs[0].id, "succeeded").await;
+    let rerun = |fresh| v1::RerunPipelineRequest { id: pipeline.id.clone(), fresh, ..Default::default() };
+    let reused = fixture.client().jobs().rerun_pipeline(rerun(false)).await.unwrap().into_inner().pipeline.unwrap();
+    assert_eq!(fixture.job(&reused.jobs[0].id).await.job.unwrap().cached_from, pipeline.jobs[0].id);
+    let fresh = fixture.client().jobs().rerun_pipeline(rerun(true)).await.unwrap().into_inner().pipeline.unwrap();
+    assert_eq!(worker.next_task().await.unwrap().job_id, fresh.jobs[0].id);
+}

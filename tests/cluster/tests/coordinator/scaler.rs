@@ -1,0 +1,159 @@
+//! What KEDA is told.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tonic::transport::Channel;
+use ursa_cluster::{Worker, until};
+use ursa_proto::externalscaler::external_scaler_client::ExternalScalerClient;
+use ursa_proto::externalscaler::{GetMetricsRequest, ScaledObjectRef};
+use ursa_proto::{ApiError, ErrorCode, v1};
+
+use crate::fixture::{Fixture, answered, probe, seconds};
+
+async fn scaler(fixture: &Fixture) -> ExternalScalerClient<Channel> {
+    ExternalScalerClient::connect(fixture.client().address().to_owned()).await.unwrap()
+}
+
+fn trigger(pairs: &[(&str, &str)]) -> ScaledObjectRef {
+    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    ScaledObjectRef { name: "worker".into(), namespace: "ursa".into(), scaler_metadata: pairs.collect() }
+}
+
+/// As KEDA asks: for the metric that it was told of.
+async fn metric(fixture: &Fixture, pairs: &[(&str, &str)]) -> i64 {
+    let mut scaler = scaler(fixture).await;
+    let spec = scaler.get_metric_spec(trigger(pairs)).await.unwrap().into_inner().metric_specs.remove(0);
+    let request = GetMetricsRequest { scaled_object_ref: Some(trigger(pairs)), metric_name: spec.metric_name };
+    let value = scaler.get_metrics(request).await.unwrap().into_inner().metric_values.remove(0);
+    let active = scaler.is_active(trigger(pairs)).await.unwrap().into_inner().result;
+    assert_eq!(active, value.metric_value > 0);
+    assert!((value.metric_value_float - value.metric_value as f64).abs() < f64::EPSILON);
+    value.metric_value
+}
+
+#[tokio::test]
+async fn ready_tasks_count_and_so_do_those_at_work_but_not_what_cannot_begin() {
+    let fixture = Fixture::start_with(&["--lease=5m"]).await;
+    let probes = [("kind", "probe")];
+    assert_eq!(metric(&fixture, &probes).await, 0);
+    fixture.submit(vec![probe(5)]).await;
+    assert_eq!(metric(&fixture, &probes).await, 5);
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    assert_eq!(metric(&fixture, &probes).await, 5, "who works keeps its replica");
+    assert_eq!(metric(&fixture, &[("kind", "probe"), ("project", "default")]).await, 5);
+    assert_eq!(metric(&fixture, &[("kind", "probe"), ("project", "other")]).await, 0);
+    assert_eq!(metric(&fixture, &[("kind", "scrape")]).await, 0);
+
+    let mut queues = fixture.client().queues();
+    let quota = v1::PutProjectRequest { name: "default".into(), max_running: Some(3), ..Default::default() };
+    queues.put_project(quota).await.unwrap();
+    assert_eq!(metric(&fixture, &probes).await, 3);
+    queues.pause_queue(v1::PauseQueueRequest { kind: "probe".into(), paused: true }).await.unwrap();
+    assert_eq!(metric(&fixture, &probes).await, 1, "what is at work goes on");
+    worker.complete(&lease, answered()).await.unwrap();
+    assert_eq!(metric(&fixture, &probes).await, 0);
+    queues.pause_queue(v1::PauseQueueRequest { kind: "probe".into(), paused: false }).await.unwrap();
+    queues.pause_project(v1::PauseProjectRequest { name: "default".into(), paused: true }).await.unwrap();
+    let held = async || metric(&fixture, &probes).await;
+    until("what began in between to be all", held, |tasks| *tasks <= 1).await;
+}
+
+#[tokio::test]
+async fn tasks_count_in_the_class_of_gpus_that_they_ask_for() {
+    let fixture = Fixture::start().await;
+    let asking = |gpus| {
+        let mut job = probe(gpus + 1);
+        job.name = format!("gpus-{gpus}");
+        job.resources = Some(v1::Resources { gpus: Some(gpus), ..v1::Resources::default() });
+        job
+    };
+    fixture.submit(vec![asking(0), asking(1), asking(2)]).await;
+    for (gpus, tasks) in [("false", 1), ("true", 2 + 3), ("0", 1), ("1", 2), ("2", 3), ("3", 0), ("", 6)] {
+        assert_eq!(metric(&fixture, &[("kind", "probe"), ("gpus", gpus)]).await, tasks, "{gpus}");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_comes_back_soon_counts_and_one_that_does_not_does_not() {
+    let fixture = Fixture::start_with(&["--lease=5m"]).await;
+    let mut worker = Worker::attach(fixture.client(), "unlucky", 1).await.unwrap();
+    for (wait, tasks) in [(40.0, 1), (3600.0, 1)] {
+        let mut job = probe(1);
+        job.backoff = Some(v1::Backoff { first: seconds(wait), longest: seconds(wait) });
+        fixture.submit(vec![job]).await;
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.fail(&lease, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+        assert_eq!(metric(&fixture, &[("kind", "probe")]).await, tasks, "the other waits for {wait} s");
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_hears_at_once_and_of_every_change() {
+    let fixture = Fixture::start_with(&["--lease=5m"]).await;
+    let mut stream = scaler(&fixture).await.stream_is_active(trigger(&[("kind", "probe")])).await.unwrap().into_inner();
+    let mut next = async || {
+        let heard = tokio::time::timeout(Duration::from_secs(30), stream.message()).await;
+        heard.expect("nothing was heard for 30 s").unwrap().unwrap().result
+    };
+    assert!(!next().await);
+    fixture.submit(vec![probe(1)]).await;
+    assert!(next().await);
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    assert!(!next().await);
+}
+
+#[tokio::test]
+async fn a_trigger_that_cannot_be_meant_is_refused_by_every_call() {
+    let fixture = Fixture::start().await;
+    let mut scaler = scaler(&fixture).await;
+    let wrong = || trigger(&[("kind", "probe"), ("tasksPerReplica", "many")]);
+    let metrics = GetMetricsRequest { scaled_object_ref: Some(wrong()), metric_name: String::new() };
+    let refused = [
+        scaler.is_active(wrong()).await.unwrap_err(),
+        scaler.stream_is_active(wrong()).await.unwrap_err(),
+        scaler.get_metric_spec(wrong()).await.unwrap_err(),
+        scaler.get_metrics(metrics).await.unwrap_err(),
+    ];
+    for status in refused {
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        let error = ApiError::from(status);
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+        assert!(error.message.contains("tasksPerReplica is \"many\"; give a number"), "{error}");
+    }
+    let right = Some(trigger(&[("kind", "probe")]));
+    let other = GetMetricsRequest { scaled_object_ref: right, metric_name: "s0-ursa-probe-tasks".into() };
+    let error = ApiError::from(scaler.get_metrics(other).await.unwrap_err());
+    assert!(error.message.contains("the only one there is is ursa-probe-tasks"), "{error}");
+}
+
+#[tokio::test]
+async fn the_example_for_kubernetes_is_understood_and_lets_workers_drain() {
+    let yaml = include_str!("../../../../deploy/kubernetes/keda-worker.yaml");
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
+    let of_kind = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
+    let (deployment, scaled) = (of_kind("Deployment"), of_kind("ScaledObject"));
+    assert_eq!(scaled["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
+    assert_eq!(scaled["metadata"]["namespace"], deployment["metadata"]["namespace"]);
+
+    let pod = &deployment["spec"]["template"]["spec"];
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    let time = |flag: &str| {
+        let value = arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix(flag)).unwrap();
+        humantime::parse_duration(value).unwrap()
+    };
+    let patience = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
+    assert!(patience > time("--drain-timeout=") + time("--stop-grace="));
+
+    let fixture = Fixture::start().await;
+    for trigger in scaled["spec"]["triggers"].as_array().unwrap() {
+        let scaler_metadata: HashMap<String, String> = serde_json::from_value(trigger["metadata"].clone()).unwrap();
+        let asked = ScaledObjectRef { scaler_metadata, ..ScaledObjectRef::default() };
+        let spec = scaler(&fixture).await.get_metric_spec(asked).await.unwrap().into_inner().metric_specs.remove(0);
+        assert_eq!((spec.metric_name.as_str(), spec.target_size), ("ursa-train-tasks", 1));
+    }
+}
