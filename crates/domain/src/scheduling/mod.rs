@@ -1,8 +1,8 @@
 //! Who works on what: what a task needs of a worker, whether a worker has it, which task is next, and why one waits.
 //!
 //! - `resources`: what a task needs. `placement`: whether and where a worker has it. `room`: what is left of a worker.
-//! - `views`: what a round is told. `assign`: the next tasks for the workers that have room: fair between projects, urgent first, nobody starves.
-//!   `claims`: what it keeps free for those who need much at once. `fitting`: so that it is quick.
+//! - `assign`: the next tasks for the workers that have room: fair between projects, urgent first, nobody starves.
+//!   `views`: what it is told. `claims`: what it keeps free for those who need much at once. `fitting`: where what fits.
 //! - `preempt`: what to ask back for a more urgent task. `explain`: why a task waits.
 
 mod assign;

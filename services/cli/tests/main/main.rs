@@ -69,6 +69,12 @@ async fn a_pipeline_is_submitted_shown_and_stopped() {
     assert!(watched.status.success() && text(&watched.stdout).contains("job.cancelled"), "{}", text(&watched.stdout));
     for lists in [
         ["workers", "list"],
+        ["worker", "list"],
+        ["project", "list"],
+        ["queue", "list"],
+        ["schedule", "list"],
+        ["webhook", "list"],
+        ["tasks", "list"],
         ["nodes", "list"],
         ["models", "list"],
         ["endpoints", "list"],
@@ -78,6 +84,90 @@ async fn a_pipeline_is_submitted_shown_and_stopped() {
         let listed = ursa(address, &lists).await;
         assert!(listed.status.success(), "{lists:?}: {}", text(&listed.stderr));
     }
+}
+
+/// Runs a command that must work; its answer.
+async fn answer(coordinator: &str, arguments: &[&str]) -> Value {
+    let output = ursa(coordinator, &[arguments, &["--output", "json"]].concat()).await;
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn probe(folder: &Path) -> String {
+    let file = folder.join("probe.yaml");
+    let yaml = "pipeline: probe
+project: zoo
+jobs:
+  probe: {kind: probe, tasks: 3, priority: 6, deadlines: {run: 1h}, resources: {labels: {zone: cellar}}}
+";
+    std::fs::write(&file, yaml).unwrap();
+    file.display().to_string()
+}
+
+#[tokio::test]
+async fn jobs_of_a_project_are_explained_steered_and_run_again() {
+    let postgres = Postgres::start().unwrap();
+    let coordinator = Coordinator::start(&postgres.url()).await.unwrap();
+    let address = coordinator.client.address();
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = answer(address, &["pipeline", "run", &probe(folder.path())]).await;
+    let id = pipeline["id"].as_str().unwrap();
+    let job = pipeline["jobs"][0]["id"].as_str().unwrap();
+
+    let get = ["jobs", "get", job];
+    let is_explained = |seen: &Value| {
+        seen["tasks"].as_array().is_some_and(|tasks| tasks.len() == 3)
+            && seen["job"]["waiting_reason"].as_str().is_some_and(|reason| !reason.is_empty())
+    };
+    ursa_cluster::until("the job to say why nobody works on it", || answer(address, &get), is_explained).await;
+    let seen = answer(address, &["jobs", "list", "--project", "zoo", "--kind", "probe"]).await;
+    assert_eq!((&seen["jobs"][0]["priority"], &seen["jobs"][0]["tasks"]["queued"]), (&6.into(), &3.into()));
+
+    let counts = answer(address, &["jobs", "prioritise", "9", "--name-prefix", "pro"]).await;
+    assert_eq!((&counts["steered"], &counts["left_alone"]), (&1.into(), &0.into()));
+    assert_eq!(answer(address, &["jobs", "list"]).await["jobs"][0]["priority"], 9);
+    let counts = answer(address, &["jobs", "cancel", "--project", "zoo", "--newer-than", "1h"]).await;
+    assert_eq!(counts["steered"], 1);
+    let counts = answer(address, &["jobs", "cancel", "--pipeline", id]).await;
+    assert_eq!((&counts["steered"], &counts["left_alone"]), (&0.into(), &1.into()));
+    let tasks = answer(address, &["tasks", "--job", job, "--state", "cancelled"]).await;
+    assert_eq!(tasks["tasks"].as_array().unwrap().len(), 3);
+
+    let again = answer(address, &["rerun", id, "--set", "probe.tasks=2", "--fresh"]).await;
+    assert_eq!((&again["rerun_of"], &again["project"]), (&id.into(), &"zoo".into()));
+    let same = answer(address, &["rerun", id]).await;
+    assert_eq!(same["jobs"][0]["name"], "probe");
+}
+
+#[tokio::test]
+async fn projects_queues_schedules_and_webhooks_are_kept() {
+    let postgres = Postgres::start().unwrap();
+    let coordinator = Coordinator::start(&postgres.url()).await.unwrap();
+    let address = coordinator.client.address();
+    let folder = tempfile::tempdir().unwrap();
+    let file = probe(folder.path());
+
+    assert_eq!(answer(address, &["project", "put", "zoo", "--weight", "2", "--max-gpus", "4"]).await["max_gpus"], 4);
+    assert_eq!(answer(address, &["project", "pause", "zoo"]).await["paused"], true);
+    assert_eq!(answer(address, &["project", "resume", "zoo"]).await["paused"], false);
+    assert_eq!(answer(address, &["queue", "pause", "probe"]).await["paused"], true);
+    let queues = answer(address, &["queue", "list"]).await;
+    assert!(queues["queues"].as_array().unwrap().iter().any(|one| one["kind"] == "probe" && one["paused"] == true));
+
+    let put = ["schedule", "put", "nightly", "--cron", "0 3 * * *", "--time-zone", "Europe/Berlin", "--file", &file];
+    let schedule = answer(address, &put).await;
+    assert!(schedule["next_at"].is_string() && schedule["pipeline"]["name"] == "probe", "{schedule}");
+    assert_eq!(answer(address, &["schedule", "pause", "nightly"]).await["paused"], true);
+    assert_eq!(answer(address, &["schedule", "list"]).await["schedules"][0]["name"], "nightly");
+    answer(address, &["schedule", "delete", "nightly"]).await;
+    assert_eq!(ursa(address, &["schedule", "show", "nightly"]).await.status.code(), Some(1));
+
+    let webhook = answer(address, &["webhook", "add", "https://example.org/hook", "--kind", "job."]).await;
+    assert_eq!(webhook["secret"].as_str().unwrap().len(), 64);
+    let id = webhook["webhook"]["id"].as_str().unwrap();
+    assert_eq!(answer(address, &["webhook", "list"]).await["webhooks"][0]["id"], id);
+    assert!(answer(address, &["webhook", "deliveries", id]).await["deliveries"].as_array().unwrap().is_empty());
+    answer(address, &["webhook", "remove", id]).await;
 }
 
 #[tokio::test]

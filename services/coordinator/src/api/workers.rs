@@ -103,6 +103,7 @@ impl WorkerService for WorkerApi {
         let request = request.into_inner();
         let worker = id("id", &request.id)?;
         self.0.store.drain_worker(worker, request.drain).await.map_err(refuse)?;
+        self.0.roster.drain(worker, request.drain);
         let workers = self.0.store.workers(self.0.config.patience()).await.map_err(refuse)?;
         let found = workers.into_iter().find(|row| row.id == request.id);
         Ok(Response::new(found.ok_or_else(|| ApiError::not_found("worker", worker))?))

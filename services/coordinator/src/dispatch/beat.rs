@@ -12,23 +12,27 @@ use uuid::Uuid;
 use super::orders::{Directory, order};
 use super::roster::{Door, Lent, Pulse};
 use crate::context::Context;
-use crate::store::{ClaimedTask, OpenAttempt, StoreResult};
+use crate::store::{ClaimedTask, OpenAttempt, StoreResult, Topic};
 
 /// Reports come in all the time; so often they are gathered.
 const SHORTEST: Duration = Duration::from_millis(20);
+/// An order that its worker does not list after this part of a lease was lost on its way.
+const ORDER_LOST: u32 = 4;
 
 /// Beats for ever: several times as often as workers report, and at once when somebody new is there.
 pub(super) async fn run(context: Context) {
     let mut interval = tokio::time::interval((context.config.report_interval / 4).max(SHORTEST));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stops = context.hub.subscribe(Topic::Stops);
     let mut directory = Directory::default();
     let mut outage = false;
     loop {
-        tokio::select! {
-            _ = interval.tick() => {}
-            () = context.roster.hurry.notified() => {}
-        }
-        match beat(&context, &mut directory).await {
+        let outcome = tokio::select! {
+            _ = interval.tick() => beat(&context, &mut directory).await,
+            () = context.roster.hurry.notified() => beat(&context, &mut directory).await,
+            Ok(()) = stops.changed() => tell_stops(&context).await,
+        };
+        match outcome {
             Ok(()) => outage = false,
             Err(error) if error.is_outage() => {
                 if !outage {
@@ -62,9 +66,25 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
         let lent = open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
         context.roster.settle(pulse.row.id, drain, asked_at, lent);
         let orders = orders(context, directory, pulse, &open, drain).await;
-        deliver(pulse, orders);
+        deliver(&pulse.door, orders);
     }
     context.roster.room.notify_one();
+    Ok(())
+}
+
+/// Tells workers at once what they shall stop. What does not reach one, it hears with the next beat.
+async fn tell_stops(context: &Context) -> StoreResult<()> {
+    let workers = context.roster.attached();
+    let mut by_worker: HashMap<Uuid, Vec<v1::StopOrder>> = HashMap::new();
+    for (worker, lease, reason) in context.store.stops(&workers).await? {
+        let protocol = context.roster.find(worker).map_or(0, |(.., protocol)| protocol);
+        by_worker.entry(worker).or_default().push(stop_order(lease, &reason, protocol));
+    }
+    for (worker, stop) in by_worker {
+        if let Some((_, door, _)) = context.roster.find(worker) {
+            deliver(&door, v1::WorkerOrders { stop, ..answer(context) });
+        }
+    }
     Ok(())
 }
 
@@ -78,7 +98,10 @@ async fn orders(
 ) -> v1::WorkerOrders {
     let mut orders = answer(context);
     orders.drain = drain;
-    orders.stop = open.iter().filter_map(|attempt| stop_order(attempt, pulse.protocol)).collect();
+    let stop = |attempt: &OpenAttempt| {
+        attempt.stop_reason.as_deref().map(|reason| stop_order(attempt.lease, reason, pulse.protocol))
+    };
+    orders.stop = open.iter().filter_map(stop).collect();
     orders.stop.extend(lost(context, pulse, open));
     for attempt in open.iter().filter(|attempt| was_lost(context, pulse, attempt)) {
         match order(context, directory, &claimed(attempt)).await {
@@ -111,13 +134,13 @@ fn claimed(attempt: &OpenAttempt) -> ClaimedTask {
 }
 
 /// A peer of the older protocol knows only one good reason to stop.
-fn stop_order(attempt: &OpenAttempt, protocol: u32) -> Option<v1::StopOrder> {
-    let reason = match attempt.stop_reason.as_deref()? {
+fn stop_order(lease: Lease, reason: &str, protocol: u32) -> v1::StopOrder {
+    let reason = match reason {
         "deadline" if protocol > 1 => v1::StopReason::Deadline,
         "preempted" if protocol > 1 => v1::StopReason::Preempted,
         _ => v1::StopReason::Cancelled,
     };
-    Some(v1::StopOrder { lease: Some(attempt.lease.into()), reason: reason.into() })
+    v1::StopOrder { lease: Some(lease.into()), reason: reason.into() }
 }
 
 /// Whether a worker should have begun an attempt and has not.
@@ -125,7 +148,7 @@ fn was_lost(context: &Context, pulse: &Pulse, attempt: &OpenAttempt) -> bool {
     attempt.stop_reason.is_none()
         && matches!(pulse.door, Door::Session(_))
         && !pulse.leases.iter().any(|lease| lease.token == attempt.lease.token)
-        && context.roster.is_overdue(pulse.row.id, attempt.lease.token)
+        && context.roster.is_overdue(pulse.row.id, attempt.lease.token, context.config.lease / ORDER_LOST)
 }
 
 /// What a worker lists and does not hold any more.
@@ -139,8 +162,8 @@ fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<v1::StopO
     pulse.leases.iter().filter(is_lost).map(stop).collect()
 }
 
-fn deliver(pulse: &Pulse, orders: v1::WorkerOrders) {
-    match &pulse.door {
+fn deliver(door: &Door, orders: v1::WorkerOrders) {
+    match door {
         // A full channel is no loss: the next beat says it all again.
         Door::Session(sender) => drop(sender.try_send(Ok(orders))),
         Door::Executor { stop, .. } => {

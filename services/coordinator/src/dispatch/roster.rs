@@ -16,8 +16,6 @@ use crate::store::{Beat, ClaimedTask, WorkerReportRow};
 
 /// A worker that gave something back gets nothing for so long: it may have no room for a while.
 const REST: Duration = Duration::from_secs(1);
-/// An order that a worker does not list after so long was lost on its way.
-const ORDER_LOST: Duration = Duration::from_secs(2);
 /// A beat that was on its way when a lease ended is over by then.
 const REMEMBER: Duration = Duration::from_mins(1);
 /// A worker that has fallen behind in reading its orders hears them again with the next beat.
@@ -165,6 +163,19 @@ impl Roster {
         }
     }
 
+    /// Has a worker take no more from now on, or take some again, if it is attached here.
+    pub(crate) fn drain(&self, worker: Uuid, drain: bool) {
+        if let Some(attached) = self.state().workers.get_mut(&worker) {
+            attached.drain = drain;
+        }
+        self.room.notify_one();
+    }
+
+    /// Everybody who is attached.
+    pub(super) fn attached(&self) -> Vec<Uuid> {
+        self.state().workers.keys().copied().collect()
+    }
+
     /// Takes note that a lease has ended, so that its worker has room at once. One that was given back untouched gives
     /// its worker a rest.
     pub(crate) fn ended(&self, lease: &Lease, given_back: bool) {
@@ -258,11 +269,11 @@ impl Roster {
         }
     }
 
-    /// Whether an order was given so long ago that its worker should have listed it.
-    pub(super) fn is_overdue(&self, worker: Uuid, token: Uuid) -> bool {
+    /// Whether an order was given longer than `patience` ago: its worker should have listed it.
+    pub(super) fn is_overdue(&self, worker: Uuid, token: Uuid, patience: Duration) -> bool {
         let state = self.state();
         let lent = state.workers.get(&worker).and_then(|attached| attached.lent.get(&token));
-        lent.is_some_and(|lent| lent.since.elapsed() > ORDER_LOST)
+        lent.is_some_and(|lent| lent.since.elapsed() > patience)
     }
 
     /// What everybody has to offer now, and what they hold. Who has not been heard of for `patience` offers nothing.

@@ -264,7 +264,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Cancel, "").await?;
-        stop_tasks(&mut tx, &mut job, "cancelled", "the job was cancelled").await?;
+        stop_tasks(&mut tx, &mut job, "the job was cancelled").await?;
         record(&mut tx, &[event]).await?;
         tx.commit().await
     }
@@ -291,7 +291,7 @@ impl Store {
         }
         let error = "it took longer than the job allows in all";
         let (_, event) = transition(&mut tx, &job, JobEvent::Expire, error).await?;
-        stop_tasks(&mut tx, &mut job, "deadline", error).await?;
+        stop_tasks(&mut tx, &mut job, error).await?;
         record(&mut tx, &[event]).await?;
         tx.commit().await
     }
@@ -419,7 +419,7 @@ impl Store {
 }
 
 /// Cancels what nobody works on, and asks for the rest back.
-async fn stop_tasks(tx: &mut Tx, job: &mut LockedJob, reason: &str, detail: &str) -> StoreResult<()> {
+async fn stop_tasks(tx: &mut Tx, job: &mut LockedJob, detail: &str) -> StoreResult<()> {
     for state in [TaskState::Waiting, TaskState::Ready, TaskState::RetryWait] {
         task::next(state, TaskEvent::Cancel)?;
     }
@@ -435,14 +435,14 @@ async fn stop_tasks(tx: &mut Tx, job: &mut LockedJob, reason: &str, detail: &str
         .await?;
     job.open_tasks -= cancelled;
     sqlx::query!(
-        "update attempts set stop_reason = $2, stop_asked_at = now(), stop_detail = $3
+        "update attempts set stop_reason = 'cancelled', stop_asked_at = now(), stop_detail = $2
         where job_id = $1 and ended_at is null and stop_reason is distinct from 'cancelled'",
         job.id,
-        reason,
         detail,
     )
     .execute(&mut **tx)
     .await?;
+    tx.hint(Topic::Stops);
     tx.hint(Topic::Tasks);
     Ok(())
 }

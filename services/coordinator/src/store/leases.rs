@@ -169,6 +169,22 @@ impl Store {
             .collect())
     }
 
+    /// The attempts of some workers that shall stop, without renewing any.
+    pub(crate) async fn stops(&self, workers: &[Uuid]) -> StoreResult<Vec<(Uuid, Lease, String)>> {
+        let rows = sqlx::query!(
+            r#"select worker_id, task_id, number, lease_token, stop_reason as "reason!" from attempts
+            where worker_id = any ($1) and ended_at is null and stop_reason is not null"#,
+            workers,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let lease = |task_id, number: i32, token| Lease { task_id, attempt: number as u32, token };
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.worker_id, lease(row.task_id, row.number, row.lease_token), row.reason))
+            .collect())
+    }
+
     /// Their workers are at work.
     async fn begin_work(&self, leases: &[Lease]) -> StoreResult<()> {
         if leases.is_empty() {
@@ -211,7 +227,7 @@ impl Store {
             message: "asked to make room for a more urgent job; it goes on from its checkpoint".into(),
         };
         let events: Vec<_> = asked.iter().map(|row| event(row.task_id, row.number, row.job_id)).collect();
-        tx.hint(Topic::Tasks);
+        tx.hint(Topic::Stops);
         record(&mut tx, &events).await?;
         tx.commit().await?;
         Ok(asked.len() as u64)
@@ -275,6 +291,7 @@ impl Store {
 
     /// Asks for attempts back that take longer than their jobs allow, or do not get on; returns how many.
     pub(crate) async fn stop_overdue(&self) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
         let result = sqlx::query!(
             "update attempts set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
                 when run_until < now() then 'it took longer than the job allows one attempt'
@@ -282,9 +299,14 @@ impl Store {
             where ended_at is null and stop_reason is null
                 and (run_until < now() or progressed_at + no_progress < now())",
         )
-        .execute(&self.pool)
-        .await?;
-        Ok(result.rows_affected())
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if result > 0 {
+            tx.hint(Topic::Stops);
+            tx.commit().await?;
+        }
+        Ok(result)
     }
 }
 

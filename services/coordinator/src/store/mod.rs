@@ -159,7 +159,7 @@ pub(crate) struct Store {
 /// Which part of the system has something to look at. Only a hint: sweeps find it anyway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Topic {
-    /// A task became ready, or a leased one shall stop.
+    /// A task became ready.
     Tasks,
     /// A job may be able to move.
     Jobs,
@@ -171,12 +171,21 @@ pub(crate) enum Topic {
     Schedules,
     /// There is something to send to a webhook.
     Deliveries,
+    /// An attempt shall stop.
+    Stops,
 }
 
 impl Topic {
     /// Every one.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events, Self::Schedules, Self::Deliveries];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Tasks,
+        Self::Jobs,
+        Self::Endpoints,
+        Self::Events,
+        Self::Schedules,
+        Self::Deliveries,
+        Self::Stops,
+    ];
 
     /// As it is sent.
     pub(crate) fn as_str(self) -> &'static str {
@@ -185,6 +194,7 @@ impl Topic {
             Self::Jobs => "jobs",
             Self::Endpoints => "endpoints",
             Self::Events => "events",
+            Self::Stops => "stops",
             Self::Schedules => "schedules",
             Self::Deliveries => "deliveries",
         }

@@ -254,6 +254,7 @@ async fn break_up_gang(tx: &mut Tx, held: &Held, after: TaskState) -> StoreResul
     )
     .execute(&mut **tx)
     .await?;
+    tx.hint(Topic::Stops);
     Ok(())
 }
 

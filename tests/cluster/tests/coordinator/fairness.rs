@@ -81,7 +81,7 @@ async fn a_quota_is_never_exceeded_and_said_to_be_the_reason() {
     put(&fixture, v1::PutProjectRequest { name: "bounded".into(), max_running: Some(0), ..Default::default() }).await;
     let id = submit_as(&fixture, "bounded", probe(1)).await;
     let reason = fixture.job(&id).await.job.unwrap().waiting_reason;
-    assert_eq!(reason, "the project's quota of 0 running tasks is used up");
+    assert_eq!(reason, "the project's quota of 0 running tasks leaves no room for it");
 }
 
 #[tokio::test]
@@ -121,11 +121,14 @@ async fn the_more_urgent_job_goes_first_though_it_came_later() {
 
 #[tokio::test]
 async fn waiting_makes_up_for_priority() {
-    let fixture = Fixture::start().await;
+    let mut fixture = Fixture::start().await;
     let job = |priority| v1::JobDefinition { priority: Some(priority), ..probe(1) };
     let patient = submit_as(&fixture, "default", job(0)).await;
     // Longer than ten levels of priority are worth.
     fixture.sql(&format!("update tasks set ready_at = now() - interval '2 hours' where job_id = '{patient}'")).await;
+    // It had seen when the lane's first task became ready, and that only grows.
+    fixture.coordinator.crash().await;
+    fixture.coordinator.resume().await.unwrap();
     submit_as(&fixture, "default", job(9)).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
     assert_eq!(worker.next_task().await.unwrap().job_id, patient);

@@ -75,7 +75,7 @@ async fn a_task_that_fits_nowhere_says_why() {
     let labels = [("zone".to_owned(), "cellar".to_owned())].into();
     let ids = fixture.submit(vec![needs(v1::Resources { labels, ..v1::Resources::default() })]).await;
     let text = reason(&fixture, &ids[0], "label").await;
-    assert_eq!(text, "needs a worker for probe, label zone=cellar; 3 workers attached, none has the labels asked for");
+    assert_eq!(text, "needs a worker for probe, label zone=cellar; 3 workers attached, none fits the labels asked for");
     assert!(!text.contains("secret"));
     let ids = fixture.submit(vec![needs(gpus(2, 0))]).await;
     let text = reason(&fixture, &ids[0], "GPUs").await;
