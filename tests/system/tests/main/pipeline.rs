@@ -15,8 +15,9 @@ pub(crate) fn bears(web: &DemoWeb, count: usize, epochs: u32) -> v1::PipelineSpe
         after: JOBS[..index].last().map(|before| (*before).to_owned()).into_iter().collect(),
         max_attempts: 3,
         spec: Some(spec),
+        ..v1::JobDefinition::default()
     });
-    v1::PipelineSpec { name: "bears".into(), jobs: jobs.collect() }
+    v1::PipelineSpec { name: "bears".into(), jobs: jobs.collect(), ..v1::PipelineSpec::default() }
 }
 
 fn scrape(web: &DemoWeb) -> Spec {
