@@ -8,8 +8,8 @@ use ursa_domain::policy::{DEFAULT_PRIORITY, Deadlines, JobPolicy};
 use ursa_domain::retry::Backoff;
 use ursa_domain::scheduling::Resources;
 use ursa_domain::spec::{
-    Architecture, ClassUrls, DeploySpec, ModelRef, PretrainedWeights, ProbeSpec, ScrapeOptions, ScrapeSpec, SnapshotRef,
-    SnapshotSpec, TrainRecipe, TrainSpec, VerifyOptions, VerifySpec,
+    Architecture, ClassUrls, DeploySpec, ModelRef, PretrainedWeights, ProbeSpec, ScrapeOptions, ScrapeSpec,
+    SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec, VerifyOptions, VerifySpec,
 };
 use ursa_domain::{ErrorClass, JobSpec, Lease};
 use uuid::Uuid;

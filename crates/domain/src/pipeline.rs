@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::JobPolicy;
 use crate::spec::{
-    DeploySpec, JobKind, JobSpec, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec, VerifySpec,
+    DeploySpec, JobKind, JobSpec, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec,
+    VerifySpec,
 };
 
 /// Whose a pipeline is that does not say.
@@ -346,7 +347,9 @@ mod tests {
     }
 
     fn message(jobs: Vec<JobDefinition>) -> String {
-        check(&PipelineSpec { name: "p".into(), project: DEFAULT_PROJECT.into(), reuse: false, jobs }).unwrap_err().to_string()
+        check(&PipelineSpec { name: "p".into(), project: DEFAULT_PROJECT.into(), reuse: false, jobs })
+            .unwrap_err()
+            .to_string()
     }
 
     fn scrape(urls: &[&str]) -> JobDefinition {

@@ -93,7 +93,9 @@ impl JobPolicy {
             ));
         }
         if self.workers > 1 && self.parallelism.is_some_and(|parallelism| parallelism < self.workers) {
-            return Err("parallelism is less than workers: a job that asks for several workers needs them at once".into());
+            return Err(
+                "parallelism is less than workers: a job that asks for several workers needs them at once".into()
+            );
         }
         self.backoff.check()?;
         self.deadlines.check()?;
@@ -104,12 +106,7 @@ impl JobPolicy {
 impl Deadlines {
     /// Each by its name.
     pub fn by_name(&self) -> [(&'static str, Option<Duration>); 4] {
-        [
-            ("queue_wait", self.queue_wait),
-            ("run", self.run),
-            ("no_progress", self.no_progress),
-            ("total", self.total),
-        ]
+        [("queue_wait", self.queue_wait), ("run", self.run), ("no_progress", self.no_progress), ("total", self.total)]
     }
 
     fn check(&self) -> Result<(), String> {

@@ -36,7 +36,10 @@ impl Backoff {
     /// Waits that cannot be.
     pub fn check(&self) -> Result<(), String> {
         if self.base.is_zero() || self.base > self.cap || self.cap > LONGEST {
-            return Err("backoff: the first wait must be above zero and no longer than the longest, and that at most a day".into());
+            return Err(
+                "backoff: the first wait must be above zero and no longer than the longest, and that at most a day"
+                    .into(),
+            );
         }
         Ok(())
     }

@@ -39,7 +39,13 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     let common = ["--mode", "throughput", "--workers", &workers, "--jobs", &jobs, "--batched", "--fill", &fill];
     let theirs = peer::run(ground, &arguments.peer, &common)?;
     let figure = peer::figure(&theirs, "jobs_per_second");
-    report.beside("throughput with full tables, beside the peer's", "tasks/s", full.throughput, figure, Aim::TimesPeer(1.0));
+    report.beside(
+        "throughput with full tables, beside the peer's",
+        "tasks/s",
+        full.throughput,
+        figure,
+        Aim::TimesPeer(1.0),
+    );
     Ok(())
 }
 

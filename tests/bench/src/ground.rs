@@ -65,7 +65,9 @@ impl Ground {
         };
         ground.sql("create extension pg_stat_statements")?;
         ground.postgres_version = ground.sql("show server_version")?;
-        for name in ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "wal_sync_method"] {
+        for name in
+            ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "wal_sync_method"]
+        {
             let value = ground.sql(&format!("show {name}"))?;
             ground.postgres_settings.insert(name.to_owned(), value);
         }

@@ -13,8 +13,7 @@ pub(crate) const VERSION: &str = "0.14.1";
 
 /// Runs it and gives back its figures.
 pub(crate) fn run(ground: &Ground, program: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
-    let output =
-        Command::new(program).args(["--database-url", &ground.database_url()]).args(arguments).output()?;
+    let output = Command::new(program).args(["--database-url", &ground.database_url()]).args(arguments).output()?;
     ensure!(output.status.success(), "the peer failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -124,7 +124,8 @@ free(): invalid pointer
 
     #[test]
     fn what_is_expected_is_told_by_its_pieces_and_its_level() {
-        let waiting = Expected { level: Level::Warn, pieces: &["session: waiting", "refused"], reason: "it was killed" };
+        let waiting =
+            Expected { level: Level::Warn, pieces: &["session: waiting", "refused"], reason: "it was killed" };
         let found = unexpected(LOG, &[waiting]);
         assert_eq!(found.len(), 3, "{found:#?}");
         let in_another_order = Expected { pieces: &["refused", "session: waiting"], ..waiting };

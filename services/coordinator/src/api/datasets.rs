@@ -97,8 +97,12 @@ impl DatasetService for DatasetApi {
 fn retry_pipeline(dataset: String, sources: Vec<uuid::Uuid>) -> PipelineSpec {
     let name = format!("retry-{dataset}");
     let scrape = ScrapeSpec { dataset, classes: Vec::new(), options: ScrapeOptions::default(), retry_sources: sources };
-    let job =
-        JobDefinition { name: "scrape".into(), after: Vec::new(), policy: JobPolicy::default(), spec: JobSpec::Scrape(scrape) };
+    let job = JobDefinition {
+        name: "scrape".into(),
+        after: Vec::new(),
+        policy: JobPolicy::default(),
+        spec: JobSpec::Scrape(scrape),
+    };
     PipelineSpec { name, project: DEFAULT_PROJECT.into(), reuse: false, jobs: vec![job] }
 }
 

@@ -60,8 +60,7 @@ impl JobService for JobApi {
             None => before,
         };
         spec.reuse = !request.fresh;
-        let submission =
-            Submission { pipeline: &spec, idempotency_key: key, rerun_of: Some(earlier), fingerprint };
+        let submission = Submission { pipeline: &spec, idempotency_key: key, rerun_of: Some(earlier), fingerprint };
         submit(&self.0, &submission).await.map(Response::new)
     }
 
@@ -96,7 +95,10 @@ impl JobService for JobApi {
             pipelines: pipeline.as_ref().map(<[_; 1]>::as_slice),
             state: optional_state(&request.state)?,
             project: Some(request.project.as_str()).filter(|project| !project.is_empty()),
-            kind: Some(request.kind.as_str()).filter(|word| !word.is_empty()).map(|word| kind("kind", word)).transpose()?,
+            kind: Some(request.kind.as_str())
+                .filter(|word| !word.is_empty())
+                .map(|word| kind("kind", word))
+                .transpose()?,
             before: page_after(token)?,
             ..JobQuery::default()
         };

@@ -17,7 +17,12 @@ const AT_A_TIME: usize = 4;
 const MAX_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
 /// At most `limit` lines of a job after `after_id`, oldest first; fewer when they are long.
-pub(super) async fn list(context: &Context, job: Uuid, after_id: i64, limit: usize) -> Result<Vec<v1::LogLine>, Status> {
+pub(super) async fn list(
+    context: &Context,
+    job: Uuid,
+    after_id: i64,
+    limit: usize,
+) -> Result<Vec<v1::LogLine>, Status> {
     let LogPage { horizon, objects, lines } =
         context.store.log_page(job, after_id, limit as i64).await.map_err(refuse)?;
     let mut page = Page { after_id, horizon, limit, lines };

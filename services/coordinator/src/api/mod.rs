@@ -73,7 +73,9 @@ fn name<'a>(field: &str, text: &'a str) -> Result<&'a str, Status> {
     if is_name(text) {
         return Ok(text);
     }
-    let message = format!("{field} {text:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'");
+    let message = format!(
+        "{field} {text:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'"
+    );
     Err(ApiError::invalid(message).into())
 }
 

@@ -25,12 +25,15 @@ impl QueueService for QueueApi {
     async fn put_project(&self, request: Request<v1::PutProjectRequest>) -> Answer<v1::Project> {
         let request = request.into_inner();
         if !is_name(&request.name) {
-            let message = format!("name {:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.'", request.name);
+            let message =
+                format!("name {:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.'", request.name);
             return Err(ApiError::invalid(message).into());
         }
         let weight = if request.weight == 0.0 { 1.0 } else { request.weight };
         if !(weight > 0.0 && weight <= MAX_WEIGHT) {
-            return Err(ApiError::invalid(format!("weight is {weight}; it must be above 0 and at most a million")).into());
+            return Err(
+                ApiError::invalid(format!("weight is {weight}; it must be above 0 and at most a million")).into()
+            );
         }
         self.0.store.put_project(&request, weight).await.map_err(refuse)?;
         self.project(&request.name).await

@@ -75,8 +75,7 @@ impl ExternalScaler for ScalerApi {
             return Err(ApiError::invalid(message).into());
         }
         let tasks = count(&self.0, &wanted, COUNTED).await.map_err(refuse)?;
-        let value =
-            keda::MetricValue { metric_name, metric_value: tasks as i64, metric_value_float: tasks as f64 };
+        let value = keda::MetricValue { metric_name, metric_value: tasks as i64, metric_value_float: tasks as f64 };
         Ok(Response::new(keda::GetMetricsResponse { metric_values: vec![value] }))
     }
 }
@@ -173,7 +172,9 @@ fn gpus(value: &str) -> Result<Gpus, Status> {
 fn per_replica(value: &str) -> Result<f64, Status> {
     let number = value.parse::<f64>().ok().filter(|number| (1.0..=MOST_PER_REPLICA).contains(number));
     number.ok_or_else(|| {
-        let message = format!("tasksPerReplica is {value:?}; give a number from 1 to {MOST_PER_REPLICA}, such as a worker's slots");
+        let message = format!(
+            "tasksPerReplica is {value:?}; give a number from 1 to {MOST_PER_REPLICA}, such as a worker's slots"
+        );
         ApiError::invalid(message).into()
     })
 }
@@ -224,7 +225,9 @@ async fn watch(context: Context, wanted: Wanted, sender: mpsc::Sender<Result<ked
     loop {
         wake.borrow_and_update();
         let news = match is_active(&context, &wanted).await {
-            Ok(active) => (said.replace(active) != Some(active)).then_some(Ok(keda::IsActiveResponse { result: active })),
+            Ok(active) => {
+                (said.replace(active) != Some(active)).then_some(Ok(keda::IsActiveResponse { result: active }))
+            }
             Err(error) if error.is_outage() => None,
             Err(error) => Some(Err(refuse(error))),
         };
@@ -304,9 +307,12 @@ mod tests {
     #[test]
     fn training_that_does_not_say_wants_one_gpu_and_nothing_else_does() {
         let wants = |kind, gpus, lane: &LaneBacklog| read(&[("kind", kind), ("gpus", gpus)]).unwrap().wants(lane);
-        for (gpus, unsaid, none, two) in
-            [("", true, true, true), ("true", true, false, true), ("false", false, true, false), ("1", true, false, false)]
-        {
+        for (gpus, unsaid, none, two) in [
+            ("", true, true, true),
+            ("true", true, false, true),
+            ("false", false, true, false),
+            ("1", true, false, false),
+        ] {
             assert_eq!(wants("train", gpus, &lane(None, 0, 1)), unsaid, "{gpus}");
             assert_eq!(wants("train", gpus, &lane(Some(0), 0, 1)), none, "{gpus}");
             assert_eq!(wants("train", gpus, &lane(Some(2), 0, 1)), two, "{gpus}");

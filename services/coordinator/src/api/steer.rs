@@ -88,9 +88,12 @@ pub(super) async fn list_tasks(
     }
     let job = optional_id("job_id", &request.job_id)?;
     if job.is_none() && !matches!(state, Some("dead" | "failed")) {
-        return Err(ApiError::invalid("job_id: is missing; without one only dead and failed tasks can be listed").into());
+        return Err(
+            ApiError::invalid("job_id: is missing; without one only dead and failed tasks can be listed").into()
+        );
     }
-    let query = TaskQuery { job, state, project: text(&request.project), after: token.map(|token| place(&token)).transpose()? };
+    let query =
+        TaskQuery { job, state, project: text(&request.project), after: token.map(|token| place(&token)).transpose()? };
     let mut tasks = context.store.tasks(&query, size as i64 + 1).await.map_err(refuse)?;
     let next_page_token = next_page(&mut tasks, size, |task| format!("{} {}", task.job_id, task.ordinal));
     Ok(v1::ListTasksResponse { tasks, next_page_token })
@@ -98,9 +101,8 @@ pub(super) async fn list_tasks(
 
 /// A job and a place in it.
 fn place(token: &str) -> Result<(Uuid, i32), Status> {
-    let parts = token.split_once(' ').and_then(|(job, ordinal)| {
-        Some((Uuid::try_parse(job).ok()?, ordinal.parse().ok()?))
-    });
+    let parts =
+        token.split_once(' ').and_then(|(job, ordinal)| Some((Uuid::try_parse(job).ok()?, ordinal.parse().ok()?)));
     Ok(parts.ok_or_else(|| ApiError::invalid(format!("page.token: {token:?} is none")))?)
 }
 
@@ -110,7 +112,11 @@ pub(super) async fn retry_tasks(
     request: v1::RetryTasksRequest,
 ) -> Result<v1::RetryTasksResponse, Status> {
     if request.ids.len() > MAX_AT_A_TIME as usize {
-        return Err(ApiError::invalid(format!("ids has {} entries; at most {MAX_AT_A_TIME} are allowed", request.ids.len())).into());
+        return Err(ApiError::invalid(format!(
+            "ids has {} entries; at most {MAX_AT_A_TIME} are allowed",
+            request.ids.len()
+        ))
+        .into());
     }
     let mut ids = request.ids.iter().map(|text| id("ids", text)).collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();

@@ -155,10 +155,7 @@ fn was_lost(context: &Context, pulse: &Pulse, attempt: &OpenAttempt) -> bool {
 fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<v1::StopOrder> {
     let is_open = |lease: &Lease| open.iter().any(|attempt| attempt.lease.token == lease.token);
     let is_lost = |lease: &&Lease| !is_open(lease) && !context.roster.has_ended_since(lease.token, pulse.reported_at);
-    let stop = |lease: &Lease| v1::StopOrder {
-        lease: Some((*lease).into()),
-        reason: v1::StopReason::LeaseLost.into(),
-    };
+    let stop = |lease: &Lease| v1::StopOrder { lease: Some((*lease).into()), reason: v1::StopReason::LeaseLost.into() };
     pulse.leases.iter().filter(is_lost).map(stop).collect()
 }
 

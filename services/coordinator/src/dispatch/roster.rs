@@ -296,10 +296,7 @@ impl Roster {
     /// A worker's name, door and protocol.
     pub(super) fn find(&self, worker: Uuid) -> Option<(String, Door, u32)> {
         let state = self.state();
-        state
-            .workers
-            .get(&worker)
-            .map(|attached| (attached.row.name.clone(), attached.door.clone(), attached.protocol))
+        state.workers.get(&worker).map(|attached| (attached.row.name.clone(), attached.door.clone(), attached.protocol))
     }
 }
 

@@ -41,11 +41,8 @@ struct Memory {
 /// Dispatches for ever.
 pub(super) async fn run(context: Context) {
     let mut wake = context.hub.subscribe(Topic::Tasks);
-    let mut memory = Memory {
-        directory: Directory::default(),
-        low_water: HashMap::new(),
-        looked_from_the_start: Instant::now(),
-    };
+    let mut memory =
+        Memory { directory: Directory::default(), low_water: HashMap::new(), looked_from_the_start: Instant::now() };
     let mut outage = false;
     loop {
         wake.borrow_and_update();
@@ -163,11 +160,8 @@ async fn give(
             Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head, Vec::new())).1.push(place),
         }
     }
-    let mut claimed = if singles.is_empty() {
-        Vec::new()
-    } else {
-        context.store.claim(&singles, context.config.lease).await?
-    };
+    let mut claimed =
+        if singles.is_empty() { Vec::new() } else { context.store.claim(&singles, context.config.lease).await? };
     for (head, places) in gangs.into_values() {
         claimed.extend(context.store.claim_gang(head, &places, context.config.lease).await?);
     }
@@ -184,7 +178,7 @@ fn place(context: &Context, memory: &Memory, lane: &LaneHead, assignment: &Assig
         worker: assignment.worker,
         worker_name,
         gpus: assignment.gpus.clone(),
-        since: memory.low_water.get(&lane.id).copied().unwrap_or(DateTime::<Utc>::MIN_UTC),
+        since: memory.low_water.get(&lane.id).copied().unwrap_or(DateTime::UNIX_EPOCH),
     })
 }
 

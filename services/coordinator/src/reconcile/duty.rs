@@ -57,8 +57,13 @@ where
 }
 
 /// Does `work` from `asked_at` on for as long as nobody else can have the duty.
-async fn while_held<T, TFut>(name: &'static str, ttl: Duration, asked_at: Instant, take: &T, work: impl Future<Output = ()>)
-where
+async fn while_held<T, TFut>(
+    name: &'static str,
+    ttl: Duration,
+    asked_at: Instant,
+    take: &T,
+    work: impl Future<Output = ()>,
+) where
     T: Fn() -> TFut,
     TFut: Future<Output = StoreResult<bool>>,
 {

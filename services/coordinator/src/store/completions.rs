@@ -9,8 +9,8 @@ use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::leases::columns;
 use super::jobs::release_waiting;
+use super::leases::columns;
 use super::{Store, StoreResult, Topic, Tx};
 
 /// What became of one request to end an attempt.
@@ -162,6 +162,7 @@ async fn settle(tx: &mut Tx, jobs: &[Uuid]) -> StoreResult<Vec<NewEvent>> {
     )
     .fetch_all(&mut **tx)
     .await?;
-    let event = |id, name| NewEvent { job_id: id, task: None, kind: "job.succeeded", message: format!("{name} is succeeded") };
+    let event =
+        |id, name| NewEvent { job_id: id, task: None, kind: "job.succeeded", message: format!("{name} is succeeded") };
     Ok(settled.into_iter().map(|row| event(row.id, row.name)).collect())
 }

@@ -263,9 +263,14 @@ impl Store {
     pub(crate) async fn cancel_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let mut job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
-        let (_, event) = transition(&mut tx, &job, JobEvent::Cancel, "").await?;
+        let (state, event) = transition(&mut tx, &job, JobEvent::Cancel, "").await?;
         stop_tasks(&mut tx, &mut job, "the job was cancelled").await?;
-        record(&mut tx, &[event]).await?;
+        let mut events = vec![event];
+        if state == JobState::Cancelling && job.open_tasks == 0 {
+            job.state = state;
+            events.push(transition(&mut tx, &job, JobEvent::Finish(JobOutcome::Cancelled), "").await?.1);
+        }
+        record(&mut tx, &events).await?;
         tx.commit().await
     }
 
@@ -338,7 +343,8 @@ impl Store {
 
     /// The jobs of some tasks.
     pub(crate) async fn jobs_of_tasks(&self, tasks: &[Uuid]) -> StoreResult<Vec<(Uuid, Uuid)>> {
-        let rows = sqlx::query!("select id, job_id from tasks where id = any ($1)", tasks).fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query!("select id, job_id from tasks where id = any ($1)", tasks).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| (row.job_id, row.id)).collect())
     }
 

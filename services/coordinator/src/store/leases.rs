@@ -110,7 +110,12 @@ impl Store {
 
     /// The same for a gang: every place gets a task of the same job, `head`'s, or none does.
     #[tracing::instrument(skip_all, err(level = "debug"))]
-    pub(crate) async fn claim_gang(&self, head: Uuid, places: &[Place], ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
+    pub(crate) async fn claim_gang(
+        &self,
+        head: Uuid,
+        places: &[Place],
+        ttl: Duration,
+    ) -> StoreResult<Vec<ClaimedTask>> {
         let mut tx = self.begin().await?;
         let allowed = within_quotas(&mut tx, places).await?;
         if allowed.len() < places.len() || !gather_gang(&mut tx, head, places.len()).await? {

@@ -41,8 +41,7 @@ impl Store {
     /// Where to find `limit` log lines of a job after `after_id`. Lines whose ids a slower transaction may still precede
     /// are left for later, so that whoever goes on after the last one misses none.
     pub(crate) async fn log_page(&self, job_id: Uuid, after_id: i64, limit: i64) -> StoreResult<LogPage> {
-        let horizon =
-            sqlx::query_file_scalar!("src/store/sql/log_horizon.sql", job_id).fetch_one(&self.pool).await?;
+        let horizon = sqlx::query_file_scalar!("src/store/sql/log_horizon.sql", job_id).fetch_one(&self.pool).await?;
         let mut tx = self.pool.begin_with("begin isolation level repeatable read read only").await?;
         let objects = sqlx::query_file_as!(LogObject, "src/store/sql/log_objects_after.sql", job_id, after_id, limit)
             .fetch_all(&mut *tx)
@@ -75,7 +74,8 @@ impl Store {
 
     /// Attempts whose lines shall leave the table: those that have ended, or have `many` lines there.
     pub(crate) async fn attempts_to_archive(&self, many: i64, limit: i64) -> StoreResult<Vec<(Uuid, i32)>> {
-        let rows = sqlx::query_file!("src/store/sql/attempts_to_archive.sql", many, limit).fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query_file!("src/store/sql/attempts_to_archive.sql", many, limit).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| (row.task_id, row.attempt)).collect())
     }
 

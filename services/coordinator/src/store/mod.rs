@@ -41,9 +41,9 @@ use uuid::Uuid;
 
 use crate::hub::Hub;
 
-pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use attempts::TaskQuery;
 pub(crate) use completions::Completion;
+pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
 pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo};
 pub(crate) use leases::{Beat, ClaimedTask, OpenAttempt, Place};
@@ -62,8 +62,7 @@ pub(crate) use workers::WorkerReportRow;
 const CHANNEL: &str = "ursa";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A coordinator that is stopped in the middle of a transaction must not hold up the others.
-const SESSION_SETTINGS: [(&str, &str); 2] =
-    [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s")];
+const SESSION_SETTINGS: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s")];
 
 /// What can go wrong between a caller and the database.
 #[derive(Debug, thiserror::Error)]
@@ -177,15 +176,8 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// Every one.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Tasks,
-        Self::Jobs,
-        Self::Endpoints,
-        Self::Events,
-        Self::Schedules,
-        Self::Deliveries,
-        Self::Stops,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events, Self::Schedules, Self::Deliveries, Self::Stops];
 
     /// As it is sent.
     pub(crate) fn as_str(self) -> &'static str {
@@ -254,9 +246,10 @@ impl Hints {
     /// The next hint: who gave it, and about what; `None` after a connection loss, when some may have been missed.
     pub(crate) async fn next(&mut self) -> StoreResult<Option<(Uuid, Topic)>> {
         let Some(notification) = self.listener.try_recv().await? else { return Ok(None) };
-        let hint = notification.payload().split_once(' ').and_then(|(from, topic)| {
-            Some((Uuid::try_parse(from).ok()?, Topic::parse(topic)?))
-        });
+        let hint = notification
+            .payload()
+            .split_once(' ')
+            .and_then(|(from, topic)| Some((Uuid::try_parse(from).ok()?, Topic::parse(topic)?)));
         Ok(hint)
     }
 }

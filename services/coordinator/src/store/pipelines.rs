@@ -60,10 +60,14 @@ impl Store {
 
     /// One pipeline with its jobs.
     pub(crate) async fn pipeline(&self, id: Uuid) -> StoreResult<(PipelineRow, Vec<JobRow>)> {
-        let row = sqlx::query_as!(PipelineRow, "select id, name, project, rerun_of, created_at from pipelines where id = $1", id)
-            .fetch_optional(&self.pool)
-            .await?
-            .ok_or_else(|| ApiError::not_found("pipeline", id))?;
+        let row = sqlx::query_as!(
+            PipelineRow,
+            "select id, name, project, rerun_of, created_at from pipelines where id = $1",
+            id
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| ApiError::not_found("pipeline", id))?;
         Ok((row, self.jobs_of_pipelines(&[id]).await?))
     }
 
@@ -127,14 +131,13 @@ pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>) -> StoreRes
 }
 
 async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid> {
-    let row =
-        sqlx::query!(
-            "select id, fingerprint from pipelines where project = $1 and idempotency_key = $2",
-            submission.pipeline.project,
-            submission.idempotency_key,
-        )
-            .fetch_one(&mut **tx)
-            .await?;
+    let row = sqlx::query!(
+        "select id, fingerprint from pipelines where project = $1 and idempotency_key = $2",
+        submission.pipeline.project,
+        submission.idempotency_key,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
     if row.fingerprint == submission.fingerprint {
         return Ok(row.id);
     }

@@ -200,7 +200,8 @@ async fn take_over(tx: &mut Tx, job: &LockedJob, earlier: Uuid) -> StoreResult<N
     .execute(&mut **tx)
     .await?;
     let (_, event) = transition(tx, job, JobEvent::Finish(JobOutcome::Succeeded), "").await?;
-    let message = format!("{} is succeeded: nothing has changed since job {earlier}, whose output it takes over", job.name);
+    let message =
+        format!("{} is succeeded: nothing has changed since job {earlier}, whose output it takes over", job.name);
     Ok(NewEvent { message, ..event })
 }
 

@@ -32,9 +32,7 @@ pub(super) async fn ensure_project(tx: &mut Tx, name: &str) -> StoreResult<()> {
         .fetch_one(&mut **tx)
         .await?;
     if !exists {
-        sqlx::query!("insert into projects (name) values ($1) on conflict do nothing", name)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query!("insert into projects (name) values ($1) on conflict do nothing", name).execute(&mut **tx).await?;
     }
     Ok(())
 }
@@ -117,9 +115,8 @@ impl Store {
     /// Pauses or resumes a project.
     pub(crate) async fn pause_project(&self, name: &str, paused: bool) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let result = sqlx::query!("update projects set paused = $2 where name = $1", name, paused)
-            .execute(&mut *tx)
-            .await?;
+        let result =
+            sqlx::query!("update projects set paused = $2 where name = $1", name, paused).execute(&mut *tx).await?;
         if result.rows_affected() == 0 {
             return Err(ApiError::not_found("project", name).into());
         }

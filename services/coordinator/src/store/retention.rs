@@ -18,7 +18,7 @@ impl Store {
         after: Option<Ended>,
         limit: i64,
     ) -> StoreResult<Vec<Ended>> {
-        let (at, id) = after.unwrap_or((DateTime::<Utc>::MIN_UTC, Uuid::nil()));
+        let (at, id) = after.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
         let rows = sqlx::query!(
             r#"select id, finished_at as "finished_at!" from jobs
             where finished_at < now() - make_interval(secs => $1) and (finished_at, id) > ($2, $3)
@@ -113,7 +113,9 @@ impl Store {
         if jobs.iter().any(|job| !job.old) {
             return Ok(None);
         }
-        sqlx::query!("update jobs set retired = true where pipeline_id = $1 and not retired", id).execute(&mut *tx).await?;
+        sqlx::query!("update jobs set retired = true where pipeline_id = $1 and not retired", id)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(Some(jobs.into_iter().map(|job| job.id).collect()))
     }

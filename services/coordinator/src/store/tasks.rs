@@ -184,7 +184,11 @@ fn describe(held: &Held, failure: &Failure<'_>) -> String {
     if held.stop_detail.is_empty() {
         return failure.message.to_owned();
     }
-    if failure.message.is_empty() { held.stop_detail.clone() } else { format!("{}: {}", held.stop_detail, failure.message) }
+    if failure.message.is_empty() {
+        held.stop_detail.clone()
+    } else {
+        format!("{}: {}", held.stop_detail, failure.message)
+    }
 }
 
 fn describe_end(held: &Held, after: TaskState, wait: Duration, message: &str) -> (&'static str, String) {
@@ -344,7 +348,10 @@ impl Store {
                 job_id: row.job_id,
                 task: Some((row.id, row.attempt as u32)),
                 kind: "task.failed",
-                message: format!("task {} was ready for longer than the job allows, and no worker took it", row.ordinal),
+                message: format!(
+                    "task {} was ready for longer than the job allows, and no worker took it",
+                    row.ordinal
+                ),
             })
             .collect();
         record(&mut tx, &events).await?;

@@ -96,7 +96,13 @@ impl Fixture {
 }
 
 pub(crate) fn job(name: &str, spec: v1::job_definition::Spec) -> v1::JobDefinition {
-    v1::JobDefinition { name: name.into(), after: Vec::new(), max_attempts: 2, spec: Some(spec), ..v1::JobDefinition::default() }
+    v1::JobDefinition {
+        name: name.into(),
+        after: Vec::new(),
+        max_attempts: 2,
+        spec: Some(spec),
+        ..v1::JobDefinition::default()
+    }
 }
 
 /// Tasks that do nothing.

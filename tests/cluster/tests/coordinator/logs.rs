@@ -94,7 +94,10 @@ async fn attempts_that_speak_in_turns_are_one_sequence_from_every_offset_while_t
         // From every offset at least once, and on and on until the attempt's lines have moved.
         for begin in (0..all.len()).cycle() {
             let after_id = begin.checked_sub(1).map_or(0, |before| all[before].id);
-            assert_eq!(page(&fixture, &job, after_id, 7).await.unwrap(), all[begin..].iter().take(7).cloned().collect::<Vec<_>>());
+            assert_eq!(
+                page(&fixture, &job, after_id, 7).await.unwrap(),
+                all[begin..].iter().take(7).cloned().collect::<Vec<_>>()
+            );
             if begin + 1 == all.len() && in_table(&fixture).await < left {
                 break;
             }

@@ -59,11 +59,19 @@ async fn age(fixture: &Fixture, pipeline: &v1::Pipeline) {
 
 async fn get(fixture: &Fixture, pipeline: &v1::Pipeline) -> Result<v1::Pipeline, ErrorCode> {
     let request = v1::GetPipelineRequest { id: pipeline.id.clone() };
-    fixture.client().jobs().get_pipeline(request).await.map(tonic::Response::into_inner).map_err(|error| ApiError::from(error).code)
+    fixture
+        .client()
+        .jobs()
+        .get_pipeline(request)
+        .await
+        .map(tonic::Response::into_inner)
+        .map_err(|error| ApiError::from(error).code)
 }
 
 async fn gone(fixture: &Fixture, pipeline: &v1::Pipeline) {
-    until("the pipeline to be gone", || get(fixture, pipeline), |found| *found == Err(ErrorCode::NotFound)).await.unwrap_err();
+    until("the pipeline to be gone", || get(fixture, pipeline), |found| *found == Err(ErrorCode::NotFound))
+        .await
+        .unwrap_err();
 }
 
 /// Whose jobs are a pipeline's.
@@ -92,7 +100,11 @@ async fn a_pipeline_goes_whole_with_all_it_wrote_and_no_other_does() {
             values ('{task}', 1, 3, '{checkpoint}', '', 7)"
         ))
         .await;
-    let log: Key = fixture.ask(&format!("select key from log_objects where {} limit 1", of(&old, "job_id"))).await.parse().unwrap();
+    let log: Key = fixture
+        .ask(&format!("select key from log_objects where {} limit 1", of(&old, "job_id")))
+        .await
+        .parse()
+        .unwrap();
     let young = done(&fixture, &mut worker, two_in_a_row(), "").await;
     let open = fixture.submit_pipeline(two_in_a_row()).await;
     let lease = worker.next_task().await.unwrap().lease.unwrap();
@@ -174,7 +186,12 @@ async fn a_job_that_is_being_deleted_gets_no_other_round() {
 
 #[tokio::test]
 async fn peers_that_were_not_seen_and_deliveries_that_ended_long_ago_are_forgotten() {
-    let fixture = Fixture::start_with(&["--forget-peers-after=30m", "--delete-deliveries-after=30m", "--delete-metrics-after=10s"]).await;
+    let fixture = Fixture::start_with(&[
+        "--forget-peers-after=30m",
+        "--delete-deliveries-after=30m",
+        "--delete-metrics-after=10s",
+    ])
+    .await;
     let worker = Worker::attach(fixture.client(), "gone", 1).await.unwrap();
     let node = Node::attach(fixture.client(), "gone", "ready", "").await.unwrap();
     let (is_worker, is_node) = ("not internal and name = 'gone'", "name = 'gone'");

@@ -118,13 +118,12 @@ async fn a_worker_told_to_stop_hands_its_task_back_at_once() {
     let ids = submit(&system, bears(&system.web, 1, 1)).await;
     until(&system, "the scrape to be under way", &ids["scrape"], is_under_way).await;
     assert!(system.workers[worker].stop().unwrap().success(), "{}", system.logs());
-    let handed_back = |detail: &v1::JobDetail| attempts(detail).iter().any(|of_task| *of_task == ["failed"]);
-    let detail = until(&system, "the attempt to be given up", &ids["scrape"], handed_back).await;
-    let error = detail.tasks.iter().flat_map(|task| &task.attempts).find(|attempt| attempt.state == "failed").unwrap();
-    assert_eq!(
-        (error.error_class(), error.error.as_str()),
-        (v1::ErrorClass::Infrastructure, "worker worker-0 was stopped")
-    );
+    let handed_back = |detail: &v1::JobDetail| attempts(detail).iter().any(|of_task| *of_task == ["returned"]);
+    let detail = until(&system, "the attempt to be given back", &ids["scrape"], handed_back).await;
+    let mut all = detail.tasks.iter().flat_map(|task| &task.attempts);
+    let returned = all.find(|attempt| attempt.state == "returned").unwrap();
+    assert_eq!(returned.error_class(), v1::ErrorClass::Returned, "{returned:?}");
+    assert!(returned.error.contains("worker-0"), "{returned:?}");
     system.add_worker().await.unwrap();
     ended(&system, &ids["scrape"], "succeeded").await;
 }
