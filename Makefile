@@ -1,5 +1,5 @@
 # Every command of the project. The same names work in continuous integration.
-.PHONY: setup build demo test lint sqlx fmt
+.PHONY: setup build demo test lint bench-dispatch sqlx fmt
 
 setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
 	@./deploy/setup.sh
@@ -17,6 +17,10 @@ lint: setup ## Formatting, clippy with warnings denied, licences.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	./deploy/licences.sh
+
+bench-dispatch: build ## How fast tasks go through the system, beside graphile_worker; ARGS="--only throughput".
+	cd tests/bench/peer && CARGO_TARGET_DIR=../../../target/bench-peer cargo build --release
+	./target/debug/ursa-bench-dispatch $(ARGS)
 
 sqlx: ## Checks every query against a fresh database and rewrites .sqlx/.
 	@./deploy/sqlx.sh

@@ -57,7 +57,9 @@ impl Hub {
         if topics.is_empty() {
             return;
         }
-        topics.iter().for_each(|topic| self.wake(*topic));
+        for topic in topics {
+            self.wake(*topic);
+        }
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         untold.extend_from_slice(topics);
         self.news.notify_one();
@@ -67,7 +69,7 @@ impl Hub {
     pub(crate) async fn run(&self, store: Store, stop: CancellationToken) {
         let listening = self.listen(&store);
         let telling = self.tell(&store);
-        stop.run_until_cancelled(async { tokio::join!(listening, telling) }).await;
+        stop.run_until_cancelled(Box::pin(async { tokio::join!(listening, telling) })).await;
     }
 
     async fn listen(&self, store: &Store) {
@@ -93,7 +95,9 @@ impl Hub {
     }
 
     fn wake_all(&self) {
-        Topic::ALL.into_iter().for_each(|topic| self.wake(topic));
+        for topic in Topic::ALL {
+            self.wake(topic);
+        }
     }
 
     async fn tell(&self, store: &Store) {

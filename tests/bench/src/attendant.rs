@@ -21,7 +21,7 @@ pub(crate) struct Attendant {
 
 impl Attendant {
     /// Attaches itself.
-    pub(crate) async fn attach(client: &Client, slots: u32, kinds: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn attach(client: &Client, slots: u32, kinds: &[&str]) -> Self {
         let report = v1::WorkerReport {
             worker_id: Uuid::new_v4().to_string(),
             name: "attendant".into(),
@@ -33,7 +33,7 @@ impl Attendant {
         };
         let starts = Arc::<Mutex<HashMap<String, Instant>>>::default();
         let working = tokio::spawn(work(client.clone(), report, starts.clone()));
-        Ok(Self { working, starts })
+        Self { working, starts }
     }
 
     /// When the first task of each job came.

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-
 use crate::Arguments;
 use crate::attendant::Attendant;
 use crate::ground::Ground;
@@ -31,15 +29,7 @@ struct Idle {
 
 async fn watch(ground: &mut Ground, count: u32) -> anyhow::Result<Idle> {
     let client = ground.coordinator().await?;
-    let mut attaching = JoinSet::new();
-    for _ in 0..count {
-        let client = client.clone();
-        attaching.spawn(async move { Attendant::attach(&client, 1, &["train"]).await });
-    }
-    let mut attendants = Vec::new();
-    while let Some(attendant) = attaching.join_next().await {
-        attendants.push(attendant??);
-    }
+    let _attendants: Vec<_> = (0..count).map(|_| Attendant::attach(&client, 1, &["train"])).collect();
     let online = "select count(*) from workers where not internal and last_seen_at > now() - interval '3 seconds'";
     let begin = Instant::now();
     while ground.sql(online)?.parse::<u32>()? < count {

@@ -18,7 +18,7 @@ const WITHIN: f64 = 1.2;
 pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<()> {
     let client = ground.coordinator().await?;
     let empty = once(arguments, ground, report).await?;
-    fill(arguments, ground).await?;
+    fill(arguments, ground)?;
     let _open = OpenTransaction::begin(ground)?;
     let full = once(arguments, ground, report).await?;
     drop(client);
@@ -34,9 +34,9 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     let scans = f64::from(u8::from(plan.contains("Index Scan using tasks_ready") && !plan.contains("Sort")));
     report.row("the claim is an index scan in order (1 is yes)", "", scans, Aim::AtLeast(1.0));
 
-    let fill = (arguments.queued / 10).to_string();
+    let waiting = (arguments.queued / 10).to_string();
     let (jobs, workers) = (arguments.tasks.to_string(), AT_A_TIME.to_string());
-    let common = ["--mode", "throughput", "--workers", &workers, "--jobs", &jobs, "--batched", "--fill", &fill];
+    let common = ["--mode", "throughput", "--workers", &workers, "--jobs", &jobs, "--batched", "--fill", &waiting];
     let theirs = peer::run(ground, &arguments.peer, &common)?;
     let figure = peer::figure(&theirs, "jobs_per_second");
     report.beside(
@@ -62,13 +62,13 @@ async fn once(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -
     let throughput = throughput::run(ground, report, arguments.tasks).await?;
     ground.workers.clear();
     let client = ground.coordinator().await?;
-    let attendant = Attendant::attach(&client, AT_A_TIME, &["probe"]).await?;
+    let attendant = Attendant::attach(&client, AT_A_TIME, &["probe"]);
     let latency = latency::run(ground, &attendant, arguments.latency_tasks, 20.0).await?;
     Ok(Once { throughput, latency })
 }
 
 /// Fills the tables behind the coordinator's back: as they are after months.
-async fn fill(arguments: &Arguments, ground: &Ground) -> anyhow::Result<()> {
+fn fill(arguments: &Arguments, ground: &Ground) -> anyhow::Result<()> {
     let Arguments { finished, queued, .. } = arguments;
     println!("filling the tables with {finished} finished and {queued} queued tasks");
     let lane = "(select min(id) from lanes where kind = 'probe')";

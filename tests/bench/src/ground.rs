@@ -43,7 +43,7 @@ pub(crate) struct Usage {
 
 impl Ground {
     /// Starts Postgres.
-    pub(crate) async fn prepare() -> anyhow::Result<Self> {
+    pub(crate) fn prepare() -> anyhow::Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::Builder::new()
             .prefix("ursa-bench-")

@@ -31,7 +31,7 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     )?;
     let client = ground.coordinator().await?;
     ground.workers.clear();
-    let attendant = Attendant::attach(&client, AT_A_TIME, &["probe"]).await?;
+    let attendant = Attendant::attach(&client, AT_A_TIME, &["probe"]);
     let idle = run(ground, &attendant, jobs, IDLE).await?;
     report.beside("latency, idle, p50", "ms", idle.p50, peer::figure(&theirs, "p50_ms"), Aim::AtMost(5.0));
     report.beside("latency, idle, p99", "ms", idle.p99, peer::figure(&theirs, "p99_ms"), Aim::AtMost(20.0));

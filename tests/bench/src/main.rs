@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut report = Report::default();
-    let mut ground = Ground::prepare().await?;
+    let mut ground = Ground::prepare()?;
     report.describe(&ground)?;
     if arguments.wants("throughput") {
         throughput::measure(arguments, &mut ground, &mut report).await?;

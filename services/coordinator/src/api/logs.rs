@@ -29,7 +29,9 @@ pub(super) async fn list(
     for some in objects.chunks(AT_A_TIME) {
         let needed = some.iter().filter(|object| page.may_need(object));
         let found = try_join_all(needed.map(|object| read(context, object))).await?;
-        found.into_iter().for_each(|lines| page.add(lines));
+        for lines in found {
+            page.add(lines);
+        }
     }
     Ok(page.fit(MAX_BYTES))
 }

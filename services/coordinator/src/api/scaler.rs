@@ -247,7 +247,7 @@ async fn watch(context: Context, wanted: Wanted, sender: mpsc::Sender<Result<ked
 /// However much happens, a watcher costs a look now and then.
 async fn pause(wake: &mut tokio::sync::watch::Receiver<u64>) {
     tokio::time::sleep(SHORTEST_PAUSE).await;
-    hub::wait(wake, LONGEST_PAUSE - SHORTEST_PAUSE).await;
+    hub::wait(wake, LONGEST_PAUSE.saturating_sub(SHORTEST_PAUSE)).await;
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ const MAX_AT_A_TIME: u32 = 1000;
 /// Steers the next jobs that a filter finds.
 pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> Result<v1::SteerJobsResponse, Status> {
     let action = request.action.ok_or_else(|| ApiError::invalid("action: is missing"))?;
-    check(&action)?;
+    check(action)?;
     let wire = request.filter.unwrap_or_default();
     let filter = filter(&wire)?;
     let limit = if request.limit == 0 { AT_A_TIME } else { request.limit };
@@ -31,7 +31,7 @@ pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> R
     let next_token = next_page(&mut found, limit as usize, Uuid::to_string);
     let mut response = v1::SteerJobsResponse { next_token, ..v1::SteerJobsResponse::default() };
     for job in found {
-        match steer_one(context, job, &action).await {
+        match steer_one(context, job, action).await {
             Ok(()) => response.steered += 1,
             Err(StoreError::Api(error)) if error.code == ErrorCode::IllegalState => response.left_alone += 1,
             Err(error) => return Err(refuse(error)),
@@ -40,9 +40,9 @@ pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> R
     Ok(response)
 }
 
-fn check(action: &Action) -> Result<(), Status> {
+fn check(action: Action) -> Result<(), Status> {
     match action {
-        Action::Priority(priority) if *priority > MAX_PRIORITY as u32 => {
+        Action::Priority(priority) if priority > MAX_PRIORITY as u32 => {
             Err(ApiError::invalid(format!("priority is {priority}; it must be between 0 and {MAX_PRIORITY}")).into())
         }
         Action::Cancel(false) | Action::Retry(false) => Err(ApiError::invalid("action: false is not one").into()),
@@ -50,11 +50,11 @@ fn check(action: &Action) -> Result<(), Status> {
     }
 }
 
-async fn steer_one(context: &Context, job: Uuid, action: &Action) -> Result<(), StoreError> {
+async fn steer_one(context: &Context, job: Uuid, action: Action) -> Result<(), StoreError> {
     match action {
         Action::Cancel(_) => context.store.cancel_job(job).await,
         Action::Retry(_) => context.store.retry_job(job).await,
-        Action::Priority(priority) => context.store.prioritise_job(job, *priority as i32).await,
+        Action::Priority(priority) => context.store.prioritise_job(job, priority as i32).await,
     }
 }
 

@@ -72,10 +72,8 @@ async fn while_held<T, TFut>(
     let mut until = asked_at + ttl;
     let mut ask_at = asked_at + ttl / 3;
     loop {
-        let guarded = poll_fn(|context| match Instant::now() < until {
-            true => work.as_mut().poll(context),
-            false => Poll::Ready(()),
-        });
+        let guarded =
+            poll_fn(|context| if Instant::now() < until { work.as_mut().poll(context) } else { Poll::Ready(()) });
         let renewal = async {
             sleep_until(ask_at).await;
             (Instant::now(), take().await)

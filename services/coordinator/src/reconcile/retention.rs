@@ -33,7 +33,7 @@ const DELETIONS_AT_A_TIME: usize = 8;
 /// Runs until told to stop; not at all when everything is kept for ever.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
     if let Some(pause) = pause(&context.config) {
-        duty::hold(DUTY, &context, &stop, || delete(&context, pause)).await;
+        Box::pin(duty::hold(DUTY, &context, &stop, || delete(&context, pause))).await;
     }
 }
 
@@ -47,7 +47,7 @@ fn pause(config: &Config) -> Option<Duration> {
         config.delete_deliveries_after,
         config.forget_peers_after,
     ];
-    let shortest = ages.into_iter().filter_map(|expiry| expiry.age()).min()?;
+    let shortest = ages.into_iter().filter_map(Expiry::age).min()?;
     Some((shortest / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
 }
 

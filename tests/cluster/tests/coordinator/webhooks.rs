@@ -85,8 +85,8 @@ async fn a_webhook_hears_of_jobs_and_models_in_signed_events() {
     fixture.job_in(train, "succeeded").await;
     // Each of the four jobs waits, runs and succeeds.
     fixture.all_in(&webhook, "delivered", 13).await;
-    let received = receiver.received();
-    for request in &received {
+    let requests = receiver.received();
+    for request in &requests {
         assert_eq!(request.line, "POST /hook HTTP/1.1");
         assert_eq!(request.headers["content-type"], "application/cloudevents+json");
         assert!(request.headers["user-agent"].starts_with("ursa/"), "{request:?}");
@@ -101,7 +101,7 @@ async fn a_webhook_hears_of_jobs_and_models_in_signed_events() {
     }
     let of_train = |kind: &str| {
         let is = |request: &&Received| request.kind() == kind && request.event()["data"]["job_id"] == train;
-        received.iter().find(is).unwrap_or_else(|| panic!("no {kind}: {received:#?}")).event()
+        requests.iter().find(is).unwrap_or_else(|| panic!("no {kind}: {requests:#?}")).event()
     };
     let (succeeded, created) = (of_train("dev.ursa.job.succeeded"), of_train("dev.ursa.model.created"));
     let digest = &succeeded["data"]["output"]["model_digest"];
@@ -123,11 +123,11 @@ async fn a_receiver_that_fails_twice_gets_the_event_in_the_end() {
     let delivery = fixture.all_in(&webhook, "delivered", 1).await.remove(0);
     assert_eq!((delivery.attempts, delivery.http_status, delivery.error.as_str()), (3, 200, ""));
     assert!(delivery.delivered_at.is_some() && delivery.next_at.is_none());
-    let received = receiver.received();
-    assert_eq!(received.len(), 3);
-    assert!(received.iter().all(|request| request.body == received[0].body), "the same event every time");
-    assert!(received.iter().all(|request| request.is_signed_with(&secret)));
-    assert_eq!(received[0].event()["id"], delivery.event_id.to_string());
+    let requests = receiver.received();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request.body == requests[0].body), "the same event every time");
+    assert!(requests.iter().all(|request| request.is_signed_with(&secret)));
+    assert_eq!(requests[0].event()["id"], delivery.event_id.to_string());
 }
 
 #[tokio::test]
