@@ -11,6 +11,8 @@ use ursa_proto::{ApiError, SESSION_PROTOCOL_VERSION, v1};
 use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What is there already takes no longer to be heard.
+const NOW: Duration = Duration::from_millis(2);
 
 /// A worker in a test's hands.
 #[derive(Debug)]
@@ -46,10 +48,17 @@ impl Worker {
         Ok(Self { report, client: client.clone(), reports, orders })
     }
 
-    /// Says its state and hears the answer.
+    /// Says its state and hears the answer, with everything else that is there to hear.
     pub async fn say(&mut self) -> anyhow::Result<v1::WorkerOrders> {
         self.reports.send(self.report.clone()).await?;
-        self.hear().await
+        let mut orders = self.hear().await?;
+        while let Ok(more) = tokio::time::timeout(NOW, self.hear()).await {
+            let more = more?;
+            orders.start.extend(more.start);
+            orders.stop.extend(more.stop);
+            orders.drain = more.drain;
+        }
+        Ok(orders)
     }
 
     /// Hears the next answer, without saying anything.

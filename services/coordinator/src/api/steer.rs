@@ -81,12 +81,13 @@ pub(super) async fn list_tasks(
 ) -> Result<v1::ListTasksResponse, Status> {
     let (size, token) = page(request.page)?;
     let text = |text| Some(text).filter(|text: &&str| !text.is_empty());
-    let state = text(&request.state);
+    let job = optional_id("job_id", &request.job_id)?;
+    // Of all jobs, the tasks that somebody has to look at.
+    let state = text(&request.state).or(if job.is_none() { Some("dead") } else { None });
     if let Some(word) = state {
         word.parse::<ursa_domain::lifecycle::task::TaskState>()
             .map_err(|error| ApiError::invalid(format!("state: {error}")))?;
     }
-    let job = optional_id("job_id", &request.job_id)?;
     if job.is_none() && !matches!(state, Some("dead" | "failed")) {
         return Err(
             ApiError::invalid("job_id: is missing; without one only dead and failed tasks can be listed").into()

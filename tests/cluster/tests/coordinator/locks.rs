@@ -40,6 +40,6 @@ async fn a_claim_and_a_cancellation_do_not_wait_for_each_other() {
         fixture.client().jobs().cancel_job(v1::CancelJobRequest { id: ids[0].clone() }).await
     };
     let ((), cancelled) = tokio::join!(claim, cancel);
-    assert_eq!(cancelled.unwrap().into_inner().state, "cancelling");
+    assert_eq!(cancelled.unwrap().into_inner().state, "cancelled");
     fixture.job_in(&ids[0], "cancelled").await;
 }
