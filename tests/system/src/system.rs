@@ -78,6 +78,8 @@ impl System {
             ("--name", name.clone()),
             ("--slots", "1".to_owned()),
             ("--threads", "1".to_owned()),
+            // What it has when it is told to stop, it gives back at once.
+            ("--drain-timeout", "0s".to_owned()),
             ("--cache-dir", self.folder.path().join("cache").display().to_string()),
         ];
         let arguments = self.peer(&arguments);
