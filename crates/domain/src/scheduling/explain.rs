@@ -1,160 +1,206 @@
-//! Why a task waits: what it needs, and what there is. Numbers only: neither workers nor their labels nor anybody else's
-//! work is named.
+//! Why a task waits: what it needs, and what there is. Numbers, and what the request itself says: neither workers nor
+//! their labels nor anybody else's work is named.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use super::placement::{Offer, Request, Unfit, could_ever_place, place};
+use super::offer::{Offer, Request};
+use super::placement::{GpuSet, Unfit, place, suitable};
+use super::resources::Resources;
+use super::room::Room;
+use crate::JobKind;
 
-const GIBIBYTE: f64 = (1_u64 << 30) as f64;
+/// Bytes in a hundredth of a GiB. What is needed is rounded up, what there is down: they never look the same.
+const HUNDREDTH: f64 = (1_u64 << 30) as f64 / 100.0;
 
-/// What holds a task up, whoever is free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Its project is paused.
-    ProjectPaused,
-    /// The queue of its kind is paused.
-    QueuePaused,
-    /// The project could not have so many more tasks at work.
-    RunningQuota(u32),
-    /// The project could not have so many more GPUs at work.
-    GpuQuota(u32),
-}
-
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ProjectPaused => f.write_str("the project is paused"),
-            Self::QueuePaused => f.write_str("the queue is paused"),
-            Self::RunningQuota(max) => write!(f, "the project's quota of {max} running tasks leaves no room for it"),
-            Self::GpuQuota(max) => write!(f, "the project's quota of {max} GPUs leaves no room for it"),
-        }
-    }
-}
-
-/// Why a task that asks for `request`, `gang` of them at once, has no place among `offers`.
+/// Why a task that asks for `request`, `gang` of them at once, has no place among `offers`. What holds it up whoever is
+/// free is a [`Hold`](super::Hold), which says so itself.
 pub fn explain(request: &Request, gang: u32, offers: &[Offer]) -> String {
-    let kind = request.kind;
-    if !kind.runs_on_workers() {
-        return "the coordinator is about to begin".to_owned();
+    if !request.kind.runs_on_workers() {
+        return "the coordinator itself is about to begin it".to_owned();
     }
-    let takers: Vec<&Offer> = offers.iter().filter(|offer| offer.kinds.contains(&kind)).collect();
+    let takers: Vec<&Offer> = offers.iter().filter(|offer| offer.kinds.contains(&request.kind)).collect();
     if takers.is_empty() {
-        return format!("no worker that takes {kind} tasks is attached{}", others(offers.len()));
+        return format!("no worker that takes {} tasks is attached", request.kind);
     }
-    let needs = needs(request, gang);
-    let (draining, open): (Vec<&Offer>, Vec<&Offer>) = takers.into_iter().partition(|offer| offer.draining);
-    if open.is_empty() {
-        return format!("{needs}; {} attached, none takes more", workers(draining.len()));
+    let fleet = Fleet::new(takers, request);
+    match gang {
+        0 | 1 => fleet.why_not_one(),
+        gang => fleet.why_not_together(gang as usize),
     }
-    let reasons: Vec<Unfit> = open.iter().filter_map(|offer| reason(offer, request)).collect();
-    let free = open.len() - reasons.len();
-    if free >= gang.max(1) as usize {
-        return format!("{needs}; {} it, and it is about to begin", have(free));
-    }
-    format!("{needs}; {}, {}", attached(open.len(), draining.len()), nearest(request, gang, free, &reasons))
 }
 
-/// What comes nearest to fitting says most.
-fn nearest(request: &Request, gang: u32, free: usize, reasons: &[Unfit]) -> String {
-    let busy = reasons.iter().filter(|reason| **reason == Unfit::Busy).count();
-    if gang > 1 && free + busy > 0 {
-        return format!("{} could do it, {free} with room now", free + busy);
+/// What the workers that take the kind say to a request.
+struct Fleet<'a> {
+    request: &'a Request,
+    /// How many there are.
+    takers: usize,
+    /// Those that could do it with nothing of ours on them.
+    able: Vec<(Room<'a>, GpuSet)>,
+    /// How many could do it now.
+    free: usize,
+    /// Why the others cannot.
+    reasons: Vec<Unfit>,
+}
+
+impl<'a> Fleet<'a> {
+    fn new(takers: Vec<&'a Offer>, request: &'a Request) -> Self {
+        let able = takers.iter().filter_map(|offer| Some((Room::new(offer), suitable(offer, request).ok()?)));
+        let reasons: Vec<Unfit> = takers.iter().filter_map(|offer| place(offer, request).err()).collect();
+        Self { request, takers: takers.len(), able: able.collect(), free: takers.len() - reasons.len(), reasons }
     }
-    let wanted = request.gpus_on(1);
-    let several = if wanted > 1 { format!("{} of ", gpus(wanted)) } else { String::new() };
-    match reasons.iter().copied().max() {
-        Some(Unfit::Labels) => "none fits the labels asked for".to_owned(),
-        Some(Unfit::GpuCount { .. }) => most_gpus(reasons),
-        Some(Unfit::Model) => format!("none has {several}such a model"),
-        Some(Unfit::Driver) => format!("none has {several}a driver that new"),
-        Some(Unfit::Memory { largest }) if wanted > 1 => {
-            format!("the most that {} on one have is {}", gpus(wanted), gibibytes(largest, f64::floor))
+
+    fn why_not_one(&self) -> String {
+        // What comes nearest to fitting says most.
+        match self.reasons.iter().max() {
+            _ if self.free > 0 => self.begins(&needs_one(self.request)),
+            Some(Unfit::Labels) => self.labels(),
+            Some(reason) => {
+                format!("{}; {} attached, {}", needs_one(self.request), workers(self.takers), self.lack(*reason))
+            }
+            None => needs_one(self.request),
         }
-        Some(Unfit::Memory { largest }) => format!("largest has {}", gibibytes(largest, f64::floor)),
-        _ => format!("{busy} could do it and {} at work on something else", are(busy)),
+    }
+
+    fn why_not_together(&self, gang: usize) -> String {
+        let needs = needs_together(self.request, gang);
+        match (self.free, self.able.len()) {
+            (free, _) if free >= gang => self.begins(&needs),
+            (_, 0) => self.why_not_one(),
+            (_, able) if able < gang => format!("{needs}; only {able} of {} could do it", workers(self.takers)),
+            (0, _) => format!("{needs}; none has room"),
+            (1, _) => format!("{needs}; 1 has room"),
+            (free, _) => format!("{needs}; {free} have room"),
+        }
+    }
+
+    fn begins(&self, needs: &str) -> String {
+        let have = if self.free == 1 { "has" } else { "have" };
+        format!("{needs}; {} {have} room, so it is about to begin", workers(self.free))
+    }
+
+    fn labels(&self) -> String {
+        let Resources { labels, avoid_labels, .. } = &self.request.resources;
+        let others = if self.takers == 1 {
+            "the 1 worker attached".to_owned()
+        } else {
+            format!("none of {} workers", self.takers)
+        };
+        match (list("label", labels), labels.len(), avoid_labels.is_empty()) {
+            (Some(label), 1, true) if self.takers > 1 => format!("needs {label}; {others} has it"),
+            (Some(label), 1, true) => format!("needs {label}; {others} does not have it"),
+            _ if self.takers > 1 => format!("needs a worker{}; {others} is one", labels_of(&self.request.resources)),
+            _ => format!("needs a worker{}; {others} is none", labels_of(&self.request.resources)),
+        }
+    }
+
+    /// What the workers lack that come nearest to fitting.
+    fn lack(&self, reason: Unfit) -> String {
+        match (reason, self.most(reason)) {
+            (Unfit::Draining, _) => "none takes more tasks".to_owned(),
+            (Unfit::NoGpu { .. }, 0) => "none has a GPU".to_owned(),
+            (Unfit::NoGpu { .. }, most) => format!("none has more than {most}"),
+            (Unfit::Memory { .. }, most) if most < self.request.resources.gpu_memory_bytes => {
+                format!("largest has {}", gibibytes((most as f64 / HUNDREDTH).floor()))
+            }
+            (Unfit::Memory { .. } | Unfit::Model | Unfit::Driver, _) => match self.request.gpus_on(1) {
+                1 => "none has one".to_owned(),
+                count => format!("none has {count} of them"),
+            },
+            _ => self.busy(),
+        }
+    }
+
+    /// The largest number that goes with reasons like this one.
+    fn most(&self, reason: Unfit) -> u64 {
+        let numbers = self.reasons.iter().filter_map(|other| match (reason, other) {
+            (Unfit::NoGpu { .. }, Unfit::NoGpu { has }) => Some(u64::from(*has)),
+            (Unfit::Memory { .. }, Unfit::Memory { largest_bytes }) => Some(*largest_bytes),
+            _ => None,
+        });
+        numbers.max().unwrap_or_default()
+    }
+
+    fn busy(&self) -> String {
+        let able = self.able.len();
+        let (they, their, are) = if able == 1 { ("it", "its", "is") } else { ("they", "their", "are") };
+        let who = if able < self.takers { format!("{able} could do it, but ") } else { String::new() };
+        let missing = |(room, suitable): &(Room<'_>, GpuSet)| {
+            (self.request.gpus_on(room.offer.gpus.len()) as usize, room.gpus_missing(self.request, *suitable))
+        };
+        if self.able.iter().all(|(room, _)| room.slots == 0) {
+            format!("{who}{they} {are} full")
+        } else if self.able.iter().all(|able| missing(able).1 == 0) {
+            format!("{who}{they} {are} at work on something else")
+        } else if self.able.iter().all(|able| missing(able).0 == missing(able).1) {
+            format!("{who}all {their} GPUs are in use")
+        } else {
+            format!("{who}too few of {their} GPUs are free")
+        }
     }
 }
 
-/// Why a worker cannot now: what never changes before what does.
-fn reason(offer: &Offer, request: &Request) -> Option<Unfit> {
-    place(offer, request).err().map(|unfit| could_ever_place(offer, request).err().unwrap_or(unfit))
-}
-
-fn most_gpus(reasons: &[Unfit]) -> String {
-    let count = |reason: &Unfit| if let Unfit::GpuCount { has } = reason { Some(*has) } else { None };
-    match reasons.iter().filter_map(count).max() {
-        None | Some(0) => "none has a GPU".to_owned(),
-        Some(most) => format!("the most on one is {}", gpus(most)),
+/// "needs 2 GPUs of model H100 with 40 GiB each on a worker with label zone=a".
+fn needs_one(request: &Request) -> String {
+    let labels = labels_of(&request.resources);
+    let on = if labels.is_empty() { String::new() } else { format!(" on a worker{labels}") };
+    match (request.gpus(), request.kind) {
+        (Some(1..), _) => format!("needs {}{on}", gpus(request)),
+        (None, JobKind::Train) => format!("needs {} or a worker without GPUs{labels}", gpus(request)),
+        (_, JobKind::Train) => format!("needs a worker{labels} to train on its processor"),
+        (_, kind) => format!("needs a worker{labels} for {kind} tasks"),
     }
 }
 
-/// "needs 2 GPUs with 40 GiB each, model H100, on 4 workers at once".
-fn needs(request: &Request, gang: u32) -> String {
-    let resources = &request.resources;
-    let wanted = request.gpus_on(1);
-    let mut parts = vec![match request.gpus() {
-        Some(count) if count > 0 => format!("needs {}{}", gpus(count), memory(request)),
-        None if wanted > 0 => "needs a GPU, or a worker that trains on its processor".to_owned(),
-        _ => format!("needs a worker for {}", request.kind),
-    }];
-    if wanted > 0 && !resources.gpu_models.is_empty() {
-        parts.push(format!("model {}", resources.gpu_models.join(" or ")));
-    }
-    if wanted > 0 && !resources.min_driver.is_empty() {
-        parts.push(format!("driver {} or later", resources.min_driver));
-    }
-    parts.extend(resources.labels.iter().map(|(name, value)| format!("label {}", label(name, value))));
-    parts.extend(resources.avoid_labels.iter().map(|(name, value)| format!("not label {}", label(name, value))));
-    if gang > 1 {
-        parts.push(format!("on {gang} workers at once"));
-    }
-    parts.join(", ")
-}
-
-fn memory(request: &Request) -> String {
-    match (request.resources.gpu_memory_bytes, request.gpus_on(1)) {
-        (0, _) => String::new(),
-        (bytes, 1) => format!(" with {}", gibibytes(bytes, f64::ceil)),
-        (bytes, _) => format!(" with {} each", gibibytes(bytes, f64::ceil)),
-    }
-}
-
-/// "3 workers attached and 1 draining".
-fn attached(open: usize, draining: usize) -> String {
-    let more = if draining == 0 { String::new() } else { format!(" and {draining} draining") };
-    format!("{} attached{more}", workers(open))
-}
-
-fn others(count: usize) -> String {
-    match count {
+/// "needs 4 workers with label zone=a at once, each with 1 GPU".
+fn needs_together(request: &Request, gang: usize) -> String {
+    let each = match request.gpus_on(1) {
         0 => String::new(),
-        1 => " (1 other is)".to_owned(),
-        count => format!(" ({count} others are)"),
+        _ => format!(", each with {}", gpus(request)),
+    };
+    format!("needs {gang} workers{} at once{each}", labels_of(&request.resources))
+}
+
+/// "2 GPUs of model H100 or A100 with 40 GiB each and driver 550.54 or later".
+fn gpus(request: &Request) -> String {
+    let Resources { gpu_models, gpu_memory_bytes, min_driver, .. } = &request.resources;
+    let (gpus, each) = match request.gpus_on(1) {
+        1 => ("1 GPU".to_owned(), ""),
+        count => (format!("{count} GPUs"), " each"),
+    };
+    let models = gpu_models.join(" or ");
+    let memory = gibibytes((*gpu_memory_bytes as f64 / HUNDREDTH).ceil());
+    let of = if models.is_empty() { String::new() } else { format!(" of model {models}") };
+    let with = match (*gpu_memory_bytes, min_driver.as_str()) {
+        (0, "") => String::new(),
+        (0, driver) => format!(" with driver {driver} or later"),
+        (_, "") => format!(" with {memory}{each}"),
+        (_, driver) => format!(" with {memory}{each} and driver {driver} or later"),
+    };
+    format!("{gpus}{of}{with}")
+}
+
+/// " with label zone=a and without labels spot and office", or nothing.
+fn labels_of(resources: &Resources) -> String {
+    let with = list("label", &resources.labels).map(|labels| format!("with {labels}"));
+    let without = list("label", &resources.avoid_labels).map(|labels| format!("without {labels}"));
+    match [with, without].into_iter().flatten().collect::<Vec<_>>() {
+        parts if parts.is_empty() => String::new(),
+        parts => format!(" {}", parts.join(" and ")),
     }
 }
 
-fn label(name: &str, value: &str) -> String {
-    if value.is_empty() { name.to_owned() } else { format!("{name}={value}") }
-}
-
-fn gpus(count: u32) -> String {
-    if count == 1 { "1 GPU".to_owned() } else { format!("{count} GPUs") }
+fn list(word: &str, labels: &BTreeMap<String, String>) -> Option<String> {
+    let label =
+        |(name, value): (&String, &String)| if value.is_empty() { name.clone() } else { format!("{name}={value}") };
+    let labels: Vec<String> = labels.iter().map(label).collect();
+    let plural = if labels.len() == 1 { "" } else { "s" };
+    (!labels.is_empty()).then(|| format!("{word}{plural} {}", labels.join(" and ")))
 }
 
 fn workers(count: usize) -> String {
     if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
 }
 
-fn have(count: usize) -> String {
-    if count == 1 { "1 worker has room for".to_owned() } else { format!("{count} workers have room for") }
-}
-
-fn are(count: usize) -> &'static str {
-    if count == 1 { "is" } else { "are" }
-}
-
-/// To a tenth; what is needed is rounded up and what there is down, so that the one never looks like the other.
-fn gibibytes(bytes: u64, round: fn(f64) -> f64) -> String {
-    let text = format!("{:.1}", round(bytes as f64 / GIBIBYTE * 10.0) / 10.0);
-    format!("{} GiB", text.trim_end_matches(".0"))
+fn gibibytes(hundredths: f64) -> String {
+    format!("{} GiB", hundredths / 100.0)
 }

@@ -1,23 +1,29 @@
 //! Who works on what: what a task needs of a worker, whether a worker has it, which task is next, and why one waits.
 //!
-//! - `resources`: what a task needs. `placement`: whether and where a worker has it. `room`: what is left of a worker.
-//! - `assign`: the next tasks for the workers that have room: fair between projects, urgent first, nobody starves.
-//!   `views`: what it is told. `claims`: what it keeps free for those who need much at once. `fitting`: where what fits.
+//! - `resources`: what a task needs. `offer`: what a worker has. `placement`, `room`: whether and where the two meet.
+//! - `lanes`: tasks that wait, whose they are, and what holds them up whoever is free.
+//! - `assign`: the next tasks for the workers that have room: fair between projects (`accounts`), urgent first, the best
+//!   worker for each (`workers`), turn by turn (`round`), and nobody waits for ever (`promises`).
 //! - `preempt`: what to ask back for a more urgent task. `explain`: why a task waits.
 
+mod accounts;
 mod assign;
-mod claims;
 mod explain;
-mod fitting;
+mod lanes;
+mod offer;
 mod placement;
 mod preempt;
+mod promises;
 mod resources;
 mod room;
-mod views;
+mod round;
+mod workers;
 
-pub use assign::{Assignment, Plan, assign, assign_keeping};
-pub use explain::{Hold, explain};
-pub use placement::{GpuOffer, GpuUse, Offer, Request, Unfit, could_ever_place, place};
+pub use assign::{Assignment, Plan, assign};
+pub use explain::explain;
+pub use lanes::{Hold, LaneView, PRIORITY_STEP, ProjectView, hold};
+pub use offer::{GpuOffer, GpuUse, Offer, Request};
+pub use placement::{Placement, Unfit, could_ever_place, place};
 pub use preempt::{Running, preempt};
+pub use promises::{Promises, RESERVE_AFTER, TURN_AFTER};
 pub use resources::Resources;
-pub use views::{Keep, LaneView, PRIORITY_STEP, ProjectView, RESERVE_AFTER};

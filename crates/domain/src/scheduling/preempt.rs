@@ -1,16 +1,18 @@
 //! What to ask back for the sake of a more urgent task.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::placement::{Lacking, Offer, cost, could_take, lacking, place};
+use super::lanes::LaneView;
+use super::offer::{Offer, Request};
+use super::placement::{GpuSet, suitable};
 use super::room::Room;
-use super::views::LaneView;
 use crate::JobKind;
 
-/// How many sets of attempts are tried for the smallest; then one from which nothing can be left out has to do.
-const TRIES: u32 = 20_000;
+/// Sets of attempts that are tried on one worker before one that is merely small will do.
+const MAX_TRIES: u32 = 2000;
 
 /// An attempt at work.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +23,7 @@ pub struct Running {
     pub worker: Uuid,
     /// With which GPUs.
     pub gpus: Vec<u32>,
-    /// What it asked for of GPUs that it shares, in bytes.
+    /// What it asked for of each, in bytes, where it shares them; 0 where it does not.
     pub shared_bytes: u64,
     /// Its kind.
     pub kind: JobKind,
@@ -29,125 +31,125 @@ pub struct Running {
     pub priority: i32,
     /// Whether it may be asked back.
     pub preemptible: bool,
-    /// When it began; any clock will do.
+    /// When it began, in seconds of any clock.
     pub started_at: f64,
 }
 
-/// The fewest preemptible attempts of lower priority, all on one worker, without which the lane's next task would have a
-/// place; the lowest priority first, then the youngest. `None` when nothing helps, when it fits as it is, and for gangs.
+/// The smallest set of preemptible attempts of lower priority, all on one worker, whose end would make room for the lane's
+/// next tasks: those of the lowest priority first, then the youngest. `None` when nothing helps, or nothing has to.
 pub fn preempt(lane: &LaneView, offers: &[Offer], running: &[Running]) -> Option<Vec<(Uuid, u32)>> {
-    if lane.gang > 1 || offers.iter().any(|offer| place(offer, &lane.request).is_ok()) {
+    let offers: Vec<&Offer> = offers.iter().collect();
+    victims(lane, &offers, running).map(|(_, attempts)| attempts)
+}
+
+/// The same, with the worker they are on.
+pub(super) fn victims(lane: &LaneView, offers: &[&Offer], running: &[Running]) -> Option<(Uuid, Vec<(Uuid, u32)>)> {
+    let request = &lane.request;
+    let able = offers.iter().filter_map(|offer| Some((Room::new(offer), suitable(offer, request).ok()?)));
+    let (free, full): (Vec<_>, Vec<_>) = able.partition(|(room, suitable)| room.spot(request, *suitable).is_some());
+    if free.len() + 1 != lane.at_once() as usize {
         return None;
     }
-    let mut tries = TRIES;
-    let mut best: Option<Vec<&Running>> = None;
-    for site in offers.iter().filter_map(|offer| Site::of(lane, offer, running)) {
-        let at_most = best.as_ref().map_or(usize::MAX, Vec::len);
-        let found = site.smallest(at_most, &mut tries);
-        best = found.into_iter().chain(best).min_by(|a, b| compare(a, b));
+    let candidates = candidates(lane, running);
+    let found = full.into_iter().filter_map(|(room, suitable)| {
+        let worker = room.offer.id;
+        let candidates = candidates.get(&worker)?;
+        Some((worker, Search { room, request, suitable, tries: MAX_TRIES }.smallest(candidates)?))
+    });
+    let (worker, attempts) = found.min_by(|(a, one), (b, other)| compare(one, other).then(a.cmp(b)))?;
+    Some((worker, attempts.into_iter().map(|attempt| attempt.attempt).collect()))
+}
+
+/// What may be asked back of each worker, what is missed least first.
+fn candidates<'r>(lane: &LaneView, running: &'r [Running]) -> HashMap<Uuid, Vec<&'r Running>> {
+    let mut candidates: HashMap<Uuid, Vec<&Running>> = HashMap::new();
+    for attempt in running.iter().filter(|attempt| attempt.preemptible && attempt.priority < lane.priority) {
+        candidates.entry(attempt.worker).or_default().push(attempt);
     }
-    best.map(|victims| victims.into_iter().map(|victim| victim.attempt).collect())
-}
-
-/// Fewer, then of lower priority, then those that lose the least work.
-fn compare(a: &[&Running], b: &[&Running]) -> Ordering {
-    let priority = |victims: &[&Running]| victims.iter().map(|victim| victim.priority).max();
-    let oldest = |victims: &[&Running]| victims.iter().map(|victim| victim.started_at).fold(f64::INFINITY, f64::min);
-    let (first, second) = (oldest(a), oldest(b));
-    a.len().cmp(&b.len()).then(priority(a).cmp(&priority(b))).then(second.total_cmp(&first))
-}
-
-/// A worker on which the lane's task could go if some attempts went.
-struct Site<'a> {
-    lane: &'a LaneView,
-    offer: &'a Offer,
-    room: Room,
-    /// Which of its GPUs will do.
-    suits: Vec<bool>,
-    /// Those that stand in its way and may be asked back, in the order in which they would be.
-    candidates: Vec<&'a Running>,
-}
-
-impl<'a> Site<'a> {
-    /// `None` when even all of them would not make enough room.
-    fn of(lane: &'a LaneView, offer: &'a Offer, running: &'a [Running]) -> Option<Self> {
-        could_take(offer, &lane.request).ok()?;
-        let room = Room::of(offer);
-        let suits = |at: usize| offer.gpus[at].suits(&lane.request.resources);
-        let wanted = lacking(offer, &room, &lane.request, &suits);
-        let may_go = |attempt: &&Running| {
-            let is_less_urgent = attempt.preemptible && attempt.priority < lane.priority;
-            attempt.worker == offer.id && is_less_urgent && wanted.is_had_by(attempt)
-        };
-        let mut candidates: Vec<&Running> = running.iter().filter(may_go).collect();
-        candidates.sort_by(|a, b| a.priority.cmp(&b.priority).then(b.started_at.total_cmp(&a.started_at)));
-        let suits = (0..offer.gpus.len()).map(suits).collect();
-        let site = Self { lane, offer, room, suits, candidates };
-        site.is_enough(&site.candidates).then_some(site)
+    for attempts in candidates.values_mut() {
+        attempts.sort_by(|a, b| missed_least(a, b).then(a.attempt.cmp(&b.attempt)));
     }
+    candidates
+}
 
-    fn is_enough(&self, victims: &[&Running]) -> bool {
-        let mut room = self.room.clone();
-        for victim in victims {
-            room.take_back(self.offer, victim);
+fn missed_least(a: &Running, b: &Running) -> Ordering {
+    a.priority.cmp(&b.priority).then(b.started_at.total_cmp(&a.started_at))
+}
+
+fn compare(one: &[&Running], other: &[&Running]) -> Ordering {
+    let pairs = one.iter().zip(other);
+    one.len()
+        .cmp(&other.len())
+        .then_with(|| pairs.map(|(a, b)| missed_least(a, b)).find(|o| o.is_ne()).unwrap_or(Ordering::Equal))
+}
+
+struct Search<'a> {
+    room: Room<'a>,
+    request: &'a Request,
+    suitable: GpuSet,
+    tries: u32,
+}
+
+impl Search<'_> {
+    fn smallest<'r>(mut self, candidates: &[&'r Running]) -> Option<Vec<&'r Running>> {
+        let missing = self.room.gpus_missing(self.request, self.suitable);
+        let useful: Vec<&Running> =
+            candidates.iter().copied().filter(|attempt| missing == 0 || self.has_suitable_gpu(attempt)).collect();
+        if !self.fits_without(&useful) {
+            return None;
         }
-        self.fits(&room)
-    }
-
-    fn fits(&self, room: &Room) -> bool {
-        cost(self.offer, room, &self.lane.request, &|at| self.suits[at]).is_some()
-    }
-
-    /// The smallest set that is enough; `None` when it has more than `at_most` members.
-    fn smallest(&self, at_most: usize, tries: &mut u32) -> Option<Vec<&'a Running>> {
-        let mut taken = Vec::new();
-        for size in 1..=self.candidates.len().min(at_most) {
-            if self.search(size, self.candidates.len(), &self.room, &mut taken, tries) {
-                return Some(taken);
+        let most = useful.iter().map(|attempt| attempt.gpus.len()).max().unwrap_or(0).max(1);
+        let at_least = missing.div_ceil(most).max(1);
+        for size in at_least..useful.len() {
+            let mut chosen = Vec::with_capacity(size);
+            if self.choose(&useful, size, &mut chosen) {
+                return Some(chosen);
             }
         }
-        (*tries == 0).then(|| self.irreducible())
+        Some(self.without_what_does_not_matter(useful))
     }
 
-    /// Looks for `size` of the first `below` candidates. Those that would be asked back last are the last to be taken in.
-    fn search(&self, size: usize, below: usize, room: &Room, taken: &mut Vec<&'a Running>, tries: &mut u32) -> bool {
-        if size == 0 {
-            return self.fits(room);
+    /// The first set of a size that helps, in the order of the candidates.
+    fn choose<'r>(&mut self, from: &[&'r Running], more: usize, chosen: &mut Vec<&'r Running>) -> bool {
+        if more == 0 {
+            self.tries = self.tries.saturating_sub(1);
+            return self.fits_without(chosen);
         }
-        for last in size - 1..below {
-            let Some(left) = tries.checked_sub(1) else { return false };
-            *tries = left;
-            let mut room = room.clone();
-            room.take_back(self.offer, self.candidates[last]);
-            taken.push(self.candidates[last]);
-            if self.search(size - 1, last, &room, taken, tries) {
+        for (position, attempt) in from.iter().enumerate() {
+            if self.tries == 0 || from.len() - position < more {
+                return false;
+            }
+            chosen.push(attempt);
+            if self.choose(&from[position + 1..], more - 1, chosen) {
                 return true;
             }
-            taken.pop();
+            chosen.pop();
         }
         false
     }
 
-    /// All of them but those that need not go.
-    fn irreducible(&self) -> Vec<&'a Running> {
-        let mut victims = self.candidates.clone();
-        for index in (0..victims.len()).rev() {
-            let victim = victims.remove(index);
-            if !self.is_enough(&victims) {
-                victims.insert(index, victim);
+    /// Leaves out what would be missed most, as long as it helps.
+    fn without_what_does_not_matter<'r>(&self, mut attempts: Vec<&'r Running>) -> Vec<&'r Running> {
+        for position in (0..attempts.len()).rev() {
+            let left_out = attempts.remove(position);
+            if !self.fits_without(&attempts) {
+                attempts.insert(position, left_out);
             }
         }
-        victims
+        attempts
     }
-}
 
-impl Lacking {
-    /// Whether an attempt has some of it.
-    fn is_had_by(&self, attempt: &Running) -> bool {
-        match self {
-            Self::Gpus(gpus) => attempt.gpus.iter().any(|gpu| gpus.contains(gpu)),
-            Self::CpuTraining => attempt.kind == JobKind::Train && attempt.gpus.is_empty(),
-            Self::Slot => true,
+    fn fits_without(&self, attempts: &[&Running]) -> bool {
+        let mut room = self.room.clone();
+        for attempt in attempts {
+            let trained_on_cpu = attempt.kind == JobKind::Train && attempt.gpus.is_empty();
+            room.take_back(&attempt.gpus, attempt.shared_bytes, trained_on_cpu);
         }
+        room.spot(self.request, self.suitable).is_some()
+    }
+
+    fn has_suitable_gpu(&self, attempt: &Running) -> bool {
+        let gpus = self.room.offer.gpus.iter().enumerate();
+        gpus.filter(|(position, _)| self.suitable.contains(*position)).any(|(_, gpu)| attempt.gpus.contains(&gpu.index))
     }
 }

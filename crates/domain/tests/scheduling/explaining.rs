@@ -1,161 +1,142 @@
-//! Why a task waits.
-
 use proptest::prelude::*;
-use ursa_domain::JobKind;
-use ursa_domain::scheduling::{GpuOffer, GpuUse, Offer, Request, Resources, explain};
 
-use crate::world::{GIB, any_lane, any_offer, gpu_worker, worker};
+use ursa_domain::scheduling::explain;
+use super::*;
 
-fn train(change: impl FnOnce(&mut Resources)) -> Request {
-    let mut resources = Resources { gpus: Some(1), ..Resources::default() };
-    change(&mut resources);
-    Request { kind: JobKind::Train, resources }
+fn why(resources: Resources, offers: &[Offer]) -> String {
+    explain(&request(JobKind::Train, resources), 1, offers)
 }
 
-fn three(gibibytes: &[u64]) -> Vec<Offer> {
-    (1..=3).map(|id| gpu_worker(id, 4, gibibytes)).collect()
+fn in_use(offer: Offer) -> Offer {
+    let gpus = offer.gpus.iter().map(|gpu| GpuOffer { used: GpuUse::Exclusive, ..gpu.clone() }).collect();
+    Offer { gpus, ..offer }
 }
 
-fn busy(mut offers: Vec<Offer>) -> Vec<Offer> {
-    offers.iter_mut().flat_map(|offer| &mut offer.gpus).for_each(|gpu| gpu.used = GpuUse::Exclusive);
-    offers
+fn three(offer: &Offer) -> [Offer; 3] {
+    [1, 2, 3].map(|number| Offer { id: Uuid::from_u128(number), ..offer.clone() })
 }
 
 #[test]
-fn too_little_memory() {
-    let needs = |gibibytes: u64| train(|resources| resources.gpu_memory_bytes = gibibytes * GIB);
-    let mut offers = three(&[16]);
-    offers[1] = gpu_worker(2, 4, &[24, 16]);
-    assert_eq!(explain(&needs(40), 1, &offers), "needs 1 GPU with 40 GiB; 3 workers attached, largest has 24 GiB");
-    let both = train(|resources| (resources.gpus, resources.gpu_memory_bytes) = (Some(2), 20 * GIB));
-    let text = "needs 2 GPUs with 20 GiB each; 3 workers attached, the most that 2 GPUs on one have is 16 GiB";
-    assert_eq!(explain(&both, 1, &offers), text);
-}
-
-#[test]
-fn what_is_there_never_looks_like_what_is_needed() {
-    let mut offers = vec![gpu_worker(1, 4, &[24])];
-    offers[0].gpus[0].free_bytes -= 1;
-    let needs = train(|resources| resources.gpu_memory_bytes = 24 * GIB);
-    assert_eq!(explain(&needs, 1, &offers), "needs 1 GPU with 24 GiB; 1 worker attached, largest has 23.9 GiB");
-}
-
-#[test]
-fn all_that_could_are_at_work() {
-    let mut offers = busy(three(&[24, 24]));
-    let text = "needs 1 GPU; 3 workers attached, 3 could do it and are at work on something else";
-    assert_eq!(explain(&train(|_| ()), 1, &offers), text);
-    offers[0].gpus.clear();
-    offers[1].draining = true;
-    let text = "needs 1 GPU; 2 workers attached and 1 draining, 1 could do it and is at work on something else";
-    assert_eq!(explain(&train(|_| ()), 1, &offers), text);
-}
-
-#[test]
-fn no_worker_of_the_kind() {
-    let mut offers = three(&[]);
-    assert_eq!(explain(&train(|_| ()), 1, &[]), "no worker that takes train tasks is attached");
-    for offer in &mut offers {
-        offer.kinds = vec![JobKind::Scrape];
+fn it_says_what_is_needed_and_what_there_is() {
+    let small = worker(1, 1, gpus(2, 24));
+    let model = |model: &str| Resources { gpu_models: vec![model.into(), "A100".into()], ..of_gpus(2, 40) };
+    let driver = Resources { min_driver: "560".into(), ..of_gpus(1, 0) };
+    let zone = |resources| Resources { labels: labels(&[("zone", "a")]), ..resources };
+    let picky = Resources { labels: labels(&[("disk", ""), ("zone", "a")]), ..Resources::default() };
+    let picky = Resources { avoid_labels: labels(&[("spot", "")]), ..picky };
+    let one_large = [small.clone(), small.clone(), in_use(worker(3, 4, gpus(1, 80)))];
+    let cases = [
+        (of_gpus(1, 40), three(&small), "needs 1 GPU with 40 GiB; 3 workers attached, largest has 24 GiB"),
+        (of_gpus(2, 0), three(&in_use(small.clone())), "needs 2 GPUs; 3 workers attached, all their GPUs are in use"),
+        (zone(of_gpus(1, 0)), three(&small), "needs label zone=a; none of 3 workers has it"),
+        (
+            picky,
+            three(&small),
+            "needs a worker with labels disk and zone=a and without label spot; none of 3 workers is one",
+        ),
+        (of_gpus(4, 0), three(&small), "needs 4 GPUs; 3 workers attached, none has more than 2"),
+        (of_gpus(1, 0), three(&worker(1, 1, vec![])), "needs 1 GPU; 3 workers attached, none has a GPU"),
+        (
+            model("H100"),
+            three(&small),
+            "needs 2 GPUs of model H100 or A100 with 40 GiB each; 3 workers attached, none has 2 of them",
+        ),
+        (driver, three(&small), "needs 1 GPU with driver 560 or later; 3 workers attached, none has one"),
+        (
+            of_gpus(1, 40),
+            one_large,
+            "needs 1 GPU with 40 GiB; 3 workers attached, 1 could do it, but all its GPUs are in use",
+        ),
+        (
+            of_gpus(0, 0),
+            three(&Offer { cpu_training: false, ..small.clone() }),
+            "needs a worker to train on its processor; 3 workers attached, they are at work on something else",
+        ),
+        (
+            Resources::default(),
+            three(&Offer { slots: 0, ..small.clone() }),
+            "needs 1 GPU or a worker without GPUs; 3 workers attached, they are full",
+        ),
+        (
+            of_gpus(1, 0),
+            three(&Offer { draining: true, ..small.clone() }),
+            "needs 1 GPU; 3 workers attached, none takes more tasks",
+        ),
+        (
+            zone(Resources::default()),
+            three(&Offer { labels: labels(&[("zone", "a")]), ..small.clone() }),
+            "needs 1 GPU or a worker without GPUs with label zone=a; 3 workers have room, so it is about to begin",
+        ),
+    ];
+    for (resources, offers, text) in cases {
+        assert_eq!(why(resources, &offers), text);
     }
-    assert_eq!(explain(&train(|_| ()), 1, &offers), "no worker that takes train tasks is attached (3 others are)");
-    assert_eq!(explain(&train(|_| ()), 1, &offers[..1]), "no worker that takes train tasks is attached (1 other is)");
 }
 
 #[test]
-fn a_label_that_nobody_has_or_everybody() {
-    let mut offers = three(&[24]);
-    let zone = |value: &str| [("zone".to_owned(), value.to_owned())].into();
-    let text = "needs 1 GPU, label zone=a; 3 workers attached, none fits the labels asked for";
-    assert_eq!(explain(&train(|resources| resources.labels = zone("a")), 1, &offers), text);
-    for offer in &mut offers {
-        offer.labels = zone("b");
-    }
-    assert_eq!(explain(&train(|resources| resources.labels = zone("a")), 1, &offers), text);
-    let text = "needs 1 GPU, not label zone; 3 workers attached, none fits the labels asked for";
-    assert_eq!(explain(&train(|resources| resources.avoid_labels = zone("")), 1, &offers), text);
+fn a_kind_that_nobody_takes_is_named() {
+    let scraper = Offer { kinds: vec![JobKind::Scrape], ..worker(1, 1, vec![]) };
+    assert_eq!(why(Resources::default(), &[scraper]), "no worker that takes train tasks is attached");
+    assert_eq!(why(Resources::default(), &[]), "no worker that takes train tasks is attached");
+    let snapshot = request(JobKind::Snapshot, Resources::default());
+    assert_eq!(explain(&snapshot, 1, &[]), "the coordinator itself is about to begin it");
 }
 
 #[test]
-fn too_few_for_a_gang() {
-    let mut offers = three(&[24]);
-    let text = "needs 1 GPU, on 4 workers at once; 3 workers attached, 3 could do it, 3 with room now";
-    assert_eq!(explain(&train(|_| ()), 4, &offers), text);
-    offers = busy(offers);
-    offers.push(gpu_worker(4, 4, &[24]));
-    let text = "needs 1 GPU, on 4 workers at once; 4 workers attached, 4 could do it, 1 with room now";
-    assert_eq!(explain(&train(|_| ()), 4, &offers), text);
+fn a_gang_says_how_many_it_lacks() {
+    let offers = [worker(1, 1, vec![]), worker(2, 1, vec![]), worker(3, 0, vec![]), worker(4, 0, gpus(1, 8))];
+    let why = |gang, resources| explain(&request(JobKind::Probe, resources), gang, &offers);
+    assert_eq!(why(4, Resources::default()), "needs 4 workers at once; 2 have room");
+    assert_eq!(why(5, Resources::default()), "needs 5 workers at once; only 4 of 4 workers could do it");
+    assert_eq!(why(2, Resources::default()), "needs 2 workers at once; 2 workers have room, so it is about to begin");
+    assert_eq!(
+        why(2, of_gpus(1, 4)),
+        "needs 2 workers at once, each with 1 GPU with 4 GiB; only 1 of 4 workers could do it"
+    );
 }
 
 #[test]
-fn too_few_gpus_or_none_of_a_model_or_with_a_driver() {
-    let offers = three(&[24, 24]);
-    let text = |change: fn(&mut Resources)| explain(&train(change), 1, &offers);
-    let many = text(|resources| resources.gpus = Some(4));
-    assert_eq!(many, "needs 4 GPUs; 3 workers attached, the most on one is 2 GPUs");
-    let model = text(|resources| resources.gpu_models = vec!["A100".into(), "L4".into()]);
-    assert_eq!(model, "needs 1 GPU, model A100 or L4; 3 workers attached, none has such a model");
-    let driver = text(|resources| resources.min_driver = "600".into());
-    assert_eq!(driver, "needs 1 GPU, driver 600 or later; 3 workers attached, none has a driver that new");
-    let none = explain(&train(|_| ()), 1, &three(&[]));
-    assert_eq!(none, "needs 1 GPU; 3 workers attached, none has a GPU");
+fn sizes_are_short_and_what_is_too_little_never_looks_like_enough() {
+    let nearly = [worker(1, 1, vec![GpuOffer { free_bytes: 80 * GIB - 1, ..gpu(0, 80) }])];
+    assert_eq!(why(of_gpus(1, 80), &nearly), "needs 1 GPU with 80 GiB; 1 worker attached, largest has 79.99 GiB");
+    let half = Resources { gpu_memory_bytes: GIB * 3 / 2, ..of_gpus(1, 0) };
+    let tiny = [worker(1, 1, vec![GpuOffer { free_bytes: GIB / 2, ..gpu(0, 1) }])];
+    assert_eq!(why(half, &tiny), "needs 1 GPU with 1.5 GiB; 1 worker attached, largest has 0.5 GiB");
 }
 
-#[test]
-fn what_has_room_is_about_to_begin() {
-    let text = "needs 1 GPU; 3 workers have room for it, and it is about to begin";
-    assert_eq!(explain(&train(|_| ()), 1, &three(&[24])), text);
-    let any = Request { kind: JobKind::Train, resources: Resources::default() };
-    let text =
-        "needs a GPU, or a worker that trains on its processor; 1 worker has room for it, and it is about to begin";
-    assert_eq!(explain(&any, 1, &[worker(1, 1)]), text);
-    let own = Request { kind: JobKind::Deploy, resources: Resources::default() };
-    assert_eq!(explain(&own, 1, &[]), "the coordinator is about to begin");
-}
-
-#[test]
-fn workers_that_drain_take_no_more() {
-    let mut offers = three(&[24]);
-    for offer in &mut offers {
-        offer.draining = true;
-    }
-    assert_eq!(explain(&train(|_| ()), 1, &offers), "needs 1 GPU; 3 workers attached, none takes more");
-}
-
-/// A worker whose every word is a secret.
-fn secretive() -> impl Strategy<Value = Offer> {
-    any_offer().prop_map(|offer| Offer {
-        labels: [("secretname".into(), "secretvalue".into())].into_iter().chain(offer.labels.clone()).collect(),
-        gpus: offer.gpus.iter().map(|gpu| GpuOffer { model: "SecretGPU H100".into(), ..gpu.clone() }).collect(),
-        ..offer
-    })
+/// Words that occur in no sentence by chance.
+fn secret() -> impl Strategy<Value = String> {
+    "[b-df-hj-np-tv-z]{6,12}"
 }
 
 proptest! {
     #[test]
-    fn nothing_is_named_that_was_not_asked_for(
-        lane in any_lane(),
-        offers in prop::collection::vec(secretive(), 0..5),
+    fn nothing_is_named_that_the_request_did_not_name(
+        mut offers in strategies::offers(6),
+        secrets in proptest::collection::vec((secret(), secret(), secret()), 6),
+        mut resources in strategies::resources(),
+        names_one in any::<bool>(),
+        kind in strategies::kind(),
+        gang in 1..5_u32,
     ) {
-        let text = explain(&lane.request, lane.gang, &offers);
-        prop_assert!(!text.to_lowercase().contains("secret"), "{}", text);
-        prop_assert!(offers.iter().all(|offer| !text.contains(&offer.id.to_string())), "{}", text);
-        let resources = &lane.request.resources;
-        let asked: Vec<&String> = resources.labels.keys().chain(resources.avoid_labels.keys()).collect();
-        for name in ["zone", "disk"] {
-            prop_assert_eq!(text.contains(name), asked.iter().any(|label| *label == name) && text.starts_with("needs"));
+        for (offer, (name, value, model)) in offers.iter_mut().zip(&secrets) {
+            offer.labels.insert(name.clone(), value.clone());
+            offer.labels.insert("zone".into(), value.clone());
+            for gpu in &mut offer.gpus {
+                gpu.model.clone_from(model);
+                gpu.driver = "987.65".into();
+            }
         }
-        prop_assert!(!text.contains("T4") && !text.contains("535"), "{}", text);
-        prop_assert!(text.is_ascii() && !text.ends_with('.') && !text.contains("  "), "{}", text);
-    }
-
-    #[test]
-    fn it_is_about_to_begin_only_if_it_could(lane in any_lane(), offers in prop::collection::vec(any_offer(), 0..5)) {
-        let offers: Vec<Offer> =
-            offers.into_iter().enumerate().map(|(id, offer)| Offer { id: uuid::Uuid::from_u128(id as u128), ..offer }).collect();
-        let text = explain(&lane.request, lane.gang, &offers);
-        let lanes = [ursa_domain::scheduling::LaneView { ready: 9, paused: false, head_ready_at: 0.0, ..lane }];
-        let plan = ursa_domain::scheduling::assign(&lanes, &[], &offers, 0.0, 99);
-        prop_assert_eq!(text.contains("about to begin"), !plan.assignments.is_empty(), "{}", text);
+        if names_one {
+            resources.labels.insert(secrets[0].0.clone(), String::new());
+        }
+        let text = explain(&request(kind, resources.clone()), gang, &offers);
+        for (name, value, model) in &secrets {
+            prop_assert!(!text.contains(value) && !text.contains(model) && !text.contains("987.65"), "{text}");
+            prop_assert!(!text.contains(name) || resources.labels.contains_key(name), "{text}");
+        }
+        for offer in &offers {
+            prop_assert!(!text.contains(&offer.id.to_string()));
+        }
     }
 }

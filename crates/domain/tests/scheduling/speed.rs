@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use ursa_domain::JobKind;
-use ursa_domain::scheduling::{GpuUse, LaneView, Offer, ProjectView, assign};
+use ursa_domain::scheduling::{GpuUse, LaneView, Offer, ProjectView, Resources, assign};
 
-use crate::world::{GIB, gpu_lane, gpu_worker, lane, project, with, worker};
+use super::{gpus, lane, of_gpus, project, worker};
 
 /// Many times what it takes, so that a busy machine does not matter and a loop in a loop does.
 const AT_MOST: Duration = Duration::from_millis(500);
@@ -15,7 +15,7 @@ const TASKS: usize = 512;
 
 /// The shortest of a few rounds.
 fn measure(what: &str, lanes: &[LaneView], offers: &[Offer], given: usize) {
-    let projects: Vec<ProjectView> = (0..5).map(|id| project(&format!("p{id}"))).collect();
+    let projects: Vec<ProjectView> = (0..5).map(|id| project(&format!("p{id}"), 1.0)).collect();
     let round = || {
         let begun = Instant::now();
         let plan = assign(lanes, &projects, offers, 0.0, TASKS);
@@ -36,25 +36,26 @@ fn lanes(make: impl Fn(i64) -> LaneView) -> Vec<LaneView> {
 fn gpu_workers() -> Vec<Offer> {
     let gpu_worker = |id: u128| Offer {
         labels: [("host".into(), format!("host-{id}")), ("zone".into(), format!("z{}", id % 7))].into(),
-        ..gpu_worker(id, 16, &[80; 8])
+        ..worker(id, 16, gpus(8, 80))
     };
     (0..WORKERS).map(gpu_worker).collect()
 }
 
 /// Every lane asks for something else.
 fn different(id: i64) -> LaneView {
-    with(gpu_lane(id, 1 + id as u32 % 4), |resources| {
-        resources.gpu_models = vec!["A100".into(), "h100".into()];
-        resources.min_driver = "535.1".into();
-        resources.gpu_memory_bytes = GIB * (10 + id as u64);
-        resources.avoid_labels = [("zone".into(), format!("z{}", id % 7))].into();
-    })
+    let resources = Resources {
+        gpu_models: vec!["A100".into(), "alpha".into()],
+        min_driver: "535.1".into(),
+        avoid_labels: [("zone".into(), format!("z{}", id % 7))].into(),
+        ..of_gpus(1 + id as u32 % 4, 10 + id as u64)
+    };
+    lane(id, "", JobKind::Train, resources)
 }
 
 #[test]
 fn a_round_over_two_thousand_workers_takes_milliseconds() {
-    let probes = lanes(|id| lane(id, JobKind::Probe));
-    let slots: Vec<Offer> = (0..WORKERS).map(|id| worker(id, 4)).collect();
+    let probes = lanes(|id| lane(id, "", JobKind::Probe, Resources::default()));
+    let slots: Vec<Offer> = (0..WORKERS).map(|id| worker(id, 4, Vec::new())).collect();
     measure("tasks without GPUs", &probes, &slots, TASKS);
     measure("tasks that all ask for something else", &lanes(different), &gpu_workers(), TASKS);
     let mut busy = gpu_workers();

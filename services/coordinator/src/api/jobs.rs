@@ -319,13 +319,15 @@ fn pipeline_message(row: &PipelineRow, jobs: Vec<v1::Job>) -> v1::Pipeline {
     }
 }
 
+/// A job that is skipped because others did not end well tells nothing that they do not; one that was there in case
+/// something fails, and was not needed, is no fault.
 fn pipeline_state(jobs: &[v1::Job]) -> &'static str {
     let any = |state: JobState| jobs.iter().any(|job| job.state == state.as_str());
     if any(JobState::Waiting) || any(JobState::Running) || any(JobState::Cancelling) {
         "running"
     } else if any(JobState::Failed) {
         "failed"
-    } else if any(JobState::Cancelled) || any(JobState::Skipped) {
+    } else if any(JobState::Cancelled) {
         "cancelled"
     } else {
         "succeeded"

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use ursa_domain::lifecycle::job::JobState;
-use ursa_domain::scheduling::{self, Hold, Offer, Request};
+use ursa_domain::scheduling::{self, LaneView, Offer, ProjectView, Request};
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::store::{JobRow, ProjectUsage, StoreError, StoreResult};
+use crate::store::{JobRow, StoreError, StoreResult};
 
 /// Explains jobs of one answer: what it needs to know it asks for once, and only if there is something to explain.
 pub(super) struct Explainer<'a> {
@@ -17,7 +17,7 @@ pub(super) struct Explainer<'a> {
 
 struct Known {
     offers: Vec<Offer>,
-    projects: Vec<ProjectUsage>,
+    projects: Vec<ProjectView>,
     paused: HashSet<String>,
 }
 
@@ -38,11 +38,21 @@ impl<'a> Explainer<'a> {
             return Ok(Some(self.retries(job.id).await?));
         };
         let known = self.known().await?;
-        let request = Request { kind: lane.kind, resources: lane.resources };
+        let lane = LaneView {
+            id: 0,
+            project: job.project.clone(),
+            kind: lane.kind,
+            priority: job.priority,
+            request: Request { kind: lane.kind, resources: lane.resources },
+            ready: lane.gang,
+            head_ready_at: 0.0,
+            gang: lane.gang,
+            paused: known.paused.contains(&job.kind),
+        };
         let project = known.projects.iter().find(|project| project.name == job.project);
-        Ok(Some(match hold(known, project, &job.kind) {
+        Ok(Some(match project.and_then(|project| scheduling::hold(&lane, project)) {
             Some(hold) => hold.to_string(),
-            None => scheduling::explain(&request, lane.gang, &known.offers),
+            None => scheduling::explain(&lane.request, lane.gang, &known.offers),
         }))
     }
 
@@ -59,7 +69,7 @@ impl<'a> Explainer<'a> {
             let store = &self.context.store;
             self.known = Some(Known {
                 offers: store.offers(self.context.config.patience()).await?,
-                projects: store.project_usage().await?,
+                projects: store.project_usage().await?.into_iter().map(ProjectView::from).collect(),
                 paused: store.paused_queues().await?,
             });
         }
@@ -71,23 +81,5 @@ fn waits_for(jobs: usize) -> String {
     match jobs {
         1 => "waits for another job of its pipeline".to_owned(),
         jobs => format!("waits for {jobs} other jobs of its pipeline"),
-    }
-}
-
-/// What holds a job up whoever is free.
-fn hold(known: &Known, project: Option<&ProjectUsage>, kind: &str) -> Option<Hold> {
-    if known.paused.contains(kind) {
-        return Some(Hold::QueuePaused);
-    }
-    let project = project?;
-    if project.paused {
-        return Some(Hold::ProjectPaused);
-    }
-    let running = project.max_running.filter(|max| project.running >= i64::from(*max));
-    let gpus = project.max_gpus.filter(|max| project.gpus >= i64::from(*max));
-    match (running, gpus) {
-        (Some(max), _) => Some(Hold::RunningQuota(max as u32)),
-        (None, Some(max)) => Some(Hold::GpuQuota(max as u32)),
-        (None, None) => None,
     }
 }

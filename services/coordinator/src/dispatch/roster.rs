@@ -18,6 +18,8 @@ use crate::store::{Beat, ClaimedTask, WorkerReportRow};
 const REST: Duration = Duration::from_secs(1);
 /// A beat that was on its way when a lease ended is over by then.
 const REMEMBER: Duration = Duration::from_mins(1);
+/// What was measured of a GPU's memory may not show yet what a task takes that began so lately.
+const SETTLING: Duration = Duration::from_mins(1);
 /// A worker that has fallen behind in reading its orders hears them again with the next beat.
 pub(crate) const ORDERS_IN_FLIGHT: usize = 16;
 
@@ -329,22 +331,16 @@ impl Attached {
     }
 
     fn gpu_offer(&self, gpu: &v1::Gpu) -> GpuOffer {
-        let mut used = GpuUse::Free;
-        for lent in self.lent.values().filter(|lent| lent.gpus.contains(&gpu.index)) {
-            used = match used {
-                _ if !lent.resources.shared => GpuUse::Exclusive,
-                GpuUse::Exclusive => GpuUse::Exclusive,
-                GpuUse::Free => GpuUse::Shared { bytes: lent.resources.gpu_memory_bytes },
-                GpuUse::Shared { bytes } => GpuUse::Shared { bytes: bytes + lent.resources.gpu_memory_bytes },
-            };
-        }
+        let mine = || self.lent.values().filter(|lent| lent.gpus.contains(&gpu.index));
+        let promised: u64 =
+            mine().filter(|lent| lent.since.elapsed() < SETTLING).map(|lent| lent.resources.gpu_memory_bytes).sum();
         GpuOffer {
             index: gpu.index,
             model: gpu.model.clone(),
             memory_bytes: gpu.memory_bytes,
-            free_bytes: gpu.free_bytes,
+            free_bytes: gpu.free_bytes.saturating_sub(promised),
             driver: gpu.driver.clone(),
-            used,
+            used: mine().fold(GpuUse::Free, |used, lent| used.lend(&lent.resources)),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
 use tokio::time::Instant;
-use ursa_domain::scheduling::{self, Assignment, LaneView, Offer, ProjectView, Request, Running};
+use ursa_domain::scheduling::{Assignment, LaneView, Offer, ProjectView, Promises, Request, Running};
 use ursa_proto::v1;
 use uuid::Uuid;
 
@@ -36,13 +36,25 @@ struct Memory {
     /// keeps an old transaction open.
     low_water: HashMap<i32, DateTime<Utc>>,
     looked_from_the_start: Instant,
+    /// Room that is kept for those who wait for more than comes free at once.
+    promises: Promises,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            directory: Directory::default(),
+            low_water: HashMap::new(),
+            looked_from_the_start: Instant::now(),
+            promises: Promises::default(),
+        }
+    }
 }
 
 /// Dispatches for ever.
 pub(super) async fn run(context: Context) {
     let mut wake = context.hub.subscribe(Topic::Tasks);
-    let mut memory =
-        Memory { directory: Directory::default(), low_water: HashMap::new(), looked_from_the_start: Instant::now() };
+    let mut memory = Memory::new();
     let mut outage = false;
     loop {
         wake.borrow_and_update();
@@ -85,10 +97,10 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<usize> {
     let projects = projects(context, &lanes).await?;
     let paused = context.store.paused_queues().await?;
     let views: Vec<LaneView> = lanes.iter().map(|lane| view(lane, &paused)).collect();
-    let plan = scheduling::assign(&views, &projects, &offers, seconds(Utc::now()), limit);
+    let plan = memory.promises.assign(&views, &projects, &offers, seconds(Utc::now()), limit);
     let given = give(context, memory, &lanes, &plan.assignments).await?;
     if given == 0 && may_preempt {
-        make_room(context, &views, &plan.blocked, &offers, &running).await?;
+        make_room(context, &mut memory.promises, &views, &plan.blocked, &offers, &running).await?;
     }
     Ok(given)
 }
@@ -113,15 +125,7 @@ async fn projects(context: &Context, lanes: &[LaneHead]) -> StoreResult<Vec<Proj
     Ok(usage
         .into_iter()
         .filter(|project| wanted.contains(project.name.as_str()))
-        .map(|project| ProjectView {
-            name: project.name,
-            weight: project.weight,
-            running: project.running as u32,
-            gpus: project.gpus as u32,
-            max_running: project.max_running.map(|max| max as u32),
-            max_gpus: project.max_gpus.map(|max| max as u32),
-            paused: project.paused,
-        })
+        .map(ProjectView::from)
         .collect())
 }
 
@@ -228,14 +232,16 @@ async fn write(context: &Context, directory: &Directory, tasks: &[ClaimedTask]) 
 /// Asks less urgent work back for the most urgent lane that something can be done for.
 async fn make_room(
     context: &Context,
+    promises: &mut Promises,
     lanes: &[LaneView],
     blocked: &[i64],
     offers: &[Offer],
     running: &[Running],
 ) -> StoreResult<()> {
+    let now = seconds(Utc::now());
     let mut waiting: Vec<&LaneView> = lanes.iter().filter(|lane| blocked.contains(&lane.id)).collect();
     waiting.sort_by_key(|lane| std::cmp::Reverse(lane.priority));
-    let victims = waiting.into_iter().find_map(|lane| scheduling::preempt(lane, offers, running));
+    let victims = waiting.into_iter().find_map(|lane| promises.preempt(lane, offers, running, now));
     if let Some(victims) = victims {
         context.store.preempt(&victims).await?;
         context.roster.asked_back(&victims);

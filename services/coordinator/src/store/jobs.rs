@@ -135,6 +135,15 @@ pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>
     .transpose()
 }
 
+/// The same for whoever will ask for its attempts back. Those who end an attempt lock its task before its job, so here the
+/// tasks come first, too.
+async fn lock_to_stop(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
+    sqlx::query!("select from tasks where job_id = $1 and state in ('leased', 'running') order by id for update", id)
+        .execute(&mut **tx)
+        .await?;
+    lock(tx, id).await
+}
+
 /// Moves a locked job by `event` and returns the state it is in then, and the event to record.
 pub(super) async fn transition(
     tx: &mut Tx,
@@ -262,7 +271,7 @@ impl Store {
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn cancel_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let mut job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
+        let mut job = lock_to_stop(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (state, event) = transition(&mut tx, &job, JobEvent::Cancel, "").await?;
         stop_tasks(&mut tx, &mut job, "the job was cancelled").await?;
         let mut events = vec![event];
@@ -290,7 +299,7 @@ impl Store {
 
     async fn expire_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let Some(mut job) = lock(&mut tx, id).await? else { return Ok(()) };
+        let Some(mut job) = lock_to_stop(&mut tx, id).await? else { return Ok(()) };
         if !matches!(job.state, JobState::Waiting | JobState::Running) {
             return Ok(());
         }
@@ -426,49 +435,63 @@ impl Store {
 
 /// Cancels what nobody works on, and asks for the rest back.
 async fn stop_tasks(tx: &mut Tx, job: &mut LockedJob, detail: &str) -> StoreResult<()> {
+    let cancelled = cancel_tasks(tx, job.id, detail).await?;
+    sqlx::query!("update jobs set open_tasks = open_tasks - $2 where id = $1", job.id, cancelled)
+        .execute(&mut **tx)
+        .await?;
+    job.open_tasks -= cancelled;
+    Ok(())
+}
+
+/// Cancels what of a job nobody works on, and asks for the rest back; returns how many tasks ended, which the caller takes
+/// off the job's count.
+pub(super) async fn cancel_tasks(tx: &mut Tx, job_id: Uuid, detail: &str) -> StoreResult<i32> {
     for state in [TaskState::Waiting, TaskState::Ready, TaskState::RetryWait] {
         task::next(state, TaskEvent::Cancel)?;
     }
     let cancelled = sqlx::query!(
         "update tasks set state = 'cancelled' where job_id = $1 and state in ('waiting', 'ready', 'retry_wait')",
-        job.id,
+        job_id,
     )
     .execute(&mut **tx)
     .await?
     .rows_affected() as i32;
-    sqlx::query!("update jobs set open_tasks = open_tasks - $2 where id = $1", job.id, cancelled)
-        .execute(&mut **tx)
-        .await?;
-    job.open_tasks -= cancelled;
     sqlx::query!(
         "update attempts set stop_reason = 'cancelled', stop_asked_at = now(), stop_detail = $2
         where job_id = $1 and ended_at is null and stop_reason is distinct from 'cancelled'",
-        job.id,
+        job_id,
         detail,
     )
     .execute(&mut **tx)
     .await?;
     tx.hint(Topic::Stops);
     tx.hint(Topic::Tasks);
-    Ok(())
+    Ok(cancelled)
 }
 
 /// Has tasks of an ended job wait for another round: those that did not succeed, or some of them.
 async fn renew_tasks(tx: &mut Tx, job: &LockedJob, which: Option<&[Uuid]>) -> StoreResult<u64> {
     task::next(TaskState::Dead, TaskEvent::Retry)?;
+    let policy = job.policy()?;
     let renewed = sqlx::query!(
         "update tasks set state = 'waiting', max_attempts = attempt + $2
         where job_id = $1 and state in ('failed', 'cancelled', 'dead') and ($3::uuid[] is null or id = any ($3))",
         job.id,
-        job.policy()?.max_attempts as i32,
+        policy.max_attempts as i32,
         which,
     )
     .execute(&mut **tx)
     .await?
     .rows_affected();
-    sqlx::query!("update jobs set open_tasks = open_tasks + $2 where id = $1", job.id, renewed as i32)
-        .execute(&mut **tx)
-        .await?;
+    // It has all the time that it had at first.
+    sqlx::query!(
+        "update jobs set open_tasks = open_tasks + $2, expires_at = now() + make_interval(secs => $3) where id = $1",
+        job.id,
+        renewed as i32,
+        policy.deadlines.total.map(|deadline| deadline.as_secs_f64()),
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(renewed)
 }
 

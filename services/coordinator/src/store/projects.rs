@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use ursa_domain::JobKind;
+use ursa_domain::scheduling::ProjectView;
 use ursa_proto::{ApiError, timestamp, v1};
 
 use super::{Store, StoreResult, Topic, Tx};
@@ -24,6 +25,20 @@ pub(crate) struct ProjectUsage {
     pub running: i64,
     /// GPUs at work.
     pub gpus: i64,
+}
+
+impl From<ProjectUsage> for ProjectView {
+    fn from(project: ProjectUsage) -> Self {
+        Self {
+            name: project.name,
+            weight: project.weight,
+            running: project.running as u32,
+            gpus: project.gpus as u32,
+            max_running: project.max_running.map(|max| max as u32),
+            max_gpus: project.max_gpus.map(|max| max as u32),
+            paused: project.paused,
+        }
+    }
 }
 
 /// Makes sure that a project exists.

@@ -10,8 +10,13 @@ use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::jobs::count_ended;
+use super::jobs::{cancel_tasks, count_ended};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
+
+/// Why the others of a gang stop.
+const GANG_STOPPED: &str = "another worker of the gang stopped";
+/// Why what is left of a gang is not tried again.
+const GANG_FAILED: &str = "another worker of the gang failed for good";
 
 /// A task whose attempt is open, whose row is locked and whose lease was found current.
 #[derive(Debug)]
@@ -161,11 +166,13 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
     if !class.uses_up_an_attempt() {
         allow_another_attempt(tx, held.lease.task_id).await?;
     }
-    if policy.workers > 1 {
-        break_up_gang(tx, held, after).await?;
-    }
+    let others = match policy.workers {
+        2.. if after.is_terminal() => cancel_tasks(tx, held.job_id, GANG_FAILED).await?,
+        2.. => return_gang(tx, held).await?,
+        _ => 0,
+    };
     if after.is_terminal() {
-        count_ended(tx, held.job_id, 1, 0).await?;
+        count_ended(tx, held.job_id, 1 + others, 0).await?;
     }
     let (kind, text) = describe_end(held, after, wait, &message);
     record(tx, &[event(held, kind, text)]).await
@@ -246,20 +253,19 @@ async fn allow_another_attempt(tx: &mut Tx, task_id: Uuid) -> StoreResult<()> {
     Ok(())
 }
 
-/// The others of a gang can do nothing without it: they come back together, or not at all.
-async fn break_up_gang(tx: &mut Tx, held: &Held, after: TaskState) -> StoreResult<()> {
-    let reason = if after.is_terminal() { "cancelled" } else { "preempted" };
+/// Asks for the others of a gang back, which can do nothing without the one that stopped: they begin again together.
+async fn return_gang(tx: &mut Tx, held: &Held) -> StoreResult<i32> {
     sqlx::query!(
-        "update attempts set stop_reason = $3, stop_asked_at = now(), stop_detail = 'another worker of the gang stopped'
+        "update attempts set stop_reason = 'preempted', stop_asked_at = now(), stop_detail = $3
         where job_id = $1 and task_id <> $2 and ended_at is null and stop_reason is null",
         held.job_id,
         held.lease.task_id,
-        reason,
+        GANG_STOPPED,
     )
     .execute(&mut **tx)
     .await?;
     tx.hint(Topic::Stops);
-    Ok(())
+    Ok(0)
 }
 
 impl Store {
@@ -320,16 +326,20 @@ impl Store {
     }
 
     /// Ends ready tasks that nobody took for longer than their jobs allow; returns how many.
+    ///
+    /// The rest of a gang is cancelled with its member.
     pub(crate) async fn expire_tasks(&self) -> StoreResult<usize> {
         let after = task::next(TaskState::Ready, TaskEvent::Expire)?;
         let mut tx = self.begin().await?;
         let expired = sqlx::query!(
-            "update tasks t set state = $1 from (
-                select t.id, t.job_id from jobs j join tasks t on t.job_id = j.id
+            r#"update tasks t set state = $1 from (
+                select t.id, t.job_id, coalesce((j.policy ->> 'workers')::integer, 1) > 1 as in_gang
+                from jobs j join tasks t on t.job_id = j.id
                 where j.state = 'running' and j.queue_wait is not null and t.state = 'ready'
                     and t.ready_at + j.queue_wait < now()
                 order by t.id limit 1000 for update of t skip locked) e
-            where t.id = e.id and t.state = 'ready' returning t.id, t.job_id, t.ordinal, t.attempt",
+            where t.id = e.id and t.state = 'ready'
+            returning t.id, t.job_id, t.ordinal, t.attempt, e.in_gang as "in_gang!""#,
             after.as_str(),
         )
         .fetch_all(&mut *tx)
@@ -337,10 +347,12 @@ impl Store {
         if expired.is_empty() {
             return Ok(0);
         }
-        let mut jobs: Vec<Uuid> = expired.iter().map(|row| row.job_id).collect();
+        let mut jobs: Vec<(Uuid, bool)> = expired.iter().map(|row| (row.job_id, row.in_gang)).collect();
         jobs.sort_unstable();
         for job in jobs.chunk_by(|a, b| a == b) {
-            count_ended(&mut tx, job[0], job.len() as i32, 0).await?;
+            let (id, in_gang) = job[0];
+            let others = if in_gang { cancel_tasks(&mut tx, id, GANG_FAILED).await? } else { 0 };
+            count_ended(&mut tx, id, job.len() as i32 + others, 0).await?;
         }
         let events: Vec<_> = expired
             .iter()

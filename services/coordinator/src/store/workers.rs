@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ursa_domain::JobKind;
-use ursa_domain::scheduling::{GpuOffer, GpuUse, Offer};
+use ursa_domain::scheduling::{GpuOffer, GpuUse, Offer, Resources};
 use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
@@ -129,7 +129,10 @@ impl Store {
     pub(crate) async fn offers(&self, patience: Duration) -> StoreResult<Vec<Offer>> {
         let rows = sqlx::query!(
             r#"select id, slots, kinds, gpus, labels, draining or drain as "draining!",
-                array(select a.gpus::text from attempts a where a.worker_id = w.id and a.ended_at is null) as "held!"
+                coalesce((
+                    select jsonb_agg(jsonb_build_object('kind', l.kind, 'resources', l.resources, 'gpus', a.gpus))
+                    from attempts a join tasks t on t.id = a.task_id join lanes l on l.id = t.lane_id
+                    where a.worker_id = w.id and a.ended_at is null), '[]') as "held!"
             from workers w where not internal and last_seen_at > now() - make_interval(secs => $1) order by id"#,
             patience.as_secs_f64(),
         )
@@ -138,36 +141,40 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 let kinds = row.kinds.iter().map(|kind| super::word("job kind", kind)).collect::<StoreResult<_>>()?;
-                let used: Vec<u32> = row.held.iter().flat_map(|gpus| numbers(gpus)).collect();
-                let gpus = gpus_from(row.gpus)?.iter().map(|gpu| gpu_offer(gpu, used.contains(&gpu.index))).collect();
+                let held: Vec<HeldTask> = read("held tasks", row.held)?;
+                let gpus = gpus_from(row.gpus)?.iter().map(|gpu| gpu_offer(gpu, &held)).collect();
                 Ok(Offer {
                     id: row.id,
                     kinds,
-                    slots: (row.slots as u32).saturating_sub(row.held.len() as u32),
+                    slots: (row.slots as u32).saturating_sub(held.len() as u32),
                     draining: row.draining,
                     labels: read("labels", row.labels)?,
                     gpus,
-                    cpu_training: true,
+                    cpu_training: !held.iter().any(|task| task.kind == JobKind::Train && task.gpus.is_empty()),
                 })
             })
             .collect()
     }
 }
 
-fn gpu_offer(gpu: &v1::Gpu, used: bool) -> GpuOffer {
+/// What a worker has at work, as far as its room goes.
+#[derive(Debug, serde::Deserialize)]
+struct HeldTask {
+    kind: JobKind,
+    resources: Resources,
+    gpus: Vec<u32>,
+}
+
+fn gpu_offer(gpu: &v1::Gpu, held: &[HeldTask]) -> GpuOffer {
+    let mine = held.iter().filter(|task| task.gpus.contains(&gpu.index));
     GpuOffer {
         index: gpu.index,
         model: gpu.model.clone(),
         memory_bytes: gpu.memory_bytes,
         free_bytes: gpu.free_bytes,
         driver: gpu.driver.clone(),
-        used: if used { GpuUse::Exclusive } else { GpuUse::Free },
+        used: mine.fold(GpuUse::Free, |used, task| used.lend(&task.resources)),
     }
-}
-
-/// As Postgres writes an array of integers.
-fn numbers(array: &str) -> Vec<u32> {
-    array.trim_matches(['{', '}']).split(',').filter_map(|number| number.parse().ok()).collect()
 }
 
 /// As Postgres reads an array of words: arrays of arrays of different lengths cannot be sent.

@@ -47,10 +47,12 @@ pub(super) struct Door {
 impl Plan {
     /// The coordinator, which everything else needs.
     pub(super) fn coordinator(&self, database_url: &str) -> ServiceSpec {
+        let mut arguments = words(&["--object-store", &self.object_store]);
+        arguments.extend(self.allowances());
         ServiceSpec {
             name: "coordinator".to_owned(),
             program: self.programs.coordinator.clone(),
-            arguments: words(&["--object-store", &self.object_store]),
+            arguments,
             // It holds a password, as a rule.
             secrets: vec![("DATABASE_URL", database_url.to_owned())],
             doors: vec![Door { flag: "--listen", member: "grpc", port: self.coordinator_port }],
@@ -99,8 +101,13 @@ impl Plan {
     fn common(&self, name: &str, coordinator: &str) -> Vec<String> {
         let mut arguments =
             words(&["--coordinator", coordinator, "--object-store", &self.object_store, "--name", name]);
-        arguments.extend(self.allow_networks.iter().flat_map(|network| words(&["--allow-network", network])));
+        arguments.extend(self.allowances());
         arguments
+    }
+
+    /// What everybody takes who fetches from addresses, or sends to them, that users name.
+    fn allowances(&self) -> impl Iterator<Item = String> {
+        self.allow_networks.iter().flat_map(|network| words(&["--allow-network", network]))
     }
 }
 
