@@ -4,13 +4,10 @@
 //! what is served.
 
 use tch::{Device, Kind, Tensor, no_grad};
-use ursa_domain::spec::Architecture;
 use ursa_vision::Preprocessing;
 
 use crate::dataset::Examples;
-use crate::head::Head;
-use crate::layers::Body;
-use crate::network::Network;
+use crate::network::{Architecture, Body, Head, Network};
 use crate::{LearnError, batch};
 
 /// Pictures computed at once; larger requests are cut, which bounds memory.
@@ -29,7 +26,7 @@ pub struct Classifier {
 impl Classifier {
     /// Loads `model.safetensors`; errors name the tensor that does not fit.
     pub fn load(
-        architecture: Architecture,
+        architecture: impl Into<Architecture>,
         classes: usize,
         preprocessing: Preprocessing,
         weights: &[u8],
@@ -119,13 +116,13 @@ mod tests {
 
     fn classifier(weights: &[u8]) -> Classifier {
         let preprocessing = Preprocessing::imagenet(SIZE);
-        Classifier::load(Architecture::ResNet18, 3, preprocessing, weights, Device::Cpu).unwrap()
+        Classifier::load(Architecture::RESNET18, 3, preprocessing, weights, Device::Cpu).unwrap()
     }
 
     /// A network whose running statistics are not those it started with.
     fn network() -> Network {
         crate::set_threads(1);
-        let network = Network::new(Architecture::ResNet18, 3, 4, Device::Cpu);
+        let network = Network::new(Architecture::RESNET18, 3, 4, Device::Cpu);
         let pixels = pictures(8).concat();
         let images = Tensor::from_slice(&pixels).view([8, i64::from(SIZE), i64::from(SIZE), 3]);
         let images = batch::normalise(&batch::scale(&images, Device::Cpu), &Preprocessing::imagenet(SIZE));

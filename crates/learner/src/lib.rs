@@ -3,7 +3,6 @@
 //! Numbers follow fastai v1 (see each module). Nothing here does I/O: pictures, weights and checkpoints come and go as
 //! bytes, what happens is told to an [`Observer`]. Nothing here knows jobs, stores or services.
 
-mod architecture;
 mod augment;
 mod batch;
 mod checkpoint;
@@ -12,12 +11,8 @@ mod dataset;
 mod device;
 mod error;
 mod evaluation;
-mod geometry;
-mod head;
-mod layers;
 mod network;
 mod optimizer;
-mod parameters;
 mod plan;
 mod randomness;
 mod schedule;
@@ -30,9 +25,7 @@ pub use dataset::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, libtorch_version, set_threads, usable_cores};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
-pub use head::HEAD;
-pub use network::Network;
-pub use parameters::{Parameter, Role};
+pub use network::{Architecture, GROUPS, HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
 pub use plan::check_recipe;
 pub use schedule::OneCycle;
 pub use training::{BatchReport, EpochReport, Observer, Training};

@@ -6,8 +6,8 @@
 use tch::{Tensor, no_grad};
 
 use crate::LearnError;
-use crate::architecture::GROUPS;
-use crate::parameters::Parameter;
+use crate::network::GROUPS;
+use crate::network::Parameter;
 use crate::tensor_file::TensorFile;
 
 const BETA2: f64 = 0.99;
@@ -119,7 +119,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::parameters::Role;
+    use crate::network::Role;
 
     fn parameter(values: &[f64], group: usize) -> Parameter {
         let tensor = Tensor::from_slice(values).to_device(Device::Cpu).set_requires_grad(true);

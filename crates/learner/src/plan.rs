@@ -8,7 +8,7 @@
 use ursa_domain::spec::TrainRecipe;
 
 use crate::LearnError;
-use crate::architecture::GROUPS;
+use crate::network::GROUPS;
 
 /// The network halves a picture five times; beyond the upper end pictures no longer fit a machine's memory.
 const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 32..=1024;

@@ -18,7 +18,7 @@ use crate::optimizer::Adam;
 use crate::plan::{Stage, stages};
 use crate::randomness::{Purpose, seed_libtorch};
 use crate::schedule::OneCycle;
-use crate::{LearnError, parameters};
+use crate::{LearnError, network};
 
 /// How much of the old average a new loss leaves, as in what fastai prints.
 const SMOOTHING: f64 = 0.98;
@@ -244,7 +244,7 @@ impl Training {
         if recipe.augment {
             images = batch::alter(&images, &ids, recipe.seed, self.epochs_done);
         }
-        let images = parameters::channels_last(&batch::normalise(&images, &self.preprocessing));
+        let images = network::channels_last(&batch::normalise(&images, &self.preprocessing));
         let logits = self.network.forward(&images, true, self.precision.kind());
         let labels = labels.to_device(self.device);
         logits.cross_entropy_loss(&labels, None::<Tensor>, Reduction::Mean, -100, 0.0)

@@ -4,10 +4,12 @@
 //! geometric change is one sampling of the picture (bilinear, reflected borders); light changes in logit space. A
 //! picture's draws depend on (seed, epoch, image id) alone.
 
+mod geometry;
+
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
-use crate::geometry::{IDENTITY, MIRROR, Map, compose, rotation, warp, zoom};
+use geometry::{IDENTITY, MIRROR, Map, compose, rotation, warp, zoom};
 use crate::randomness::{Purpose, stream};
 
 const BILINEAR: i64 = 0;

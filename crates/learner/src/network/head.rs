@@ -1,42 +1,95 @@
-//! The head of fastai v1's `cnn_learner`: pooled features to one number per class.
+//! The heads of fastai: pooled features to one number per class (lesson 2 §2.1).
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::architecture::BODY_CHANNELS;
-use crate::layers::Norm;
-use crate::parameters::{Parameters, Role};
-
-/// Its name in `model.json`.
-pub const HEAD: &str = "fastai-v1";
+use super::convolution::Norm;
+use super::parameters::{Parameters, Role};
 
 const HIDDEN: i64 = 512;
-const FIRST_DROPOUT: f64 = 0.25;
-const SECOND_DROPOUT: f64 = 0.5;
+
+/// The name of [`HeadKind::FastaiV1`] in `model.json`.
+pub const HEAD: &str = "fastai-v1";
+
+/// Which of fastai's heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum HeadKind {
+    /// Linear layers have biases; normalisation starts with shift 0.
+    #[default]
+    #[serde(rename = "fastai-v1")]
+    FastaiV1,
+    /// Linear layers have no biases; normalisation starts with shift 1e-3.
+    #[serde(rename = "fastai-v2")]
+    FastaiV2,
+}
+
+impl HeadKind {
+    /// Its name in `model.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FastaiV1 => HEAD,
+            Self::FastaiV2 => "fastai-v2",
+        }
+    }
+
+    /// The kind whose tensors have these names.
+    pub(crate) fn of_tensors(names: &[&str]) -> Self {
+        if names.contains(&"head.fc1.bias") { Self::FastaiV1 } else { Self::FastaiV2 }
+    }
+
+    fn has_biases(self) -> bool {
+        self == Self::FastaiV1
+    }
+
+    fn first_shift(self) -> f64 {
+        match self {
+            Self::FastaiV1 => 0.0,
+            Self::FastaiV2 => 1e-3,
+        }
+    }
+}
+
+/// How a head is made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadSpec {
+    /// Which one.
+    pub kind: HeadKind,
+    /// Share of activations dropped before the last layer, in [0, 1); half as many before the one before it.
+    pub dropout: f64,
+}
+
+impl Default for HeadSpec {
+    /// fastai v1's, with its `ps=0.5`.
+    fn default() -> Self {
+        Self { kind: HeadKind::default(), dropout: 0.5 }
+    }
+}
 
 #[derive(Debug)]
 struct Linear {
     weight: Tensor,
-    bias: Tensor,
+    bias: Option<Tensor>,
 }
 
 impl Linear {
-    fn new(parameters: &mut Parameters, name: &str, from: i64, to: i64) -> Self {
+    fn new(parameters: &mut Parameters, name: &str, from: i64, to: i64, biased: bool) -> Self {
         // Kaiming normal, fan-in.
         let deviation = (2.0 / from as f64).sqrt();
         Self {
             weight: parameters.weight(&format!("{name}.weight"), &[to, from], deviation),
-            bias: parameters.vector(&format!("{name}.bias"), to, 0.0, Role::Bias),
+            bias: biased.then(|| parameters.vector(&format!("{name}.bias"), to, 0.0, Role::Bias)),
         }
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, Some(&self.bias))
+        x.linear(&self.weight, self.bias.as_ref())
     }
 }
 
 /// Max and average pooling side by side, then twice normalisation, dropout and a linear layer.
 #[derive(Debug)]
 pub(crate) struct Head {
+    spec: HeadSpec,
     norm1: Norm,
     linear1: Linear,
     norm2: Norm,
@@ -44,23 +97,29 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn new(parameters: &mut Parameters, classes: i64) -> Self {
+    pub(crate) fn new(parameters: &mut Parameters, features: i64, classes: i64, spec: HeadSpec) -> Self {
+        let (biased, shift) = (spec.kind.has_biases(), spec.kind.first_shift());
         Self {
-            norm1: Norm::new(parameters, "head.bn1", 2 * BODY_CHANNELS),
-            linear1: Linear::new(parameters, "head.fc1", 2 * BODY_CHANNELS, HIDDEN),
-            norm2: Norm::new(parameters, "head.bn2", HIDDEN),
-            linear2: Linear::new(parameters, "head.fc2", HIDDEN, classes),
+            spec,
+            norm1: Norm::new(parameters, "head.bn1", 2 * features, shift),
+            linear1: Linear::new(parameters, "head.fc1", 2 * features, HIDDEN, biased),
+            norm2: Norm::new(parameters, "head.bn2", HIDDEN, shift),
+            linear2: Linear::new(parameters, "head.fc2", HIDDEN, classes, biased),
         }
     }
 
-    /// `[n, 512, h, w]` in any float kind to f32 logits `[n, classes]`.
+    pub(crate) fn spec(&self) -> HeadSpec {
+        self.spec
+    }
+
+    /// `[n, features, h, w]` in any float kind to f32 logits `[n, classes]`.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let x = x.to_kind(Kind::Float);
         let (max, _) = x.adaptive_max_pool2d([1, 1]);
         let pooled = Tensor::cat(&[max, x.adaptive_avg_pool2d([1, 1])], 1).flatten(1, -1);
-        let dropped = self.norm1.forward(&pooled, train).dropout(FIRST_DROPOUT, train);
+        let dropped = self.norm1.forward(&pooled, train).dropout(self.spec.dropout / 2.0, train);
         let hidden = self.linear1.forward(&dropped).relu_();
-        let dropped = self.norm2.forward(&hidden, train).dropout(SECOND_DROPOUT, train);
+        let dropped = self.norm2.forward(&hidden, train).dropout(self.spec.dropout, train);
         self.linear2.forward(&dropped)
     }
 }

@@ -3,15 +3,25 @@
 //! Names: `body.` before torchvision's (`body.conv1.weight`, `body.layer1.0.bn1.running_mean`, …), `head.bn1`, `head.fc1`,
 //! `head.bn2`, `head.fc2`. All numbers are float32.
 
-use tch::{Device, Kind, Tensor};
-use ursa_domain::spec::Architecture;
+mod architecture;
+mod body;
+mod convolution;
+mod head;
+mod parameters;
+
+use tch::{Device, Kind, Tensor, no_grad};
+
+pub use architecture::{Architecture, GROUPS};
+pub(crate) use body::Body;
+pub(crate) use head::Head;
+pub use head::{HEAD, HeadKind, HeadSpec};
+pub(crate) use parameters::channels_last;
+pub use parameters::{Parameter, Role};
 
 use crate::LearnError;
-use crate::head::Head;
-use crate::layers::Body;
-use crate::parameters::{Parameter, Parameters, Role};
 use crate::randomness::{Purpose, seed_libtorch};
 use crate::tensor_file::{self, TensorFile};
+use parameters::Parameters;
 
 const WEIGHTS: &str = "the model's weights file";
 const PRETRAINED: &str = "the pretrained weights file";
@@ -19,37 +29,63 @@ const PRETRAINED: &str = "the pretrained weights file";
 /// A classifier that can learn.
 #[derive(Debug)]
 pub struct Network {
+    architecture: Architecture,
+    classes: usize,
     parameters: Parameters,
     body: Body,
     head: Head,
 }
 
 impl Network {
-    /// A network that knows nothing: weights drawn from `seed`, the same on every device.
-    pub fn new(architecture: Architecture, classes: usize, seed: u64, device: Device) -> Self {
-        seed_libtorch(seed, Purpose::Initialisation, 0);
-        Self::build(architecture, classes, Parameters::new(device, true))
+    /// A network that knows nothing, with fastai v1's head: weights drawn from `seed`, the same on every device.
+    pub fn new(architecture: impl Into<Architecture>, classes: usize, seed: u64, device: Device) -> Self {
+        Self::with_head(architecture.into(), classes, HeadSpec::default(), seed, device)
     }
 
-    /// A network with the weights of [`Network::to_safetensors`]. Every tensor must be there and fit, and none be left over.
+    /// As [`Network::new`] with a head of choice.
+    pub fn with_head(architecture: Architecture, classes: usize, head: HeadSpec, seed: u64, device: Device) -> Self {
+        seed_libtorch(seed, Purpose::Initialisation, 0);
+        Self::build(architecture, classes, head, Parameters::new(device, true))
+    }
+
+    /// A network with the weights of [`Network::to_safetensors`]; which head it has shows in the names of the tensors. Every
+    /// tensor must be there and fit, and none be left over.
     pub fn load(
-        architecture: Architecture,
+        architecture: impl Into<Architecture>,
         classes: usize,
         weights: &[u8],
         device: Device,
     ) -> Result<Self, LearnError> {
         let file = TensorFile::parse(WEIGHTS, weights)?;
-        let mut network = Self::build(architecture, classes, Parameters::new(device, false));
+        let head = HeadSpec { kind: HeadKind::of_tensors(&file.names()), ..HeadSpec::default() };
+        let mut network = Self::build(architecture.into(), classes, head, Parameters::new(device, false));
         network.parameters.load(&file, "", ToOwned::to_owned)?;
         let names = network.names();
         file.refuse_unknown(|name| names.iter().any(|known| known == name))?;
         Ok(network)
     }
 
-    fn build(architecture: Architecture, classes: usize, mut parameters: Parameters) -> Self {
+    fn build(architecture: Architecture, classes: usize, head: HeadSpec, mut parameters: Parameters) -> Self {
         let body = Body::new(&mut parameters, architecture);
-        let head = Head::new(&mut parameters, classes as i64);
-        Self { parameters, body, head }
+        let head = Head::new(&mut parameters, architecture.features() as i64, classes as i64, head);
+        Self { architecture, classes, parameters, body, head }
+    }
+
+    /// A network of its own with the same numbers.
+    pub(crate) fn duplicate(&self) -> Self {
+        let parameters = Parameters::new(self.parameters.device(), false);
+        let copy = Self::build(self.architecture, self.classes, self.head.spec(), parameters);
+        copy.copy_from(&self.named());
+        copy
+    }
+
+    /// Overwrites every tensor; `values` are in the order of [`Network::named`].
+    pub(crate) fn copy_from(&self, values: &[(String, Tensor)]) {
+        no_grad(|| {
+            for ((_, mut ours), (_, theirs)) in self.named().into_iter().zip(values) {
+                ours.copy_(theirs);
+            }
+        });
     }
 
     /// Takes the body's weights from a safetensors file: torchvision's (its last layer, `fc.`, is not used), or a model of
@@ -69,6 +105,21 @@ impl Network {
     /// Weights and running statistics; equal networks give equal bytes.
     pub fn to_safetensors(&self) -> Result<Vec<u8>, LearnError> {
         tensor_file::write(WEIGHTS, &self.parameters.named(), None)
+    }
+
+    /// Which network it is.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// How many logits it gives.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Which head it has.
+    pub fn head(&self) -> HeadKind {
+        self.head.spec().kind
     }
 
     /// What is learned, in the order of the layers.
@@ -127,7 +178,7 @@ mod tests {
 
     #[test]
     fn resnet34_has_the_lessons_numbers_of_parameters() {
-        let mut network = network(Architecture::ResNet34);
+        let mut network = network(Architecture::RESNET34);
         assert_eq!(count(network.parameters().iter()), 21_814_083);
         for (group, expected) in [(0, 1_347_904), (1, 19_936_768), (2, 529_411)] {
             assert_eq!(count(network.parameters().iter().filter(|parameter| parameter.group == group)), expected);
@@ -141,12 +192,48 @@ mod tests {
     #[test]
     fn resnet18_has_torchvisions_number_of_parameters() {
         let body = 11_689_512 - 513_000; // the whole network less its last layer
-        assert_eq!(count(network(Architecture::ResNet18).parameters().iter()), body + 529_411);
+        assert_eq!(count(network(Architecture::RESNET18).parameters().iter()), body + 529_411);
+    }
+
+    #[test]
+    fn resnet50_has_torchvisions_numbers_and_shapes() {
+        let network = network(Architecture::RESNET50);
+        let body = network.parameters().iter().filter(|parameter| parameter.name.starts_with("body."));
+        assert_eq!(count(body), 25_557_032 - 2_049_000);
+        let shape = |wanted: &str| network.named().into_iter().find(|(name, _)| name == wanted).unwrap().1.size();
+        assert_eq!(shape("body.layer1.0.conv1.weight"), [64, 64, 1, 1]);
+        assert_eq!(shape("body.layer1.0.downsample.0.weight"), [256, 64, 1, 1]);
+        assert_eq!(shape("body.layer2.0.conv2.weight"), [128, 128, 3, 3]);
+        assert_eq!(shape("body.layer4.2.bn3.running_mean"), [2048]);
+        assert_eq!(shape("head.fc1.weight"), [512, 4096]);
+    }
+
+    #[test]
+    fn the_head_of_v2_has_no_biases_and_is_known_by_its_tensors() {
+        let head = HeadSpec { kind: HeadKind::FastaiV2, dropout: 0.5 };
+        let network = Network::with_head(Architecture::RESNET34, 3, head, 1, Device::Cpu);
+        assert_eq!(count(network.parameters().iter().filter(|parameter| parameter.group == 2)), 528_896);
+        let shift = network.parameters().iter().find(|parameter| parameter.name == "head.bn1.bias").unwrap();
+        assert!((shift.tensor.double_value(&[0]) - 1e-3).abs() < 1e-9);
+        let bytes = network.to_safetensors().unwrap();
+        let read = Network::load(Architecture::RESNET34, 3, &bytes, Device::Cpu).unwrap();
+        assert_eq!(read.head(), HeadKind::FastaiV2);
+        assert_eq!(read.to_safetensors().unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_duplicate_has_the_same_numbers_and_shares_none() {
+        let first = network(Architecture::RESNET18);
+        let before = first.to_safetensors().unwrap();
+        let second = first.duplicate();
+        assert_eq!(second.to_safetensors().unwrap(), before);
+        no_grad(|| second.named().into_iter().for_each(|(_, mut tensor)| drop(tensor.zero_())));
+        assert_eq!(first.to_safetensors().unwrap(), before);
     }
 
     #[test]
     fn the_head_starts_as_kaiming_says() {
-        let network = network(Architecture::ResNet18);
+        let network = network(Architecture::RESNET18);
         for (name, deviation) in [("head.fc1.weight", 0.0442), ("head.fc2.weight", 0.0625)] {
             let parameter = network.parameters().iter().find(|parameter| parameter.name == name).unwrap();
             let found = parameter.tensor.std(true).double_value(&[]);
@@ -156,35 +243,35 @@ mod tests {
 
     #[test]
     fn weights_are_written_and_read_back_unchanged() {
-        let first = network(Architecture::ResNet18).to_safetensors().unwrap();
-        let second = Network::load(Architecture::ResNet18, 3, &first, Device::Cpu).unwrap();
+        let first = network(Architecture::RESNET18).to_safetensors().unwrap();
+        let second = Network::load(Architecture::RESNET18, 3, &first, Device::Cpu).unwrap();
         assert_eq!(second.to_safetensors().unwrap(), first);
     }
 
     #[test]
     fn the_seed_decides_the_first_weights() {
-        let bytes = |seed| Network::new(Architecture::ResNet18, 2, seed, Device::Cpu).to_safetensors().unwrap();
+        let bytes = |seed| Network::new(Architecture::RESNET18, 2, seed, Device::Cpu).to_safetensors().unwrap();
         assert_eq!(bytes(5), bytes(5));
         assert_ne!(bytes(5), bytes(6));
     }
 
     #[test]
     fn weights_of_another_network_are_refused_naming_the_tensor() {
-        let bytes = network(Architecture::ResNet18).to_safetensors().unwrap();
+        let bytes = network(Architecture::RESNET18).to_safetensors().unwrap();
         let refused = |architecture, classes, bytes: &[u8]| {
             Network::load(architecture, classes, bytes, Device::Cpu).unwrap_err().to_string()
         };
-        assert!(refused(Architecture::ResNet34, 3, &bytes).contains("body.layer1.2.conv1.weight"));
-        assert!(refused(Architecture::ResNet18, 4, &bytes).contains("F32 [3, 512], the network needs F32 [4, 512]"));
-        assert!(refused(Architecture::ResNet18, 3, b"PK pickle").contains("safetensors"));
-        let larger = network(Architecture::ResNet34).to_safetensors().unwrap();
-        let text = refused(Architecture::ResNet18, 3, &larger);
+        assert!(refused(Architecture::RESNET34, 3, &bytes).contains("body.layer1.2.conv1.weight"));
+        assert!(refused(Architecture::RESNET18, 4, &bytes).contains("F32 [3, 512], the network needs F32 [4, 512]"));
+        assert!(refused(Architecture::RESNET18, 3, b"PK pickle").contains("safetensors"));
+        let larger = network(Architecture::RESNET34).to_safetensors().unwrap();
+        let text = refused(Architecture::RESNET18, 3, &larger);
         assert!(text.contains("that the network has not"), "{text}");
     }
 
     #[test]
     fn a_torchvision_body_replaces_the_body_and_leaves_the_head() {
-        let donor = network(Architecture::ResNet18);
+        let donor = network(Architecture::RESNET18);
         let mut torchvision: Vec<(String, Tensor)> = donor
             .named()
             .into_iter()
@@ -192,7 +279,7 @@ mod tests {
             .collect();
         torchvision.push(("fc.weight".into(), Tensor::zeros([1000, 512], (Kind::Float, Device::Cpu))));
         let bytes = tensor_file::write("test", &torchvision, None).unwrap();
-        let mut network = Network::new(Architecture::ResNet18, 3, 2, Device::Cpu);
+        let mut network = Network::new(Architecture::RESNET18, 3, 2, Device::Cpu);
         network.load_body(&bytes).unwrap();
         for ((name, ours), (_, theirs)) in network.named().iter().zip(donor.named()) {
             let taken = name.starts_with("body.") || !name.ends_with("fc1.weight") && !name.ends_with("fc2.weight");

@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 
+use super::architecture::group;
 use crate::LearnError;
-use crate::architecture::group;
 use crate::tensor_file::TensorFile;
 
 /// What a parameter does in its layer.
@@ -43,6 +43,11 @@ impl Parameters {
     /// None yet. Where `random` is not set weights start at zero, for networks that are loaded at once.
     pub(crate) fn new(device: Device, random: bool) -> Self {
         Self { learned: Vec::new(), buffers: Vec::new(), device, random }
+    }
+
+    /// Where the tensors are.
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
 
     /// A weight drawn from a normal distribution, or zero. Drawn on the CPU: every device starts from the same numbers.
