@@ -11,18 +11,20 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe::Receiver;
 use ursa_process::end_with_parent;
 
 const START: Duration = Duration::from_secs(30);
 
-/// A service that has said where it is. Killed when dropped, or when the thread that started it ends.
+/// A service. Killed when dropped, or when the thread that started it ends.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Where it says so, until it has.
+    output: Option<Lines<BufReader<Receiver>>>,
     /// What it said of itself: its addresses or its id.
     pub announced: Value,
 }
@@ -52,8 +54,43 @@ impl Process {
         Self::start_as(words, program, arguments, environment, log).await
     }
 
+    /// Starts one of the workspace's programs, which may take as long as it likes to say where it is.
+    pub fn spawn(
+        program: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        Self::spawn_as(&[path_of(program)?.into()], program, arguments, environment, log)
+    }
+
+    /// Waits until it has said where it is. Safe to cancel.
+    pub async fn started(&mut self) -> anyhow::Result<()> {
+        let Some(output) = &mut self.output else { return Ok(()) };
+        match output.next_line().await {
+            Ok(Some(line)) => self.announced = serde_json::from_str(&line)?,
+            other => bail!("{} did not start ({other:?}); its log:\n{}", self.name, self.log()),
+        }
+        self.output = None;
+        Ok(())
+    }
+
     async fn start_as(
         words: Vec<OsString>,
+        name: &str,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let mut process = Self::spawn_as(&words, name, arguments, environment, log)?;
+        match tokio::time::timeout(START, process.started()).await {
+            Ok(started) => started.map(|()| process),
+            Err(_) => bail!("{name} said nothing for {START:?}; its log:\n{}", process.log()),
+        }
+    }
+
+    fn spawn_as(
+        words: &[OsString],
         name: &str,
         arguments: &[String],
         environment: &[(String, String)],
@@ -67,14 +104,8 @@ impl Process {
         end_with_parent(&mut command, Signal::SIGKILL);
         let mut child = command.spawn().with_context(|| format!("{name} cannot be started"))?;
         let output = child.stdout.take().context("it has no output")?;
-        let mut process = Self { name: name.to_owned(), child, log: log.to_owned(), announced: Value::Null };
-        let mut lines = BufReader::new(Receiver::from_owned_fd(output.into())?).lines();
-        let line = tokio::time::timeout(START, lines.next_line()).await;
-        match line {
-            Ok(Ok(Some(line))) => process.announced = serde_json::from_str(&line)?,
-            other => bail!("{name} did not start ({other:?}); its log:\n{}", process.log()),
-        }
-        Ok(process)
+        let output = Some(BufReader::new(Receiver::from_owned_fd(output.into())?).lines());
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), output, announced: Value::Null })
     }
 
     /// An address it announced, for instance `http`.

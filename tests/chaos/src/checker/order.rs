@@ -1,0 +1,140 @@
+//! What happened in which order: jobs, tasks, attempts, events.
+
+use std::collections::HashSet;
+
+use super::index::Index;
+use crate::history::Event;
+
+/// Of a job that does what it shall, in order.
+const LIFE_OF_A_JOB: [&str; 3] = ["job.waiting", "job.running", "job.succeeded"];
+const LEASED: &str = "task.leased";
+
+fn ends_task(event: &Event) -> bool {
+    matches!(event.kind.as_str(), "task.succeeded" | "task.failed" | "task.dead" | "task.cancelled")
+}
+
+fn ends_attempt(event: &Event) -> bool {
+    ends_task(event) || matches!(event.kind.as_str(), "task.retry" | "task.returned")
+}
+
+pub(super) fn job_order(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for job in &index.history.jobs {
+        let events = index.events_of_job(job.id);
+        let of_job = |event: &&&Event| event.kind.starts_with("job.");
+        let life: Vec<&str> = events.iter().filter(of_job).map(|event| event.kind.as_str()).collect();
+        if life != LIFE_OF_A_JOB {
+            broken.push(format!("{} ({}) went through {life:?}", job.name, job.id));
+            continue;
+        }
+        let at = |kind: &str| events.iter().position(|event| event.kind == kind).unwrap_or_default();
+        let (begin, end) = (at("job.running"), at("job.succeeded"));
+        let outside = events.iter().enumerate().find(|(at, event)| event.task.is_some() && (*at < begin || *at > end));
+        if let Some((_, event)) = outside {
+            broken.push(format!("{} ({}): {} (event {}) while it did not run", job.name, job.id, event.kind, event.id));
+        }
+    }
+    broken
+}
+
+pub(super) fn task_ends_once(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for task in &index.history.tasks {
+        let events = index.events_of_task(task.id);
+        let ends: Vec<&str> = events.iter().filter(|event| ends_task(event)).map(|event| event.kind.as_str()).collect();
+        let name = || index.name(task.id);
+        if task.state != "succeeded" {
+            broken.push(format!("{} is {}", name(), task.state));
+        }
+        if ends != ["task.succeeded"] {
+            broken.push(format!("{} ended {} times: {ends:?}", name(), ends.len()));
+        } else if let Some(last) = events.last().filter(|event| !ends_task(event)) {
+            broken.push(format!("{}: {} (event {}) after its end", name(), last.kind, last.id));
+        }
+    }
+    broken
+}
+
+pub(super) fn attempts_whole(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut tokens = HashSet::new();
+    for task in &index.history.tasks {
+        let attempts = index.attempts_of(task.id);
+        let numbers: Vec<i32> = attempts.iter().map(|attempt| attempt.number).collect();
+        if numbers != (1..=task.attempt).collect::<Vec<_>>() {
+            broken.push(format!("{} counts {} attempts and has {numbers:?}", index.name(task.id), task.attempt));
+        }
+        for attempt in attempts {
+            let what = || format!("attempt {} of {}", attempt.number, index.name(task.id));
+            let is_open = matches!(attempt.state.as_str(), "leased" | "running");
+            if is_open || attempt.ended_at.is_none() {
+                broken.push(format!("{} is {} and has not ended", what(), attempt.state));
+            }
+            if !tokens.insert(attempt.token) {
+                broken.push(format!("{} has the lease of another attempt", what()));
+            }
+        }
+    }
+    broken
+}
+
+pub(super) fn one_success(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for task in &index.history.tasks {
+        let attempts = index.attempts_of(task.id);
+        let well = attempts.iter().filter(|attempt| attempt.state == "succeeded");
+        let winners: Vec<i32> = well.map(|attempt| attempt.number).collect();
+        if winners != [task.attempt] {
+            let name = index.name(task.id);
+            broken.push(format!("{name}: of {} attempts {winners:?} succeeded", attempts.len()));
+        }
+    }
+    broken
+}
+
+pub(super) fn no_overlap(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for task in &index.history.tasks {
+        let mut open = None;
+        let mut next = 1;
+        for event in index.events_of_task(task.id) {
+            let fits = match event.attempt {
+                number if event.kind == LEASED => {
+                    let fits = open.is_none() && number == Some(next);
+                    (open, next) = (number, next + 1);
+                    fits
+                }
+                number if ends_attempt(event) => open.take() == number && number.is_some(),
+                number => open == number && number.is_some(),
+            };
+            if !fits {
+                let (name, number) = (index.name(task.id), event.attempt.unwrap_or_default());
+                let kind = &event.kind;
+                broken.push(format!("{name}: {kind} of attempt {number} (event {}) out of its turn", event.id));
+            }
+        }
+        if next <= task.attempt {
+            broken.push(format!("{}: attempt {next} was never leased", index.name(task.id)));
+        }
+    }
+    broken
+}
+
+pub(super) fn watched_all(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (pipeline, seen) in &index.history.watched {
+        let there: Vec<i64> = index.events_of_pipeline(*pipeline).iter().map(|event| event.id).collect();
+        if *seen != there {
+            let at = seen.iter().zip(&there).position(|(seen, there)| seen != there);
+            let at = at.unwrap_or(seen.len().min(there.len()));
+            broken.push(format!(
+                "of pipeline {pipeline} {} events were seen, {} are there; they differ from the {at}th on: seen {:?}, there {:?}",
+                seen.len(),
+                there.len(),
+                seen.get(at),
+                there.get(at),
+            ));
+        }
+    }
+    broken
+}

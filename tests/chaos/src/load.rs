@@ -1,0 +1,287 @@
+//! The work that is done while things go wrong: what users ask for, asked until it is answered, and watched to its end.
+
+use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use ursa_client::Client;
+use ursa_proto::ApiError;
+use ursa_proto::v1::job_definition::Spec;
+use ursa_proto::v1::{self, train_spec};
+use uuid::Uuid;
+
+use crate::history::Submitted;
+
+/// As many as all workers together have room for, of which each takes a second: nobody is ever idle.
+const PROBES: u32 = 24;
+const PROBE: Duration = Duration::from_secs(1);
+/// Pipelines of probes that one waits for at a time.
+const WANTED_PROBES: usize = 3;
+/// One attempt each of so many probes fails on purpose.
+const FAILING_PROBES: u32 = 2;
+const EPOCHS: u32 = 4;
+/// Before probes, which are there in plenty, whatever their number.
+const PRIORITIES: (u32, u32) = (9, 1);
+/// Faults use up attempts, and must not use up all.
+const MAX_ATTEMPTS: u32 = 20;
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// As long as the slowest good page takes, and then some.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long one call may take before it is made again.
+const CALL: Duration = Duration::from_secs(4);
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The URL list of a class.
+#[derive(Debug, Clone)]
+pub struct UrlList {
+    /// The class.
+    pub class: String,
+    /// Its name, for people.
+    pub name: String,
+    /// The lines.
+    pub lines: Vec<String>,
+}
+
+/// What was asked for, and what was seen of it.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Pipelines.
+    pub submitted: Vec<Submitted>,
+    /// The datasets that the lists were scraped into.
+    pub datasets: Vec<String>,
+    /// Ids of events, pipeline by pipeline, in the order in which they came.
+    pub watched: BTreeMap<Uuid, Vec<i64>>,
+}
+
+/// What all users write down, at once: it is there even when one of them never comes back.
+#[derive(Debug, Clone, Default)]
+struct Ledger(Arc<Mutex<Asked>>);
+
+impl Ledger {
+    fn lock(&self) -> MutexGuard<'_, Asked> {
+        // Whole at every moment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Work that goes on until it is told to stop.
+pub struct Load {
+    users: JoinSet<anyhow::Result<()>>,
+    ledger: Ledger,
+    stop: CancellationToken,
+}
+
+impl Load {
+    /// Two users begin: one wants one model after the other of the lists, the other one always waits for some probes.
+    pub fn begin(client: impl Fn() -> anyhow::Result<Client>, lists: &[UrlList]) -> anyhow::Result<Self> {
+        let (mut users, ledger, stop) = (JoinSet::new(), Ledger::default(), CancellationToken::new());
+        let user = || anyhow::Ok(User::new(client()?, ledger.clone()));
+        users.spawn(want_models(user()?, lists.to_vec(), stop.clone()));
+        users.spawn(want_probes(user()?, stop.clone()));
+        Ok(Self { users, ledger, stop })
+    }
+
+    /// Nothing new is asked for from now on.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until those who watch have seen everything end.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        while let Some(end) = self.users.join_next().await {
+            end??;
+        }
+        Ok(())
+    }
+
+    /// What was asked for, and seen of it so far.
+    pub fn asked(&self) -> Asked {
+        self.ledger.lock().clone()
+    }
+
+    /// Fails when a user has given up, which none of them may.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        match self.users.try_join_next() {
+            None => Ok(()),
+            Some(Ok(Ok(()))) => anyhow::bail!("a user stopped asking"),
+            Some(Ok(Err(error))) => Err(error.context("a user gave up")),
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+}
+
+async fn want_models(mut user: User, lists: Vec<UrlList>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        number += 1;
+        let dataset = format!("bears-{number}");
+        let pipeline = user.submit(&dataset, bears(&dataset, &lists)?).await?;
+        user.ledger.lock().datasets.push(dataset);
+        if let Some(seen) = stop.run_until_cancelled(user.until_seen(pipeline)).await {
+            seen?;
+        }
+    }
+    user.leave().await
+}
+
+async fn want_probes(mut user: User, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut number = 0;
+    while !stop.is_cancelled() {
+        number += 1;
+        user.submit(&format!("probes-{number}"), probes()?).await?;
+        if let Some(seen) = stop.run_until_cancelled(user.until_fewer(WANTED_PROBES)).await {
+            seen?;
+        }
+    }
+    user.leave().await
+}
+
+/// Somebody who asks for pipelines, and watches each of them.
+struct User {
+    client: Client,
+    ledger: Ledger,
+    watching: JoinSet<anyhow::Result<Uuid>>,
+    seen: HashSet<Uuid>,
+}
+
+impl User {
+    fn new(client: Client, ledger: Ledger) -> Self {
+        Self { client, ledger, watching: JoinSet::new(), seen: HashSet::new() }
+    }
+
+    /// Asks for a pipeline until there is an answer.
+    async fn submit(&mut self, key: &str, jobs: Vec<v1::JobDefinition>) -> anyhow::Result<Uuid> {
+        let pipeline = v1::PipelineSpec { name: "chaos".into(), jobs, ..v1::PipelineSpec::default() };
+        let request = v1::SubmitPipelineRequest { pipeline: Some(pipeline), idempotency_key: key.to_owned() };
+        let client = &self.client;
+        let ask = || async { client.jobs().submit_pipeline(request.clone()).await };
+        let answer = until_answered(client, ask).await.with_context(|| format!("{key} was refused"))?;
+        let id = answer.pipeline.context("an answer without a pipeline")?.id.parse()?;
+        self.ledger.lock().submitted.push(Submitted { key: key.to_owned(), pipeline: id });
+        self.watching.spawn(watch(self.client.clone(), self.ledger.clone(), id));
+        Ok(id)
+    }
+
+    /// Waits until a pipeline's events have all been seen. Safe to cancel.
+    async fn until_seen(&mut self, pipeline: Uuid) -> anyhow::Result<()> {
+        while !self.seen.contains(&pipeline) {
+            let Some(seen) = self.watching.join_next().await else { break };
+            self.seen.insert(seen??);
+        }
+        Ok(())
+    }
+
+    /// Waits until fewer pipelines than that are left to be seen to their end. Safe to cancel.
+    async fn until_fewer(&mut self, than: usize) -> anyhow::Result<()> {
+        while self.watching.len() >= than {
+            let Some(seen) = self.watching.join_next().await else { break };
+            self.seen.insert(seen??);
+        }
+        Ok(())
+    }
+
+    async fn leave(mut self) -> anyhow::Result<()> {
+        while let Some(seen) = self.watching.join_next().await {
+            seen??;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a call until it is answered, of whichever coordinator is there.
+async fn until_answered<T, F, Fut>(client: &Client, call: F) -> Result<T, ApiError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+{
+    loop {
+        match tokio::time::timeout(CALL, call()).await.map(|answer| answer.map_err(ApiError::from)) {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Err(error)) if !error.is_retryable() => return Err(error),
+            Ok(Err(_)) | Err(_) => client.turn(),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Writes down the events of a pipeline until it ends, as somebody sees them who resumes where they were whenever they
+/// are cut off.
+async fn watch(client: Client, ledger: Ledger, pipeline: Uuid) -> anyhow::Result<Uuid> {
+    ledger.lock().watched.insert(pipeline, Vec::new());
+    let mut last = 0;
+    loop {
+        let subject = Some(v1::watch_events_request::Subject::PipelineId(pipeline.to_string()));
+        let request = v1::WatchEventsRequest { subject, after_id: last };
+        let ask = || async { client.jobs().watch_events(request.clone()).await };
+        let mut events = until_answered(&client, ask).await.context("watching was refused")?;
+        let cut_off = loop {
+            match events.message().await {
+                // Progress is not recorded and has no id.
+                Ok(Some(event)) if event.id > 0 => {
+                    last = event.id;
+                    ledger.lock().watched.entry(pipeline).or_default().push(last);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(pipeline),
+                Err(status) => break ApiError::from(status),
+            }
+        };
+        anyhow::ensure!(cut_off.is_retryable(), "watching was ended: {cut_off}");
+        tokio::time::sleep(AGAIN).await;
+        client.turn();
+    }
+}
+
+fn job(name: &str, after: &[&str], priority: u32, spec: Spec) -> anyhow::Result<v1::JobDefinition> {
+    Ok(v1::JobDefinition {
+        name: name.to_owned(),
+        after: after.iter().map(|name| (*name).to_owned()).collect(),
+        max_attempts: MAX_ATTEMPTS,
+        backoff: Some(v1::Backoff { first: Some(BACKOFF.0.try_into()?), longest: Some(BACKOFF.1.try_into()?) }),
+        priority: Some(priority),
+        spec: Some(spec),
+        ..v1::JobDefinition::default()
+    })
+}
+
+fn probes() -> anyhow::Result<Vec<v1::JobDefinition>> {
+    let spec = v1::ProbeSpec { tasks: PROBES, duration_ms: PROBE.as_millis() as u64, failures: FAILING_PROBES };
+    Ok(vec![job("probe", &[], PRIORITIES.1, Spec::Probe(spec))?])
+}
+
+fn bears(dataset: &str, lists: &[UrlList]) -> anyhow::Result<Vec<v1::JobDefinition>> {
+    let class = |list: &UrlList| v1::ClassUrls {
+        name: list.class.clone(),
+        list_name: list.name.clone(),
+        urls: list.lines.clone(),
+    };
+    let scrape = v1::ScrapeSpec {
+        dataset: dataset.to_owned(),
+        classes: lists.iter().map(class).collect(),
+        urls_per_task: 6,
+        concurrency: 6,
+        timeout_ms: FETCH_TIMEOUT.as_millis() as u32,
+        ..v1::ScrapeSpec::default()
+    };
+    let verify = v1::VerifySpec { dataset: dataset.to_owned(), ..v1::VerifySpec::default() };
+    let snapshot = v1::SnapshotSpec { dataset: dataset.to_owned(), seed: 42, valid_percent: 25 };
+    let recipe = v1::TrainRecipe {
+        architecture: "resnet18".into(),
+        epochs: EPOCHS,
+        batch_size: 8,
+        image_size: 32,
+        ..v1::TrainRecipe::default()
+    };
+    let snapshot_of = Some(train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
+    let train = v1::TrainSpec { snapshot: snapshot_of, recipe: Some(recipe) };
+    Ok(vec![
+        job("scrape", &[], PRIORITIES.0, Spec::Scrape(scrape))?,
+        job("verify", &["scrape"], PRIORITIES.0, Spec::Verify(verify))?,
+        job("snapshot", &["verify"], PRIORITIES.0, Spec::Snapshot(snapshot))?,
+        job("train", &["snapshot"], PRIORITIES.0, Spec::Train(train))?,
+    ])
+}
