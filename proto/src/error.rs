@@ -75,9 +75,21 @@ fn from_grpc_code(code: Code) -> ErrorCode {
     }
 }
 
+impl From<ApiError> for crate::v1::Error {
+    fn from(error: ApiError) -> Self {
+        Self { code: error.code.into(), message: error.message }
+    }
+}
+
+impl From<crate::v1::Error> for ApiError {
+    fn from(error: crate::v1::Error) -> Self {
+        Self { code: error.code(), message: error.message }
+    }
+}
+
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
-        let wire = crate::v1::Error { code: error.code.into(), message: error.message.clone() };
+        let wire = crate::v1::Error::from(error.clone());
         let mut status = Self::new(grpc_code(error.code), error.message);
         status.metadata_mut().insert_bin(METADATA_KEY, MetadataValue::from_bytes(&wire.encode_to_vec()));
         status
@@ -92,7 +104,7 @@ impl From<Status> for ApiError {
             .and_then(|value| value.to_bytes().ok())
             .and_then(|bytes| crate::v1::Error::decode(bytes).ok());
         match typed {
-            Some(error) => Self { code: error.code(), message: error.message },
+            Some(error) => error.into(),
             None => Self::new(from_grpc_code(status.code()), untyped_message(&status)),
         }
     }

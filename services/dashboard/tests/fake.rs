@@ -332,6 +332,10 @@ impl WorkerService for Fake {
         no_worker()
     }
 
+    async fn complete_tasks(&self, _: Request<v1::CompleteTasksRequest>) -> Answer<v1::CompleteTasksResponse> {
+        no_worker()
+    }
+
     async fn fail_task(&self, _: Request<v1::FailTaskRequest>) -> Answer<v1::FailTaskResponse> {
         no_worker()
     }

@@ -2,7 +2,7 @@
 //!
 //! - `session` talks with the coordinator, `floor` holds the attempts in work, `execute` takes one from order to end.
 //! - `kind` has one file per kind of job; `trainer` is the process that a training run is.
-//! - `diary` and `patience` get logs, measurements and results to a coordinator that may be away for a while.
+//! - `diary`, `endings` and `patience` get logs, measurements and results to a coordinator that may be away for a while.
 //! - `gpus`, `disk` and `label` say what the machine has; they are looked at again and again, for machines break.
 //!
 //! Nothing here asks what time it is, but for the dates that people read: clocks jump.
@@ -14,6 +14,7 @@ mod attempt;
 mod config;
 mod diary;
 mod disk;
+mod endings;
 mod error;
 mod execute;
 mod floor;
@@ -45,6 +46,7 @@ pub use label::Label;
 pub use size::ByteSize;
 
 use disk::Disk;
+use endings::Endings;
 use floor::Floor;
 use gpus::Gpus;
 use session::{Identity, Session};
@@ -65,6 +67,7 @@ pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(U
         name: identity.name.clone(),
         slots: identity.slots,
         client: client.clone(),
+        endings: Endings::gather(client.clone()),
         storage: Storage::open(&config.object_store)?,
         disk: Disk::watch(config.folders(), config.min_free_disk.0).await,
         gpus: identity.gpus.clone(),

@@ -9,6 +9,7 @@ use ursa_fetch::Network;
 use ursa_storage::Storage;
 
 use crate::disk::Disk;
+use crate::endings::Endings;
 use crate::gpus::Gpus;
 
 /// See the module.
@@ -19,6 +20,7 @@ pub(crate) struct Tools {
     /// Attempts it works on at a time.
     pub(crate) slots: u32,
     pub(crate) client: Client,
+    pub(crate) endings: Endings,
     pub(crate) storage: Storage,
     pub(crate) disk: Disk,
     pub(crate) gpus: Gpus,

@@ -164,20 +164,23 @@ impl Ground {
         )
     }
 
-    /// Waits until `tasks` of a job's tasks have ended well.
+    /// Waits until a job has ended well, as whoever watches it does.
     pub(crate) async fn until_done(&self, client: &Client, job: &str) -> anyhow::Result<()> {
-        let begin = Instant::now();
-        loop {
-            let request = v1::GetJobRequest { id: job.to_owned() };
-            let found = client.jobs().get_job(request).await?.into_inner().job.unwrap_or_default();
-            match found.state.as_str() {
-                "succeeded" => return Ok(()),
-                "waiting" | "running" => {}
-                state => anyhow::bail!("the job is {state}: {}", found.error),
+        let subject = Some(v1::watch_events_request::Subject::JobId(job.to_owned()));
+        let request = v1::WatchEventsRequest { subject, after_id: 0 };
+        let mut events = client.jobs().watch_events(request).await?.into_inner();
+        let watching = async {
+            let mut last = String::new();
+            while let Some(event) = events.message().await? {
+                if event.kind.starts_with("job.") && event.id > 0 {
+                    last = event.kind;
+                }
             }
-            ensure!(begin.elapsed() < Duration::from_mins(10), "the job does not end: {found:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            anyhow::Ok(last)
+        };
+        let last = tokio::time::timeout(Duration::from_mins(10), watching).await.context("the job does not end")??;
+        ensure!(last == "job.succeeded", "the job ended with {last}");
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{Arguments, peer};
 
 /// As many at a time as the peer works on.
 pub(crate) const AT_A_TIME: u32 = 24;
+/// And as many as the peer takes in advance when it works in batches: a task that does nothing takes no processor.
+const AT_A_TIME_BATCHED: u32 = 1000;
 /// Callers that submit at the same time.
 const CALLERS: usize = 16;
 
@@ -23,10 +25,9 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     let theirs_unbatched = peer::run(ground, &arguments.peer, &common)?;
 
     let client = ground.coordinator().await?;
-    if ground.workers.is_empty() {
-        ground.add_worker(AT_A_TIME / 2).await?;
-        ground.add_worker(AT_A_TIME / 2).await?;
-    }
+    ground.workers.clear();
+    ground.add_worker(AT_A_TIME_BATCHED / 2).await?;
+    ground.add_worker(AT_A_TIME_BATCHED / 2).await?;
     // Everything has been used once.
     let warm = submit(&client, 500).await?;
     ground.until_done(&client, &warm).await?;
@@ -36,6 +37,11 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     let figure = peer::figure(&theirs, "jobs_per_second");
     report.beside("throughput, many tasks per job", "tasks/s", batched, figure, aim);
 
+    ground.workers.clear();
+    ground.add_worker(AT_A_TIME / 2).await?;
+    ground.add_worker(AT_A_TIME / 2).await?;
+    let warm = submit(&client, 100).await?;
+    ground.until_done(&client, &warm).await?;
     let begin = Instant::now();
     let jobs = arguments.tasks / 10;
     unbatched(ground, jobs).await?;

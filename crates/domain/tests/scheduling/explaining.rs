@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use ursa_domain::scheduling::explain;
 use super::*;
+use ursa_domain::scheduling::explain;
 
 fn why(resources: Resources, offers: &[Offer]) -> String {
     explain(&request(JobKind::Train, resources), 1, offers)

@@ -79,13 +79,5 @@ fn lane(id: i64, project: &str, kind: JobKind, resources: Resources) -> LaneView
 }
 
 fn project(name: &str, weight: f64) -> ProjectView {
-    ProjectView {
-        name: name.to_owned(),
-        weight,
-        running: 0,
-        gpus: 0,
-        max_running: None,
-        max_gpus: None,
-        paused: false,
-    }
+    ProjectView { name: name.to_owned(), weight, running: 0, gpus: 0, max_running: None, max_gpus: None, paused: false }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use ursa_domain::scheduling::{Unfit, could_ever_place, place};
 use super::*;
+use ursa_domain::scheduling::{Unfit, could_ever_place, place};
 
 fn placed(offer: &Offer, resources: Resources) -> Result<Vec<u32>, Unfit> {
     place(offer, &request(JobKind::Train, resources)).map(|placement| placement.gpus)

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use ursa_domain::scheduling::{Hold, Promises, assign, hold};
 use super::*;
+use ursa_domain::scheduling::{Hold, Promises, assign, hold};
 
 fn workers_of(plan: &ursa_domain::scheduling::Plan) -> Vec<u128> {
     plan.assignments.iter().map(|given| given.worker.as_u128()).collect()

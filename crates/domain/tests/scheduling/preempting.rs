@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
-use ursa_domain::scheduling::{Running, place, preempt};
 use super::*;
+use ursa_domain::scheduling::{Running, place, preempt};
 
 fn running(number: u128, on: u128, priority: i32) -> Running {
     Running {

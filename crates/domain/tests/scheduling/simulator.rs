@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ursa_domain::scheduling::{Assignment, Plan, Promises, assign};
 use super::*;
+use ursa_domain::scheduling::{Assignment, Plan, Promises, assign};
 
 pub(super) struct World {
     pub(super) now: f64,

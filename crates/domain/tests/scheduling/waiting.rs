@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use ursa_domain::scheduling::{PRIORITY_STEP, Promises, RESERVE_AFTER, Running, TURN_AFTER, could_ever_place};
 use super::simulator::{Started, World};
 use super::*;
+use ursa_domain::scheduling::{PRIORITY_STEP, Promises, RESERVE_AFTER, Running, TURN_AFTER, could_ever_place};
 
 /// One task every `every` seconds, of `seconds` each.
 fn stream(every: f64, seconds: f64, until: f64) -> Vec<(f64, f64)> {

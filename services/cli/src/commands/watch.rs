@@ -68,7 +68,8 @@ async fn with_bars(client: &Client, subject: Subject) -> anyhow::Result<()> {
 
 /// Progress is what the bars are for.
 fn is_worth_a_line(event: &v1::Event) -> bool {
-    !matches!(event.kind.as_str(), PROGRESS | "task.leased" | "task.succeeded") && !event.message.is_empty()
+    !matches!(event.kind.as_str(), PROGRESS | "task.leased" | "task.succeeded" | "tasks.leased" | "tasks.succeeded")
+        && !event.message.is_empty()
 }
 
 /// Looks at the jobs that are watched, again and again.

@@ -289,6 +289,9 @@ impl WorkerService for Fake {
     async fn complete_task(&self, _: Request<v1::CompleteTaskRequest>) -> Answer<v1::CompleteTaskResponse> {
         not_asked()
     }
+    async fn complete_tasks(&self, _: Request<v1::CompleteTasksRequest>) -> Answer<v1::CompleteTasksResponse> {
+        not_asked()
+    }
     async fn fail_task(&self, _: Request<v1::FailTaskRequest>) -> Answer<v1::FailTaskResponse> {
         not_asked()
     }

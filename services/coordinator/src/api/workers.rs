@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -22,6 +23,7 @@ pub(crate) struct WorkerApi(pub Context);
 const MAX_LOG_LINES: usize = 1000;
 const MAX_METRIC_POINTS: usize = 10_000;
 const MAX_FAILURE_BYTES: usize = 4096;
+const MAX_COMPLETIONS: usize = 1000;
 const MAX_LABELS: usize = 20;
 
 #[tonic::async_trait]
@@ -65,19 +67,18 @@ impl WorkerService for WorkerApi {
     }
 
     async fn complete_task(&self, request: Request<v1::CompleteTaskRequest>) -> Answer<v1::CompleteTaskResponse> {
-        use v1::complete_task_request::Result as Done;
-        let request = request.into_inner();
-        let lease = lease(request.lease.as_ref())?;
-        let store = &self.0.store;
-        let completed = match request.result.ok_or_else(|| ApiError::invalid("result: is missing"))? {
-            Done::Scrape(result) => store.complete_scrape(&lease, &result).await,
-            Done::Verify(result) => store.complete_verify(&lease, &result).await,
-            Done::Train(result) => store.complete_train(&lease, &result).await,
-            Done::Probe(_) => self.0.completions.complete(lease).await.map_err(StoreError::from),
-        };
-        self.answer(&lease, completed).await?;
-        self.0.roster.ended(&lease, false);
+        self.complete(request.into_inner()).await?;
         Ok(Response::new(v1::CompleteTaskResponse {}))
+    }
+
+    async fn complete_tasks(&self, request: Request<v1::CompleteTasksRequest>) -> Answer<v1::CompleteTasksResponse> {
+        let request = request.into_inner();
+        at_most("completions", request.completions.len(), MAX_COMPLETIONS)?;
+        let ended = join_all(request.completions.into_iter().map(|completion| self.complete(completion))).await;
+        let outcome = |ended: Result<(), Status>| v1::CompletionOutcome {
+            error: ended.err().map(|status| ApiError::from(status).into()),
+        };
+        Ok(Response::new(v1::CompleteTasksResponse { outcomes: ended.into_iter().map(outcome).collect() }))
     }
 
     async fn fail_task(&self, request: Request<v1::FailTaskRequest>) -> Answer<v1::FailTaskResponse> {
@@ -90,7 +91,7 @@ impl WorkerService for WorkerApi {
         }
         let failed = self.0.store.fail_task(&lease, class, &request.message, rand::random()).await;
         self.answer(&lease, failed).await?;
-        self.0.roster.ended(&lease, class == ErrorClass::Returned);
+        self.0.roster.ended(&[lease], class == ErrorClass::Returned);
         Ok(Response::new(v1::FailTaskResponse {}))
     }
 
@@ -111,6 +112,25 @@ impl WorkerService for WorkerApi {
 }
 
 impl WorkerApi {
+    async fn complete(&self, request: v1::CompleteTaskRequest) -> Result<(), Status> {
+        use v1::complete_task_request::Result as Done;
+        let lease = lease(request.lease.as_ref())?;
+        let store = &self.0.store;
+        let completed = match request.result.ok_or_else(|| ApiError::invalid("result: is missing"))? {
+            Done::Scrape(result) => store.complete_scrape(&lease, &result).await,
+            Done::Verify(result) => store.complete_verify(&lease, &result).await,
+            Done::Train(result) => store.complete_train(&lease, &result).await,
+            // Its room is noted together with that of the others that end with it.
+            Done::Probe(_) => {
+                let completed = self.0.completions.complete(lease).await;
+                return self.answer(&lease, completed.map_err(StoreError::from)).await;
+            }
+        };
+        self.answer(&lease, completed).await?;
+        self.0.roster.ended(&[lease], false);
+        Ok(())
+    }
+
     /// Turns an outcome into an answer. A worker that comes with a lease it has lost is remembered.
     async fn answer(&self, lease: &Lease, outcome: Result<(), StoreError>) -> Result<(), Status> {
         let Err(error) = outcome else { return Ok(()) };

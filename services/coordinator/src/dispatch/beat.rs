@@ -1,7 +1,7 @@
 //! The beat: what every attached worker said since the last one goes to the database in two statements, whatever their
 //! number, and comes back as orders to stop, to start what was lost on its way, or simply to go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
@@ -98,12 +98,13 @@ async fn orders(
 ) -> v1::WorkerOrders {
     let mut orders = answer(context);
     orders.drain = drain;
+    let listed: HashSet<Uuid> = pulse.leases.iter().map(|lease| lease.token).collect();
     let stop = |attempt: &OpenAttempt| {
         attempt.stop_reason.as_deref().map(|reason| stop_order(attempt.lease, reason, pulse.protocol))
     };
     orders.stop = open.iter().filter_map(stop).collect();
     orders.stop.extend(lost(context, pulse, open));
-    for attempt in open.iter().filter(|attempt| was_lost(context, pulse, attempt)) {
+    for attempt in open.iter().filter(|attempt| was_lost(context, pulse, &listed, attempt)) {
         match order(context, directory, &claimed(attempt)).await {
             Ok(order) => orders.start.push(order),
             Err(error) => tracing::info!(%error, task = %attempt.lease.task_id, "could not repeat an order"),
@@ -144,17 +145,19 @@ fn stop_order(lease: Lease, reason: &str, protocol: u32) -> v1::StopOrder {
 }
 
 /// Whether a worker should have begun an attempt and has not.
-fn was_lost(context: &Context, pulse: &Pulse, attempt: &OpenAttempt) -> bool {
+fn was_lost(context: &Context, pulse: &Pulse, listed: &HashSet<Uuid>, attempt: &OpenAttempt) -> bool {
     attempt.stop_reason.is_none()
         && matches!(pulse.door, Door::Session(_))
-        && !pulse.leases.iter().any(|lease| lease.token == attempt.lease.token)
+        && !listed.contains(&attempt.lease.token)
         && context.roster.is_overdue(pulse.row.id, attempt.lease.token, context.config.lease / ORDER_LOST)
 }
 
 /// What a worker lists and does not hold any more.
 fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<v1::StopOrder> {
-    let is_open = |lease: &Lease| open.iter().any(|attempt| attempt.lease.token == lease.token);
-    let is_lost = |lease: &&Lease| !is_open(lease) && !context.roster.has_ended_since(lease.token, pulse.reported_at);
+    let open: HashSet<Uuid> = open.iter().map(|attempt| attempt.lease.token).collect();
+    let is_lost = |lease: &&Lease| {
+        !open.contains(&lease.token) && !context.roster.has_ended_since(lease.token, pulse.reported_at)
+    };
     let stop = |lease: &Lease| v1::StopOrder { lease: Some((*lease).into()), reason: v1::StopReason::LeaseLost.into() };
     pulse.leases.iter().filter(is_lost).map(stop).collect()
 }

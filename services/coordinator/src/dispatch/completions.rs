@@ -10,7 +10,7 @@ use ursa_proto::{ApiError, ErrorCode};
 use crate::context::Context;
 use crate::store::Completion;
 
-const AT_A_TIME: usize = 500;
+const AT_A_TIME: usize = 1000;
 
 type Waiting = (Lease, oneshot::Sender<Completion>);
 
@@ -54,10 +54,10 @@ pub(super) async fn run(context: Context, completions: Arc<Completions>) {
                 leases.iter().map(|_| Err(error.clone())).collect()
             }
         };
-        for ((lease, sender), answer) in waiting.drain(..).zip(answers) {
-            if answer.is_ok() {
-                context.roster.ended(&lease, false);
-            }
+        let ended: Vec<Lease> =
+            leases.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(lease, _)| lease).collect();
+        context.roster.ended(&ended, false);
+        for ((_, sender), answer) in waiting.drain(..).zip(answers) {
             // Whoever asked has gone; it will ask again.
             let _ = sender.send(answer);
         }

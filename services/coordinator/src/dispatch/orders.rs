@@ -100,7 +100,7 @@ pub(super) async fn fail_unordered(context: &Context, task: &ClaimedTask, error:
         // The lease runs out and another attempt is made.
         tracing::info!(%error, task = %task.lease.task_id, "could not record a failed attempt");
     }
-    context.roster.ended(&task.lease, false);
+    context.roster.ended(&[task.lease], false);
 }
 
 fn read<T: serde::de::DeserializeOwned>(task: &ClaimedTask) -> StoreResult<T> {

@@ -178,13 +178,15 @@ impl Roster {
         self.state().workers.keys().copied().collect()
     }
 
-    /// Takes note that a lease has ended, so that its worker has room at once. One that was given back untouched gives
+    /// Takes note that leases have ended, so that their workers have room at once. One that was given back untouched gives
     /// its worker a rest.
-    pub(crate) fn ended(&self, lease: &Lease, given_back: bool) {
+    pub(crate) fn ended(&self, leases: &[Lease], given_back: bool) {
         let mut state = self.state();
         let now = Instant::now();
-        state.ended.insert(lease.token, now);
-        if let Some(attached) = state.workers.values_mut().find(|attached| attached.lent.contains_key(&lease.token)) {
+        for lease in leases {
+            state.ended.insert(lease.token, now);
+            let holder = state.workers.values_mut().find(|attached| attached.lent.contains_key(&lease.token));
+            let Some(attached) = holder else { continue };
             attached.lent.remove(&lease.token);
             if given_back {
                 attached.rests_until = now + REST;

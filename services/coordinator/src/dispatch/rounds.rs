@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::join_all;
+use prost::Message as _;
 use tokio::time::Instant;
 use ursa_domain::scheduling::{Assignment, LaneView, Offer, ProjectView, Promises, Request, Running};
 use ursa_proto::v1;
@@ -20,9 +21,9 @@ use crate::store::{ClaimedTask, LaneHead, Place, StoreResult, Topic};
 /// A hint may get lost; nothing waits longer than this for a round.
 const LOOK: Duration = Duration::from_secs(1);
 /// Tasks in one round.
-const AT_A_TIME: usize = 512;
-/// In one message, which has to fit whatever the tasks carry.
-const ORDERS_PER_MESSAGE: usize = 16;
+const AT_A_TIME: usize = 1000;
+/// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.
+const FULL_MESSAGE: usize = 256 << 10;
 /// A transaction that began earlier may commit a task with an earlier time.
 const SLACK: TimeDelta = TimeDelta::seconds(5);
 /// So often a lane is looked at from its very beginning, for tasks that took longer than the slack to be committed.
@@ -122,11 +123,7 @@ async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResu
 async fn projects(context: &Context, lanes: &[LaneHead]) -> StoreResult<Vec<ProjectView>> {
     let wanted: HashSet<&str> = lanes.iter().map(|lane| lane.project.as_str()).collect();
     let usage = context.store.project_usage().await?;
-    Ok(usage
-        .into_iter()
-        .filter(|project| wanted.contains(project.name.as_str()))
-        .map(ProjectView::from)
-        .collect())
+    Ok(usage.into_iter().filter(|project| wanted.contains(project.name.as_str())).map(ProjectView::from).collect())
 }
 
 fn view(lane: &LaneHead, paused: &HashSet<String>) -> LaneView {
@@ -201,10 +198,19 @@ async fn hand_over(context: &Context, directory: &Directory, claimed: Vec<Claime
 async fn tell(context: &Context, directory: &Directory, worker: Uuid, tasks: Vec<ClaimedTask>) {
     match context.roster.find(worker) {
         Some((_, Door::Session(sender), _)) => {
-            for some in tasks.chunks(ORDERS_PER_MESSAGE) {
-                let mut orders = answer(context);
-                orders.start = write(context, directory, some).await;
-                // A full or closed channel is no loss: the beat repeats what the worker does not list.
+            let mut orders = answer(context);
+            let mut bytes = 0;
+            for task in tasks {
+                let Some(order) = write(context, directory, &task).await else { continue };
+                bytes += order.encoded_len();
+                orders.start.push(order);
+                if bytes >= FULL_MESSAGE {
+                    // A full or closed channel is no loss: the beat repeats what the worker does not list.
+                    let _ = sender.try_send(Ok(std::mem::replace(&mut orders, answer(context))));
+                    bytes = 0;
+                }
+            }
+            if !orders.start.is_empty() {
                 let _ = sender.try_send(Ok(orders));
             }
         }
@@ -218,15 +224,14 @@ async fn tell(context: &Context, directory: &Directory, worker: Uuid, tasks: Vec
     }
 }
 
-async fn write(context: &Context, directory: &Directory, tasks: &[ClaimedTask]) -> Vec<v1::TaskOrder> {
-    let mut orders = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        match order(context, directory, task).await {
-            Ok(order) => orders.push(order),
-            Err(error) => fail_unordered(context, task, &error).await,
+async fn write(context: &Context, directory: &Directory, task: &ClaimedTask) -> Option<v1::TaskOrder> {
+    match order(context, directory, task).await {
+        Ok(order) => Some(order),
+        Err(error) => {
+            fail_unordered(context, task, &error).await;
+            None
         }
     }
-    orders
 }
 
 /// Asks less urgent work back for the most urgent lane that something can be done for.

@@ -57,7 +57,7 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
                 if let Ok(lease) = ended {
                     let lease: Lease = lease;
                     running.remove(&lease.token);
-                    context.roster.ended(&lease, false);
+                    context.roster.ended(&[lease], false);
                 }
             }
             _ = interval.tick() => {}

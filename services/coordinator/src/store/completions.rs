@@ -1,6 +1,6 @@
 //! Many attempts that leave nothing behind, ended well in one transaction: what takes a commit each otherwise.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ursa_domain::lifecycle::job::{self, JobEvent, JobOutcome, JobState};
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
@@ -8,7 +8,7 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
+use super::events::{NewEvent, gather, record};
 use super::jobs::release_waiting;
 use super::leases::columns;
 use super::{Store, StoreResult, Topic, Tx};
@@ -38,8 +38,8 @@ impl Store {
         }
         let repeated = if endings.len() < leases.len() { succeeded_before(&mut tx, leases).await? } else { Vec::new() };
         tx.commit().await?;
-        let is_ended = |lease: &Lease| endings.iter().any(|ending| ending.token == lease.token);
-        Ok(leases.iter().map(|lease| answer(lease, is_ended(lease) || repeated.contains(&lease.token))).collect())
+        let ended: HashSet<Uuid> = endings.iter().map(|ending| ending.token).chain(repeated).collect();
+        Ok(leases.iter().map(|lease| answer(lease, ended.contains(&lease.token))).collect())
     }
 }
 
@@ -101,7 +101,9 @@ async fn end(tx: &mut Tx, endings: &[Ending]) -> StoreResult<()> {
     .execute(&mut **tx)
     .await?;
     sqlx::query!("update tasks set state = 'succeeded' where id = any ($1)", &ids).execute(&mut **tx).await?;
-    let mut events: Vec<_> = endings.iter().map(succeeded).collect();
+    let mut ended: Vec<&Ending> = endings.iter().collect();
+    ended.sort_by_key(|ending| ending.job_id);
+    let mut events = gather(ended.into_iter().map(succeeded).collect(), "tasks.succeeded", "answered");
     events.extend(count(tx, endings).await?);
     tx.hint(Topic::Tasks);
     record(tx, &events).await

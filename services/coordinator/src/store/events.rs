@@ -47,6 +47,25 @@ pub(crate) enum EventSubject {
     Job(Uuid),
 }
 
+/// So many tasks of a job, and more, that something happens to in one transaction are one event: a job of a million tasks
+/// has thousands.
+const MANY: usize = 64;
+
+/// Events of single tasks, those of the same job side by side; where there are many of one job, one instead that says
+/// `what` happened to them.
+pub(super) fn gather(events: Vec<NewEvent>, kind: &'static str, what: &str) -> Vec<NewEvent> {
+    if events.len() < MANY {
+        return events;
+    }
+    let of_job = |events: &[NewEvent]| match events {
+        [first, ..] if events.len() >= MANY => {
+            vec![NewEvent { job_id: first.job_id, task: None, kind, message: format!("{} tasks {what}", events.len()) }]
+        }
+        few => few.to_vec(),
+    };
+    events.chunk_by(|a, b| a.job_id == b.job_id).flat_map(of_job).collect()
+}
+
 /// Records events as the last thing of a transaction (the event lock is the last lock to take), addresses them to
 /// webhooks, and wakes the watchers.
 pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> {

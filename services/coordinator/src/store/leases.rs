@@ -9,7 +9,7 @@ use ursa_domain::Lease;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
+use super::events::{NewEvent, gather, record};
 use super::projects::lock_quotas;
 use super::tasks::{Failure, end_badly, hold};
 use super::{Store, StoreResult, Topic, Tx};
@@ -340,7 +340,7 @@ async fn claim(tx: &mut Tx, places: &[Place], ttl: Duration) -> StoreResult<Vec<
             message: format!("task {} was leased to {}, attempt {}", row.ordinal, row.worker_name, row.attempt),
         })
         .collect();
-    record(tx, &events).await?;
+    record(tx, &gather(events, "tasks.leased", "were leased")).await?;
     Ok(rows
         .into_iter()
         .map(|row| ClaimedTask {

@@ -35,7 +35,7 @@ pub(crate) async fn show(
     let request = v1::ListSnapshotsRequest { dataset: dataset.name.clone() };
     let snapshots = ask(app.client.datasets().list_snapshots(request)).await?.snapshots;
     // The counts stay fresh; the pictures stay put, so that nobody clicks on one that has just moved.
-    let counts = view.section(&Refresh::on("job. task.succeeded"), summary(&dataset, &snapshots));
+    let counts = view.section(&Refresh::on("job. task.succeeded tasks.succeeded"), summary(&dataset, &snapshots));
     if view.is_fragment() {
         return Ok(counts);
     }

@@ -16,7 +16,7 @@ pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, P
         h1 { "Datasets" }
         @if datasets.is_empty() { (nothing_yet()) } @else { (table(&datasets)) }
     };
-    Ok(view.page("Datasets", Nav::Datasets, &Refresh::on("job. task.succeeded"), content))
+    Ok(view.page("Datasets", Nav::Datasets, &Refresh::on("job. task.succeeded tasks.succeeded"), content))
 }
 
 fn nothing_yet() -> Markup {

@@ -1,182 +1,125 @@
 //! The peer that Ursa's dispatch is measured beside: `graphile_worker`, doing nothing on the same Postgres.
 //!
-//! Batched is the crate at its best, with the settings of its own benchmarks: a local queue that fetches many jobs at
-//! once, and completions that are gathered for five milliseconds. Unbatched is its default: a fetch and a completion for
-//! every job. Prints one JSON object.
+//! - `options`: how the crate is set up, and why so. `job`: the job that does nothing, and when each one started.
+//! - `peer`: the crate's tables and its worker. `throughput`, `latency`: what is measured.
+//!
+//! Prints one JSON object. Whether a commit is on disk is for the server to say: nothing here changes that.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+#![expect(clippy::print_stdout, reason = "prints its figures")]
+
+mod job;
+mod latency;
+mod options;
+mod peer;
+mod throughput;
+
+use std::num::NonZeroUsize;
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
-use graphile_worker::{
-    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, WorkerContext, WorkerOptions,
-};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
 
-const BATCH: usize = 5000;
+use options::Options;
 
-/// Measures `graphile_worker` on no-op jobs.
+/// Measures `graphile_worker` on jobs that do nothing.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Postgres to work on; everything the crate has there is dropped first.
+    /// Postgres to work on. The schema `graphile_worker` that is there is dropped first.
     #[arg(long)]
     database_url: String,
     /// What to measure.
     #[arg(long)]
     mode: Mode,
     /// Jobs at a time.
-    #[arg(long, default_value_t = 24)]
-    workers: usize,
+    #[arg(long, default_value = "24")]
+    workers: NonZeroUsize,
     /// Jobs in all.
-    #[arg(long, default_value_t = 20_000)]
-    jobs: usize,
-    /// Jobs per second, when latency is measured.
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value = "20000")]
+    jobs: NonZeroUsize,
+    /// Jobs that are added per second, when latency is measured.
+    #[arg(long, default_value = "50", value_parser = positive)]
     rate: f64,
     /// Fetch and complete many at once.
     #[arg(long)]
     batched: bool,
-    /// Jobs that wait in the table for a later time meanwhile.
+    /// Jobs that are queued besides and not due for a month.
     #[arg(long, default_value_t = 0)]
     fill: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 enum Mode {
+    /// Jobs per second, of jobs that were all added before.
     Throughput,
+    /// From just before a job is added to the start of its handler.
     Latency,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Nothing {
-    place: usize,
-}
-
-static DONE: AtomicUsize = AtomicUsize::new(0);
-static STARTS: OnceLock<Mutex<Vec<(usize, Instant)>>> = OnceLock::new();
-
-impl TaskHandler for Nothing {
-    const IDENTIFIER: &'static str = "nothing";
-
-    async fn run(self, _: WorkerContext) -> impl IntoTaskHandlerResult {
-        if let Some(starts) = STARTS.get()
-            && let Ok(mut starts) = starts.lock()
-        {
-            starts.push((self.place, Instant::now()));
-        }
-        DONE.fetch_add(1, Ordering::Relaxed);
-        Ok::<(), String>(())
-    }
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    peer: &'static str,
+    version: &'static str,
+    mode: Mode,
+    batched: bool,
+    jobs: NonZeroUsize,
+    fill: usize,
+    options: &'a Options,
+    #[serde(flatten)]
+    figures: Value,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(20).connect(&arguments.database_url).await?;
-    sqlx::query("drop schema if exists graphile_worker cascade").execute(&pool).await?;
-    let mut options = WorkerOptions::default()
-        .concurrency(arguments.workers)
-        .pg_pool(pool.clone())
-        .schema("graphile_worker")
-        // As in its own benchmarks; with the default of a second it would mostly wait.
-        .poll_interval(Duration::from_millis(5))
-        .listen_os_shutdown_signals(false)
-        .define_job::<Nothing>();
-    if arguments.batched {
-        options = options
-            .local_queue(LocalQueueConfig::default().with_size(BATCH))
-            .complete_job_batch_delay(Duration::from_millis(5));
-    }
-    let worker = Arc::new(options.init().await.context("the worker does not start")?);
-    fill(&worker, arguments.fill).await?;
+    let options = Options::choose(&arguments);
     let figures = match arguments.mode {
-        Mode::Throughput => throughput(&arguments, &worker, &pool).await?,
-        Mode::Latency => latency(&arguments, &worker).await?,
+        Mode::Throughput => throughput::measure(&arguments, &options).await?,
+        Mode::Latency => latency::measure(&arguments, &options).await?,
     };
-    println!("{figures}");
-    // What is left to do belongs to nobody.
-    std::process::exit(0);
-}
-
-type Worker = Arc<graphile_worker::Worker>;
-
-async fn fill(worker: &Worker, count: usize) -> anyhow::Result<()> {
-    let later = chrono::Utc::now() + chrono::TimeDelta::days(30);
-    add(worker, count, &JobSpec { run_at: Some(later), ..JobSpec::default() }).await
-}
-
-async fn add(worker: &Worker, count: usize, spec: &JobSpec) -> anyhow::Result<()> {
-    let utils = worker.create_utils();
-    for first in (0..count).step_by(BATCH) {
-        let jobs: Vec<RawJobSpec> = (first..count.min(first + BATCH))
-            .map(|place| RawJobSpec {
-                identifier: Nothing::IDENTIFIER.to_owned(),
-                payload: json!(Nothing { place }),
-                spec: spec.clone(),
-            })
-            .collect();
-        utils.add_raw_jobs(&jobs).await?;
-    }
+    let Arguments { mode, batched, jobs, fill, .. } = arguments;
+    let report =
+        Report { peer: "graphile_worker", version: version()?, mode, batched, jobs, fill, options: &options, figures };
+    println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }
 
-async fn throughput(arguments: &Arguments, worker: &Worker, pool: &sqlx::PgPool) -> anyhow::Result<serde_json::Value> {
-    let begin = Instant::now();
-    add(worker, arguments.jobs, &JobSpec::default()).await?;
-    let enqueued = begin.elapsed();
-    sqlx::query("analyze").execute(pool).await?;
-    let begin = Instant::now();
-    let running = tokio::spawn({
-        let worker = worker.clone();
-        async move { worker.run().await }
-    });
-    // Durable is done: the row has gone.
-    while remaining(pool, arguments.fill).await? > 0 {
-        anyhow::ensure!(!running.is_finished(), "the worker ended");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let ran = begin.elapsed();
-    anyhow::ensure!(DONE.load(Ordering::Relaxed) >= arguments.jobs, "some jobs did not run");
-    let rate = |elapsed: Duration| arguments.jobs as f64 / elapsed.as_secs_f64();
-    Ok(json!({"jobs_per_second": rate(ran), "enqueued_per_second": rate(enqueued), "jobs": arguments.jobs}))
+/// The crate's version, as it is locked.
+fn version() -> anyhow::Result<&'static str> {
+    let (_, package) = include_str!("../Cargo.lock")
+        .split_once("name = \"graphile_worker\"\nversion = \"")
+        .context("Cargo.lock does not name graphile_worker")?;
+    package.split('"').next().context("Cargo.lock is cut short")
 }
 
-async fn remaining(pool: &sqlx::PgPool, fill: usize) -> anyhow::Result<i64> {
-    let count: i64 = sqlx::query_scalar("select count(*) from graphile_worker._private_jobs where run_at <= now() limit 1")
-        .fetch_one(pool)
-        .await?;
-    let _ = fill;
-    Ok(count)
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("must be a number above 0".to_owned()),
+    }
 }
 
-async fn latency(arguments: &Arguments, worker: &Worker) -> anyhow::Result<serde_json::Value> {
-    let starts = STARTS.get_or_init(Mutex::default);
-    let _running = tokio::spawn({
-        let worker = worker.clone();
-        async move { worker.run().await }
-    });
-    let utils = worker.create_utils();
-    let mut interval = tokio::time::interval(Duration::from_secs_f64(1.0 / arguments.rate));
-    let mut submitted = Vec::with_capacity(arguments.jobs);
-    for place in 0..arguments.jobs {
-        interval.tick().await;
-        submitted.push(Instant::now());
-        utils.add_job(Nothing { place }, JobSpec::default()).await?;
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        super::Arguments::command().debug_assert();
     }
-    let wait = async {
-        while starts.lock().map_or(0, |starts| starts.len()) < arguments.jobs {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+
+    #[test]
+    fn the_version_is_the_locked_one() {
+        let version = super::version().unwrap();
+        assert_eq!(version.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{version}");
+    }
+
+    #[test]
+    fn a_rate_is_above_nought() {
+        assert_eq!(super::positive("0.5"), Ok(0.5));
+        for text in ["0", "-1", "inf", "nan", "many"] {
+            assert!(super::positive(text).is_err(), "{text}");
         }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait).await.context("some jobs did not start")?;
-    let mut micros: Vec<u128> = starts
-        .lock()
-        .map(|starts| starts.iter().map(|(place, at)| (*at - submitted[*place]).as_micros()).collect())
-        .unwrap_or_default();
-    micros.sort_unstable();
-    let at = |share: f64| micros[((micros.len() - 1) as f64 * share).round() as usize] as f64 / 1000.0;
-    Ok(json!({"p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": at(1.0), "jobs": arguments.jobs}))
+    }
 }

@@ -6,20 +6,23 @@ use ursa_proto::v1;
 use crate::fixture::{Fixture, after, scrape, snapshot, train, trained, verify};
 
 #[tokio::test]
-async fn a_worker_with_much_room_is_filled_in_portions() {
+async fn orders_come_in_messages_that_are_not_too_large() {
     let fixture = Fixture::start().await;
-    let mut job = scrape(10);
+    let mut job = scrape(600);
     if let Some(v1::job_definition::Spec::Scrape(spec)) = &mut job.spec {
-        spec.urls_per_task = 1;
+        spec.urls_per_task = 200;
+        for url in spec.classes.iter_mut().flat_map(|class| &mut class.urls) {
+            url.push_str(&format!("?{}", "x".repeat(1800)));
+        }
     }
     let ids = fixture.submit(vec![job]).await;
     fixture.job_in(&ids[0], "running").await;
     let mut worker = Worker::attach(fixture.client(), "roomy", 100).await.unwrap();
     let mut portions = Vec::new();
-    while portions.iter().sum::<usize>() < 20 {
+    while portions.iter().sum::<usize>() < 6 {
         portions.push(worker.say().await.unwrap().start.len());
     }
-    assert_eq!(portions.into_iter().filter(|portion| *portion > 0).collect::<Vec<_>>(), [16, 4]);
+    assert_eq!(portions.into_iter().filter(|portion| *portion > 0).collect::<Vec<_>>(), [1; 6]);
 }
 
 #[tokio::test]

@@ -176,7 +176,10 @@ mod tests {
     #[test]
     fn the_database_is_named_where_other_users_cannot_read_it() {
         let spec = plan().coordinator("postgres://u:secret@h/d");
-        assert_eq!(spec.command_line().join(" "), "--object-store /data/objects --listen 127.0.0.1:7400");
+        assert_eq!(
+            spec.command_line().join(" "),
+            "--object-store /data/objects --allow-network 127.0.0.1/32:80 --listen 127.0.0.1:7400"
+        );
         assert_eq!(spec.secrets, [("DATABASE_URL", "postgres://u:secret@h/d".to_owned())]);
     }
 

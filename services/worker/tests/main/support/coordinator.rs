@@ -12,8 +12,8 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
-use ursa_proto::v1;
 use ursa_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
+use ursa_proto::{ApiError, v1};
 
 use super::PATIENCE;
 
@@ -243,6 +243,15 @@ impl WorkerService for Service {
         let task = task_of(request.lease.as_ref());
         self.0.end(|seen| drop(seen.completed.insert(task, request))).await;
         Ok(Response::new(v1::CompleteTaskResponse {}))
+    }
+
+    async fn complete_tasks(&self, request: Request<v1::CompleteTasksRequest>) -> Answer<v1::CompleteTasksResponse> {
+        let mut outcomes = Vec::new();
+        for completion in request.into_inner().completions {
+            let ended = self.complete_task(Request::new(completion)).await;
+            outcomes.push(v1::CompletionOutcome { error: ended.err().map(|status| ApiError::from(status).into()) });
+        }
+        Ok(Response::new(v1::CompleteTasksResponse { outcomes }))
     }
 
     async fn fail_task(&self, request: Request<v1::FailTaskRequest>) -> Answer<v1::FailTaskResponse> {
