@@ -4,6 +4,9 @@ use std::io::ErrorKind as IoKind;
 
 use crate::Digest;
 
+/// What S3 says to a request that was signed in another quarter of an hour than it arrives in.
+const WRONG_TIME: &str = "RequestTimeTooSkewed";
+
 /// An object-store error. The message says what happened, to what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -39,7 +42,7 @@ pub enum StorageError {
         /// What was being written.
         key: String,
     },
-    /// Not reachable, or busy.
+    /// Not reachable, busy, or not to be had from this machine as its clock is.
     #[error("the object store is not available for {key}: {reason}")]
     Unavailable {
         /// What was wanted.
@@ -95,6 +98,10 @@ impl StorageError {
         let (key, reason) = (key.to_owned(), error.to_string());
         match error {
             E::NotFound { .. } => Self::NotFound { key },
+            // Everything is in order but this machine: another one, or this one later, will do.
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } if reason.contains(WRONG_TIME) => {
+                Self::Unavailable { key, reason: format!("this machine's clock is wrong, set it: {reason}") }
+            }
             E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::PermissionDenied { key, reason },
             error => match io_kind(error) {
                 Some(IoKind::StorageFull | IoKind::QuotaExceeded | IoKind::FileTooLarge) => Self::Full { key },
@@ -139,6 +146,18 @@ mod tests {
             let error = StorageError::from_store("k", &generic(kind));
             assert!(matches!(error, StorageError::PermissionDenied { .. }) && !error.is_retryable(), "{error:?}");
         }
+    }
+
+    #[test]
+    fn a_request_signed_at_the_wrong_time_is_worth_another_try_and_says_what_to_do() {
+        let refused = |code: &str| object_store::Error::PermissionDenied {
+            path: "k".into(),
+            source: format!("403 Forbidden: <Error><Code>{code}</Code></Error>").into(),
+        };
+        let error = StorageError::from_store("k", &refused("RequestTimeTooSkewed"));
+        assert!(error.is_retryable() && error.to_string().contains("clock is wrong, set it"), "{error}");
+        let error = StorageError::from_store("k", &refused("AccessDenied"));
+        assert!(matches!(error, StorageError::PermissionDenied { .. }), "{error:?}");
     }
 
     #[test]

@@ -103,7 +103,12 @@ impl Storage {
             _ => {}
         }
         // Backends cut a range at the object's end, or fail in words of their own when nothing is left: ask for the size.
-        let length = self.store.head(&path_of(key)).await.map_err(|error| self.failed(key, &error))?.size;
+        let length = match (self.store.head(&path_of(key)).await, &read) {
+            (Ok(found), _) => found.size,
+            // What failed first says more: the answer to the second question has no body.
+            (Err(_), Err(error)) => return Err(self.failed(key, error)),
+            (Err(error), Ok(_)) => return Err(self.failed(key, &error)),
+        };
         match read {
             _ if length < range.end => Err(StorageError::TooShort { key: key.to_string(), length, end: range.end }),
             _ if range.is_empty() => Ok(Bytes::new()),

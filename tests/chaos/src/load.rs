@@ -19,8 +19,8 @@ use crate::history::Submitted;
 /// As many as all workers together have room for, of which each takes a second: nobody is ever idle.
 const PROBES: u32 = 24;
 const PROBE: Duration = Duration::from_secs(1);
-/// Pipelines of probes that one waits for at a time.
-const WANTED_PROBES: usize = 3;
+/// Pipelines of probes that a user waits for at a time.
+const WANTED_PROBES: usize = 2;
 /// One attempt each of so many probes fails on purpose.
 const FAILING_PROBES: u32 = 2;
 const EPOCHS: u32 = 4;
@@ -76,13 +76,15 @@ pub struct Load {
 }
 
 impl Load {
-    /// Two users begin: one wants one model after the other of the lists, the other one always waits for some probes.
-    pub fn begin(client: impl Fn() -> anyhow::Result<Client>, lists: &[UrlList]) -> anyhow::Result<Self> {
+    /// Users begin: one wants one model after the other of the lists, from whichever coordinator is there; the others always
+    /// wait for some probes, each by a coordinator of their own.
+    pub fn begin(any: Client, each: Vec<Client>, lists: &[UrlList]) -> Self {
         let (mut users, ledger, stop) = (JoinSet::new(), Ledger::default(), CancellationToken::new());
-        let user = || anyhow::Ok(User::new(client()?, ledger.clone()));
-        users.spawn(want_models(user()?, lists.to_vec(), stop.clone()));
-        users.spawn(want_probes(user()?, stop.clone()));
-        Ok(Self { users, ledger, stop })
+        users.spawn(want_models(User::new(any, ledger.clone()), lists.to_vec(), stop.clone()));
+        for (which, client) in each.into_iter().enumerate() {
+            users.spawn(want_probes(User::new(client, ledger.clone()), which, stop.clone()));
+        }
+        Self { users, ledger, stop }
     }
 
     /// Nothing new is asked for from now on.
@@ -128,11 +130,11 @@ async fn want_models(mut user: User, lists: Vec<UrlList>, stop: CancellationToke
     user.leave().await
 }
 
-async fn want_probes(mut user: User, stop: CancellationToken) -> anyhow::Result<()> {
+async fn want_probes(mut user: User, which: usize, stop: CancellationToken) -> anyhow::Result<()> {
     let mut number = 0;
     while !stop.is_cancelled() {
         number += 1;
-        user.submit(&format!("probes-{number}"), probes()?).await?;
+        user.submit(&format!("probes-{which}-{number}"), probes()?).await?;
         if let Some(seen) = stop.run_until_cancelled(user.until_fewer(WANTED_PROBES)).await {
             seen?;
         }

@@ -9,13 +9,14 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 }
 
 /// What services may say.
-const SERVICES: [Expected; 15] = [
+const SERVICES: [Expected; 16] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
     warning(&["nothing is dispatched: waiting for the database"], "Postgres was away"),
     warning(&["no lease can be renewed: waiting for the database"], "Postgres was away"),
     warning(&["sqlx::postgres::notice", "terminating connection due to"], "Postgres was crashed or restarted"),
     warning(&["sqlx_core::pool::connection", "on-release", "error communicating with"], "connections broke"),
+    warning(&["sqlx_core::pool::connection", "on-release", "terminating connection"], "Postgres was restarted"),
     warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away, stood, or was slow"),
     warning(&["sqlx::query", "execution time exceeded alert threshold"], "Postgres stood or was slow"),
     warning(&["log lines stay in the database for now", "error communicating with database"], "Postgres was away"),

@@ -47,7 +47,7 @@ pub async fn run(options: &Options, mut say: impl FnMut(String)) -> anyhow::Resu
     let logs = options.output.join(format!("seed-{}", options.seed));
     prepare(&logs)?;
     let mut stage = Stage::set(&logs).await?;
-    let mut load = Load::begin(|| stage.client(), &lists(&stage.web))?;
+    let mut load = Load::begin(stage.client()?, stage.clients()?, &lists(&stage.web));
     let mut reader = Reader::connect(&stage.database_url()).await?;
     warm_up(&mut reader).await?;
     drop(reader);

@@ -114,10 +114,15 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Where the coordinators are, by way of the proxies.
+    /// Of whichever coordinator is there, by way of the proxies.
     pub fn client(&self) -> anyhow::Result<Client> {
         let addresses = self.addresses();
         Ok(Client::of_several(addresses.iter().map(String::as_str))?)
+    }
+
+    /// One of each coordinator, by way of its proxy.
+    pub fn clients(&self) -> anyhow::Result<Vec<Client>> {
+        Ok(self.addresses().iter().map(|address| Client::new(address)).collect::<Result<_, _>>()?)
     }
 
     /// The database, past the proxies.

@@ -190,7 +190,7 @@ impl Store {
             .collect())
     }
 
-    /// Their workers are at work.
+    /// Their workers are at work. Tasks are locked in order, as by those who end many at once.
     async fn begin_work(&self, leases: &[Lease]) -> StoreResult<()> {
         if leases.is_empty() {
             return Ok(());
@@ -198,9 +198,9 @@ impl Store {
         task::next(TaskState::Leased, TaskEvent::Start)?;
         let (tasks, attempts, _) = columns(leases);
         sqlx::query!(
-            "update tasks t set state = 'running'
-            from unnest($1::uuid[], $2::integer[]) as l (id, attempt)
-            where t.id = l.id and t.attempt = l.attempt and t.state = 'leased'",
+            "update tasks set state = 'running' where state = 'leased' and id in (
+                select t.id from unnest($1::uuid[], $2::integer[]) as l (id, attempt) join tasks t on t.id = l.id
+                where t.attempt = l.attempt and t.state = 'leased' order by t.id for update of t)",
             &tasks,
             &attempts,
         )
@@ -209,7 +209,7 @@ impl Store {
         Ok(())
     }
 
-    /// Asks for attempts back for the sake of more urgent work.
+    /// Asks for attempts back for the sake of more urgent work. Their tasks are locked first, as by those who end them.
     pub(crate) async fn preempt(&self, attempts: &[(Uuid, u32)]) -> StoreResult<u64> {
         let (tasks, numbers): (Vec<Uuid>, Vec<i32>) =
             attempts.iter().map(|(task, number)| (*task, *number as i32)).unzip();
@@ -217,8 +217,12 @@ impl Store {
         let asked = sqlx::query!(
             "update attempts a
             set stop_reason = 'preempted', stop_asked_at = now(), stop_detail = 'a more urgent job needs the room'
-            from unnest($1::uuid[], $2::integer[]) as v (id, number)
-            where a.task_id = v.id and a.number = v.number and a.ended_at is null and a.stop_reason is null
+            from (
+                select t.id, t.attempt
+                from unnest($1::uuid[], $2::integer[]) as o (id, number)
+                join tasks t on t.id = o.id and t.attempt = o.number
+                order by t.id for update of t) v
+            where a.task_id = v.id and a.number = v.attempt and a.ended_at is null and a.stop_reason is null
             returning a.task_id, a.number, a.job_id",
             &tasks,
             &numbers,
@@ -298,11 +302,15 @@ impl Store {
     pub(crate) async fn stop_overdue(&self) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let result = sqlx::query!(
-            "update attempts set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
+            "update attempts a set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
                 when run_until < now() then 'it took longer than the job allows one attempt'
                 else 'it did not get on for longer than the job allows' end
-            where ended_at is null and stop_reason is null
-                and (run_until < now() or progressed_at + no_progress < now())",
+            from (
+                select task_id, number from attempts
+                where ended_at is null and stop_reason is null
+                    and (run_until < now() or progressed_at + no_progress < now())
+                for update skip locked) late
+            where a.task_id = late.task_id and a.number = late.number and a.ended_at is null",
         )
         .execute(&mut *tx)
         .await?

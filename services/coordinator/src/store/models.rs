@@ -5,8 +5,7 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
-use super::tasks::{hold_to_complete, succeed};
+use super::tasks::{hold_to_complete, succeed_with};
 use super::{Store, StoreError, StoreResult, Tx, jobs};
 
 impl Store {
@@ -24,12 +23,9 @@ impl Store {
         });
         jobs::set_output(&mut tx, held.job_id, &output).await?;
         let digest = result.model_digest.get(..12).unwrap_or_default();
-        succeed(&mut tx, &held, format!("model {digest} has an error rate of {:.1} %", 100.0 * error_rate)).await?;
-        if is_new {
-            let message = format!("model {digest} was registered");
-            let task = Some((lease.task_id, lease.attempt));
-            record(&mut tx, &[NewEvent { job_id: held.job_id, task, kind: "model.created", message }]).await?;
-        }
+        let registered = is_new.then(|| ("model.created", format!("model {digest} was registered")));
+        let message = format!("model {digest} has an error rate of {:.1} %", 100.0 * error_rate);
+        succeed_with(&mut tx, &held, registered, message).await?;
         tx.commit().await
     }
 

@@ -10,7 +10,7 @@ use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::jobs::{cancel_tasks, count_ended};
+use super::jobs::{self, cancel_tasks, count_ended};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 
 /// Why the others of a gang stop.
@@ -116,11 +116,23 @@ async fn ended_as(tx: &mut Tx, lease: &Lease) -> StoreResult<Option<String>> {
 
 /// Ends a held attempt well. The caller has written the effects in the same transaction.
 pub(super) async fn succeed(tx: &mut Tx, held: &Held, message: String) -> StoreResult<()> {
+    succeed_with(tx, held, None, message).await
+}
+
+/// As [`succeed`]; what tells of an effect comes before the end, after which nothing happens to a task.
+pub(super) async fn succeed_with(
+    tx: &mut Tx,
+    held: &Held,
+    effect: Option<(&'static str, String)>,
+    message: String,
+) -> StoreResult<()> {
     let after = task::next(TaskState::Running, TaskEvent::Complete)?;
     end_attempt(tx, held, "succeeded", None, "").await?;
     release(tx, held, after, Duration::ZERO).await?;
     count_ended(tx, held.job_id, 1, held.units).await?;
-    record(tx, &[event(held, "task.succeeded", message)]).await
+    let effect = effect.map(|(kind, message)| event(held, kind, message));
+    let events: Vec<_> = effect.into_iter().chain([event(held, "task.succeeded", message)]).collect();
+    record(tx, &events).await
 }
 
 /// How an attempt ended badly.
@@ -161,6 +173,10 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
         _ => Duration::ZERO,
     };
     let message = describe(held, failure);
+    if policy.workers > 1 {
+        // Two of a gang that end at once would each wait for the other's attempt.
+        jobs::lock(tx, held.job_id).await?;
+    }
     end_attempt(tx, held, attempt_state(class, failure.lost), Some(class), &message).await?;
     release(tx, held, after, wait).await?;
     if !class.uses_up_an_attempt() {
