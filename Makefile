@@ -1,5 +1,5 @@
 # Every command of the project. The same names work in continuous integration.
-.PHONY: setup build demo test lint bench-dispatch sqlx fmt
+.PHONY: setup build demo test chaos lint bench-dispatch sqlx fmt
 
 setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
 	@./deploy/setup.sh
@@ -12,6 +12,10 @@ demo: build ## From URL lists to a served classifier, on this machine; ONCE=1 st
 
 test: build ## Runs every test.
 	cargo nextest run --workspace || { command -v cargo-nextest >/dev/null && exit 1 || cargo test --workspace; }
+
+chaos: build ## Lets everything go wrong, and checks that nothing is lost; SEED=7 MINUTES=60 for another schedule, and a longer one.
+	@./deploy/setup.sh chaos
+	@./target/debug/ursa-chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),0)
 
 lint: setup ## Formatting, clippy with warnings denied, licences.
 	cargo fmt --all --check

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts what the build and `ursa up` need in place: libtorch (from PyPI, through pip) and PostgreSQL's programs (from Debian).
-# Idempotent; when everything is there it touches no network and ends at once.
+# Idempotent; when everything is there it touches no network and ends at once. `setup.sh chaos` also puts in place what only
+# the chaos suite needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +30,10 @@ need_packages() {
 
 have_postgres() {
   command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
+}
+
+have_faketime() {
+  compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null
 }
 
 # Downloads one wheel into $1, trying the platform tags pip matches literally.
@@ -71,6 +76,7 @@ PY
 command -v cargo >/dev/null || die "Rust is missing. Install it from https://rustup.rs"
 command -v cc >/dev/null && command -v c++ >/dev/null || need_packages "a C and C++ compiler" gcc g++ libc6-dev
 have_postgres || need_packages "PostgreSQL" postgresql
+[ "${1:-}" != chaos ] || have_faketime || need_packages "libfaketime, which sets the clocks of workers" libfaketime
 mkdir -p "$cache" .deps
 if [ -n "${LIBTORCH:-}" ] || [ -n "${LIBTORCH_USE_PYTORCH:-}" ]; then
   say "using the libtorch that the environment names"

@@ -40,7 +40,7 @@ use ursa_storage::Storage;
 use config::Config;
 use context::Context;
 use hub::Hub;
-use store::{Store, StoreError};
+use store::Store;
 
 const RETRY: Duration = Duration::from_millis(500);
 const COMPLAIN_EVERY: u32 = 20;
@@ -50,14 +50,16 @@ const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Runs a coordinator until told to stop. `listening` hears the address once requests are answered.
 ///
 /// # Errors
-/// A configuration that cannot work, a refused migration, or a port that is taken. An absent Postgres is waited for.
+/// A configuration that cannot work, a refused migration, or a port that is taken. An absent Postgres, or object
+/// store, is waited for.
 pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     refuse_open_doors(config.listen)?;
     let storage = Storage::open(&config.object_store)?;
     let hub = Arc::new(Hub::default());
     let Some(store) = connect(&config, &hub, &stop).await? else { return Ok(()) };
-    store.migrate().await.context("the database's tables could not be brought up to date")?;
-    storage.check().await.context("the object store does not work")?;
+    if !has_objects(&storage, &stop).await? {
+        return Ok(());
+    }
     let context = Context {
         store,
         storage,
@@ -103,15 +105,15 @@ fn refuse_open_doors(listen: SocketAddr) -> anyhow::Result<()> {
     anyhow::bail!("refusing to listen on {listen}: without TLS and tokens only loopback addresses are allowed")
 }
 
-/// Connects to Postgres, waiting for it if need be; `None` when told to stop meanwhile.
+/// Connects to Postgres and brings its tables up to date, waiting for it if need be; `None` when told to stop meanwhile.
 async fn connect(config: &Config, hub: &Arc<Hub>, stop: &CancellationToken) -> anyhow::Result<Option<Store>> {
     let options: PgConnectOptions = config.database_url.parse().context("the database URL does not parse")?;
     let mut tries = 0;
     loop {
-        match Store::connect(options.clone(), config.database_connections, hub.clone()).await {
+        match Store::open(options.clone(), config.database_connections, hub.clone()).await {
             Ok(store) => return Ok(Some(store)),
-            Err(error) if error.is_outage() => complain(&error, tries),
-            Err(error) => return Err(error).context("Postgres refused the connection"),
+            Err(error) if error.is_outage() => complain("Postgres", &error, tries),
+            Err(error) => return Err(error).context("Postgres does not serve as the coordinator's database"),
         }
         tries += 1;
         if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
@@ -120,9 +122,25 @@ async fn connect(config: &Config, hub: &Arc<Hub>, stop: &CancellationToken) -> a
     }
 }
 
-fn complain(error: &StoreError, tries: u32) {
+/// Whether the object store works, waiting for it if need be; false when told to stop meanwhile.
+async fn has_objects(storage: &Storage, stop: &CancellationToken) -> anyhow::Result<bool> {
+    let mut tries = 0;
+    loop {
+        match storage.check().await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.is_retryable() => complain("the object store", &error, tries),
+            Err(error) => return Err(error).context("the object store does not work"),
+        }
+        tries += 1;
+        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+fn complain(about: &str, error: &dyn std::error::Error, tries: u32) {
     if tries.is_multiple_of(COMPLAIN_EVERY) {
-        tracing::warn!(%error, "waiting for Postgres");
+        tracing::warn!(%error, "waiting for {about}");
     }
 }
 

@@ -92,7 +92,11 @@ pub(crate) async fn fail(
     failure: Failure,
     patience: &Patience,
 ) -> Result<(), ApiError> {
-    tracing::warn!(class = %failure.class, "{}", failure.message);
+    match failure.class {
+        // Somebody wanted it so.
+        ErrorClass::Cancelled | ErrorClass::Returned => tracing::info!(class = %failure.class, "{}", failure.message),
+        _ => tracing::warn!(class = %failure.class, "{}", failure.message),
+    }
     let class = v1::ErrorClass::from(failure.class).into();
     let message = cut(failure.message, MAX_MESSAGE);
     let request = v1::FailTaskRequest { lease: Some(lease.clone()), class, message };

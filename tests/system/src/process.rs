@@ -130,10 +130,24 @@ impl Process {
         Ok(())
     }
 
+    /// Lets it stand still, as a machine that is suspended does.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
     /// Asks it to end and waits until it has.
     pub fn stop(&mut self) -> anyhow::Result<ExitStatus> {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM)?;
+        self.signal(Signal::SIGTERM)?;
         Ok(self.child.wait()?)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
     }
 
     /// The processes it has started that still run, by the name of their program.

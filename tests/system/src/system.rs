@@ -11,6 +11,7 @@ use ursa_demo_web::{DemoWeb, DemoWebConfig};
 use ursa_storage::testing::{BUCKET, S3Server};
 
 use crate::Process;
+use crate::logs::{Expected, unexpected};
 
 /// Where objects are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct System {
     environment: Vec<(String, String)>,
     _s3: Option<S3Server>,
     folder: TempDir,
+    /// Whether the test has looked at what was logged.
+    is_looked_at: bool,
 }
 
 impl System {
@@ -63,7 +66,19 @@ impl System {
         let coordinator = Process::start("ursa-coordinator", &arguments, &environment, &log).await?;
         let client = Client::new(coordinator.address("grpc"))?;
         let (workers, nodes) = (Vec::new(), Vec::new());
-        Ok(Self { workers, nodes, coordinator, postgres, client, web, object_store, environment, _s3: s3, folder })
+        Ok(Self {
+            workers,
+            nodes,
+            coordinator,
+            postgres,
+            client,
+            web,
+            object_store,
+            environment,
+            _s3: s3,
+            folder,
+            is_looked_at: false,
+        })
     }
 
     /// Starts a worker with one slot and one thread, so that two of them are two cores.
@@ -120,6 +135,25 @@ impl System {
         all.map(Process::log).collect::<Vec<_>>().join("\n")
     }
 
+    /// Lines that somebody should look at: warnings and errors of any service, and none that is `expected`. What every
+    /// test asks at its end.
+    ///
+    /// # Errors
+    /// A log that cannot be read.
+    pub fn alarms(&mut self, expected: &[Expected]) -> anyhow::Result<Vec<String>> {
+        self.is_looked_at = true;
+        let mut alarms = Vec::new();
+        for entry in std::fs::read_dir(self.folder.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let name = path.file_stem().unwrap_or_default().display().to_string();
+                let found = unexpected(&std::fs::read_to_string(&path)?, expected);
+                alarms.extend(found.into_iter().map(|line| format!("{name}: {:?} {}", line.level, line.text)));
+            }
+        }
+        Ok(alarms)
+    }
+
     fn log(&self, name: &str) -> PathBuf {
         self.folder.path().join(format!("{name}.log"))
     }
@@ -131,6 +165,13 @@ impl System {
             ("--allow-network", format!("127.0.0.1/32:{}", self.web.address().port())),
         ];
         common.iter().chain(own).flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect()
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let is_forgotten = !self.is_looked_at && !std::thread::panicking();
+        assert!(!is_forgotten, "a test of the system has to look at its `alarms`");
     }
 }
 

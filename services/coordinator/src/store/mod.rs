@@ -198,8 +198,15 @@ impl Topic {
 }
 
 impl Store {
+    /// Connects and brings the tables up to date, or fails at once.
+    pub(crate) async fn open(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
+        let store = Self::connect(options, connections, hub).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
-    pub(crate) async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
+    async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
         let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
@@ -210,8 +217,12 @@ impl Store {
     }
 
     /// Brings the tables up to date. Safe to run from several coordinators at once.
-    pub(crate) async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
-        sqlx::migrate!("../../migrations").run(&self.pool).await
+    async fn migrate(&self) -> StoreResult<()> {
+        use sqlx::migrate::MigrateError as E;
+        sqlx::migrate!("../../migrations").run(&self.pool).await.map_err(|error| match error {
+            E::Execute(error) | E::ExecuteMigration(error, _) => StoreError::Database(error),
+            other => StoreError::unreadable("list of migrations", &other),
+        })
     }
 
     /// A stream of hints from every coordinator on this database.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ursa_proto::v1;
 use ursa_system::System;
+use ursa_system::logs::{Expected, Level};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 const LOOK: Duration = Duration::from_millis(50);
@@ -81,6 +82,17 @@ pub(crate) async fn checkpoint(system: &System, id: &str) {
     };
     let seen = tokio::time::timeout(PATIENCE, waiting).await;
     assert_eq!(seen, Ok(true), "the run stored no checkpoint\n{}", system.logs());
+}
+
+/// A warning that a test expects, told by what it says, piece by piece in this order.
+pub(crate) const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expected {
+    Expected { level: Level::Warn, pieces, reason }
+}
+
+/// Every service has logged nothing that somebody should look at, besides what is `expected`.
+pub(crate) fn nothing_alarming(system: &mut System, expected: &[Expected]) {
+    let alarms = system.alarms(expected).unwrap();
+    assert!(alarms.is_empty(), "{}", alarms.join("\n"));
 }
 
 pub(crate) async fn sources(system: &System) -> Vec<v1::Source> {

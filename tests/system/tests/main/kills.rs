@@ -1,12 +1,13 @@
 //! SIGKILL, in the middle of everything: the pipeline ends well, nothing is lost, nothing happens twice.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use ursa_proto::v1;
 use ursa_system::{Store, System};
 
-use crate::asking::{attempts, checkpoint, ended, log_of, state_of, submit, until};
-use crate::pipeline::{JOBS, bears};
+use crate::asking::{attempts, checkpoint, ended, job, log_of, nothing_alarming, state_of, submit, until, warning};
+use crate::pipeline::{JOBS, bears, probes};
 use crate::whole_loop::every_url_became_what_it_had_to;
 
 fn is_under_way(detail: &v1::JobDetail) -> bool {
@@ -40,6 +41,7 @@ async fn a_coordinator_killed_in_every_job_loses_nothing_and_repeats_nothing() {
     }
     every_url_became_what_it_had_to(&system).await;
     assert_eq!(models(&system).await, 1);
+    nothing_alarming(&mut system, &[warning(&["session: waiting for the coordinator"], "it was killed")]);
 }
 
 #[tokio::test]
@@ -66,6 +68,72 @@ async fn a_worker_killed_while_scraping_and_while_training_is_replaced_by_the_ne
     assert!(log.iter().any(|line| line.starts_with("going on after epoch")), "{log:#?}");
     every_url_became_what_it_had_to(&system).await;
     assert_eq!(models(&system).await, 1);
+    nothing_alarming(&mut system, &[]);
+}
+
+/// Everything that is recorded of the jobs of a pipeline. Whether whoever lost a lease came back is not part of it.
+async fn recorded(system: &System, ids: &HashMap<String, String>) -> Vec<v1::JobDetail> {
+    let mut details = Vec::new();
+    for name in JOBS.iter().filter_map(|name| ids.get(*name)) {
+        let mut detail = job(system, name).await.unwrap();
+        for attempt in detail.tasks.iter_mut().flat_map(|task| &mut task.attempts) {
+            if attempt.state == "lost" {
+                attempt.error_class = 0;
+            }
+        }
+        details.push(detail);
+    }
+    details
+}
+
+/// Lets a worker go on whose tasks were done elsewhere, until it takes other tasks again.
+async fn comes_back_and_changes_nothing(system: &System, zombie: usize, ids: &HashMap<String, String>) {
+    let before = recorded(system, ids).await;
+    system.workers[zombie].thaw().unwrap();
+    let name = format!("worker-{zombie}");
+    let begin = Instant::now();
+    loop {
+        let probes = submit(system, probes(4)).await;
+        let detail = ended(system, &probes["probe"], "succeeded").await;
+        if detail.tasks.iter().flat_map(|task| &task.attempts).any(|attempt| attempt.worker_name == name) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_mins(1), "{name} takes no task any more\n{}", system.logs());
+    }
+    assert_eq!(recorded(system, ids).await, before);
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_until_its_urls_went_elsewhere_changes_nothing_when_it_goes_on() {
+    let mut system = System::start(Store::Folder, 12).await.unwrap();
+    let zombie = system.add_worker().await.unwrap();
+    let ids = submit(&system, bears(&system.web, 3, 1)).await;
+    until(&system, "the scrape to be under way", &ids["scrape"], is_under_way).await;
+    system.workers[zombie].freeze().unwrap();
+    system.add_worker().await.unwrap();
+    for name in ["scrape", "verify", "snapshot"] {
+        ended(&system, &ids[name], "succeeded").await;
+    }
+    let detail = job(&system, &ids["scrape"]).await.unwrap();
+    assert!(attempts(&detail).iter().any(|of_task| *of_task == ["lost", "succeeded"]), "{detail:#?}");
+    comes_back_and_changes_nothing(&system, zombie, &ids).await;
+    every_url_became_what_it_had_to(&system).await;
+    nothing_alarming(&mut system, &[warning(&["session: waiting for the coordinator"], "the worker stood still")]);
+}
+
+#[tokio::test]
+async fn a_worker_that_stood_still_while_its_trainer_went_on_does_not_make_a_second_model_count() {
+    let mut system = System::start(Store::Folder, 12).await.unwrap();
+    let zombie = system.add_worker().await.unwrap();
+    let ids = submit(&system, bears(&system.web, 4, 4)).await;
+    checkpoint(&system, &ids["train"]).await;
+    system.workers[zombie].freeze().unwrap();
+    system.add_worker().await.unwrap();
+    let detail = ended(&system, &ids["train"], "succeeded").await;
+    assert_eq!(attempts(&detail), [["lost", "succeeded"]]);
+    comes_back_and_changes_nothing(&system, zombie, &ids).await;
+    assert_eq!(models(&system).await, 1);
+    nothing_alarming(&mut system, &[warning(&["session: waiting for the coordinator"], "the worker stood still")]);
 }
 
 /// An orphan would hold a GPU that nobody can take back.
@@ -94,6 +162,7 @@ async fn a_trainer_killed_is_started_again_by_its_worker_and_goes_on_from_the_ch
     assert!(log.iter().any(|line| line.starts_with("going on after epoch")), "{log:#?}");
     assert!(system.workers[worker].is_running());
     assert_eq!(models(&system).await, 1);
+    nothing_alarming(&mut system, &[warning(&["attempt", "the trainer was killed (signal 9)"], "it was")]);
 }
 
 #[tokio::test]
@@ -109,6 +178,7 @@ async fn a_cancelled_run_ends_its_process_and_the_worker_takes_the_next_task() {
     let again = v1::RetrySourcesRequest { dataset: "bears".into(), source_ids: Vec::new() };
     let pipeline = system.client.datasets().retry_sources(again).await.unwrap().into_inner().pipeline.unwrap();
     ended(&system, &pipeline.jobs[0].id, "succeeded").await;
+    nothing_alarming(&mut system, &[]);
 }
 
 #[tokio::test]
@@ -126,4 +196,5 @@ async fn a_worker_told_to_stop_hands_its_task_back_at_once() {
     assert!(returned.error.contains("worker-0"), "{returned:?}");
     system.add_worker().await.unwrap();
     ended(&system, &ids["scrape"], "succeeded").await;
+    nothing_alarming(&mut system, &[]);
 }

@@ -20,6 +20,13 @@ pub(crate) fn bears(web: &DemoWeb, count: usize, epochs: u32) -> v1::PipelineSpe
     v1::PipelineSpec { name: "bears".into(), jobs: jobs.collect(), ..v1::PipelineSpec::default() }
 }
 
+/// So many tasks that only take a moment.
+pub(crate) fn probes(tasks: u32) -> v1::PipelineSpec {
+    let spec = Spec::Probe(v1::ProbeSpec { tasks, duration_ms: 300, failures: 0 });
+    let probe = v1::JobDefinition { name: "probe".into(), spec: Some(spec), ..v1::JobDefinition::default() };
+    v1::PipelineSpec { name: "probes".into(), jobs: vec![probe], ..v1::PipelineSpec::default() }
+}
+
 fn scrape(web: &DemoWeb) -> Spec {
     let class = |class: &Class| v1::ClassUrls {
         name: class.to_string(),

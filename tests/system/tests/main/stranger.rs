@@ -8,6 +8,8 @@ use tokio::process::Command;
 use ursa_demo_web::{Class, DemoWeb};
 use ursa_system::{Store, System};
 
+use crate::asking::nothing_alarming;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/main/stranger.py");
 
 #[tokio::test]
@@ -32,6 +34,7 @@ async fn a_strangers_client_lists_the_services_and_runs_a_pipeline() {
     assert!(services.contains(&"grpc.health.v1.Health"), "{services:?}");
     assert_eq!(seen["pipeline"]["state"], "succeeded", "{seen:#}");
     assert_eq!(seen["pipeline"]["jobs"].as_array().unwrap().len(), 3);
+    nothing_alarming(&mut system, &[]);
 }
 
 /// The pipeline as JSON, written by hand from the protocol's description.

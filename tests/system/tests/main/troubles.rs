@@ -2,7 +2,7 @@
 
 use ursa_system::{Store, System};
 
-use crate::asking::{attempts, ended, submit, until};
+use crate::asking::{attempts, ended, nothing_alarming, submit, until, warning};
 use crate::pipeline::bears;
 use crate::whole_loop::every_url_became_what_it_had_to;
 
@@ -24,6 +24,7 @@ async fn a_full_disk_is_said_and_the_work_is_done_where_there_is_room() {
     system.add_worker().await.unwrap();
     ended(&system, &ids["verify"], "succeeded").await;
     every_url_became_what_it_had_to(&system).await;
+    nothing_alarming(&mut system, &[warning(&["attempt", "the object store is full"], "it was full for one worker")]);
 }
 
 #[tokio::test]
@@ -48,6 +49,7 @@ async fn a_shard_that_is_gone_fails_its_verification_by_name_and_nothing_else() 
     let ends = attempts(&detail);
     assert_eq!(ends.iter().filter(|of_task| *of_task == &["failed"]).count(), 1, "{ends:?}");
     assert_eq!(ends.iter().filter(|of_task| *of_task == &["succeeded"]).count(), ends.len() - 1, "{ends:?}");
+    nothing_alarming(&mut system, &[warning(&["attempt", "is missing from the object store"], "it was removed")]);
 }
 
 #[tokio::test]
@@ -62,6 +64,16 @@ async fn postgres_may_go_away_in_the_middle_of_a_pipeline() {
     system.postgres.resume().unwrap();
     ended(&system, &ids["snapshot"], "succeeded").await;
     every_url_became_what_it_had_to(&system).await;
+    nothing_alarming(
+        &mut system,
+        &[
+            warning(&["waiting for the database"], "Postgres was away"),
+            warning(&["log lines stay in the database for now", "the database failed"], "Postgres was away"),
+            warning(&["sqlx::postgres::notice", "terminating connection"], "Postgres was crashed"),
+            warning(&["sqlx_core::pool::connection", "on-release"], "its connections broke"),
+            warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away"),
+        ],
+    );
 }
 
 #[tokio::test]

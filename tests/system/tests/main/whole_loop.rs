@@ -9,7 +9,7 @@ use ursa_proto::inference::{InferTensorContents, ModelInferRequest};
 use ursa_proto::v1;
 use ursa_system::{Store, System};
 
-use crate::asking::{ended, images, log_of, sources, submit};
+use crate::asking::{ended, images, log_of, nothing_alarming, sources, submit};
 use crate::pipeline::{JOBS, bears};
 
 #[tokio::test]
@@ -26,6 +26,7 @@ async fn urls_become_a_classifier_that_answers_over_http_and_grpc() {
     every_url_became_what_it_had_to(&system).await;
     the_run_left_its_curves(&system, &ids["train"]).await;
     every_node_answers(&system).await;
+    nothing_alarming(&mut system, &[]);
 }
 
 #[tokio::test]
@@ -39,6 +40,7 @@ async fn the_same_happens_with_objects_in_s3() {
     }
     every_url_became_what_it_had_to(&system).await;
     every_node_answers(&system).await;
+    nothing_alarming(&mut system, &[]);
 }
 
 /// Compares what the dataset says with the truth about every line of the lists.
