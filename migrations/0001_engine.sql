@@ -140,9 +140,10 @@ create index tasks_to_wake on tasks (ready_at) where state = 'retry_wait';
 create index tasks_waiting on tasks (job_id, ordinal) where state = 'waiting';
 create index tasks_ended_badly on tasks (job_id, ordinal) where state in ('dead', 'failed');
 
--- One row per try, never overwritten once it has ended. While it is open it is the lease.
+-- One row per try, never overwritten once it has ended. While it is open it is the lease. It is written by the statement
+-- that locks its task, and deleted before it: a foreign key would look up, and lock, every task a second time.
 create table attempts (
-    task_id uuid not null references tasks (id) on delete cascade,
+    task_id uuid not null,
     number integer not null check (number >= 1),
     job_id uuid not null,
     project text not null,
@@ -180,6 +181,9 @@ create table attempts (
 ) with (fillfactor = 70);
 create index attempts_open on attempts (worker_id) where ended_at is null;
 create index attempts_open_of_job on attempts (job_id) where ended_at is null;
+-- Whoever looks for attempts that take too long looks at those that may not, and not at thousands that may.
+create index attempts_with_deadline on attempts (task_id)
+    where ended_at is null and stop_reason is null and (run_until is not null or no_progress is not null);
 
 -- What follows is written in bulk and names its job without a foreign key, which would lock the job's row; it goes when
 -- the job goes.

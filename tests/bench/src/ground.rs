@@ -160,7 +160,7 @@ impl Ground {
     pub(crate) fn slowest(&self) -> anyhow::Result<String> {
         self.sql(
             "select round(total_exec_time) || ' ms ' || calls || ' calls ' || left(regexp_replace(query, '\\s+', ' ', 'g'), 90)
-            from pg_stat_statements order by total_exec_time desc limit 14",
+            from pg_stat_statements order by total_exec_time desc limit 24",
         )
     }
 

@@ -42,10 +42,16 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     ground.add_worker(AT_A_TIME / 2).await?;
     let warm = submit(&client, 100).await?;
     ground.until_done(&client, &warm).await?;
+    ground.forget_statements()?;
+    let before = ground.usage()?;
     let begin = Instant::now();
     let jobs = arguments.tasks / 10;
     unbatched(ground, jobs).await?;
     let rate = f64::from(jobs) / begin.elapsed().as_secs_f64();
+    let (cpu, count) = (ground.usage()?.cpu - before.cpu, f64::from(jobs));
+    report.row("  coordinator's processor time per job", "us", cpu * 1e6 / count, Aim::None);
+    report.row("  statements of Postgres per job", "", ground.statements()? / count, Aim::None);
+    show_statements(ground)?;
     let figure = peer::figure(&theirs_unbatched, "jobs_per_second");
     report.beside("throughput, one task per job, submitting included", "jobs/s", rate, figure, Aim::None);
     Ok(())
@@ -67,10 +73,16 @@ pub(crate) async fn run(ground: &mut Ground, report: &mut Report, tasks: u32) ->
     report.row("  coordinator's processor time per task", "us", (after.cpu - before.cpu) * 1e6 / count, Aim::None);
     report.row("  coordinator's memory", "MiB", after.memory, Aim::None);
     report.row("  statements of Postgres per task", "", ground.statements()? / count, Aim::None);
+    show_statements(ground)?;
+    Ok(count / elapsed.as_secs_f64())
+}
+
+/// For whoever looks for what is slow.
+fn show_statements(ground: &Ground) -> anyhow::Result<()> {
     if std::env::var_os("URSA_BENCH_STATEMENTS").is_some() {
         println!("{}", ground.slowest()?);
     }
-    Ok(count / elapsed.as_secs_f64())
+    Ok(())
 }
 
 async fn unbatched(ground: &mut Ground, jobs: u32) -> anyhow::Result<()> {

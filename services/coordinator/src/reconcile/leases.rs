@@ -1,18 +1,23 @@
 //! Takes back leases that ran out, wakes tasks whose wait is over, and stops what takes longer than it may.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::sweep_on;
+use super::sweep_at_most_every;
 use crate::context::Context;
 use crate::store::{StoreResult, Topic};
+
+/// Time passes whether tasks begin and end or not.
+const REST: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop. Leases are left alone for one lease after the start: while no coordinator was there, no
 /// worker could renew.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
     let begun = Instant::now();
     let sweep = || sweep(&context, begun);
-    sweep_on("leases", &context, Topic::Tasks, &stop, sweep).await;
+    sweep_at_most_every(REST, "leases", &context, Topic::Tasks, &stop, sweep).await;
 }
 
 async fn sweep(context: &Context, begun: Instant) -> StoreResult<()> {

@@ -42,12 +42,31 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = StoreResult<()>>,
 {
+    sweep_at_most_every(Duration::ZERO, name, context, topic, stop, sweep).await;
+}
+
+/// The same, for what need not be looked at with every commit: it rests between two sweeps.
+async fn sweep_at_most_every<F, Fut>(
+    rest: Duration,
+    name: &'static str,
+    context: &Context,
+    topic: Topic,
+    stop: &CancellationToken,
+    sweep: F,
+) where
+    F: Fn() -> Fut,
+    Fut: Future<Output = StoreResult<()>>,
+{
     let mut wake = context.hub.subscribe(topic);
     let mut outage = false;
     loop {
         wake.borrow_and_update();
         note(name, sweep().await, &mut outage);
-        if stop.run_until_cancelled(hub::wait(&mut wake, SWEEP)).await.is_none() {
+        let due = async {
+            tokio::time::sleep(rest).await;
+            hub::wait(&mut wake, SWEEP).await;
+        };
+        if stop.run_until_cancelled(due).await.is_none() {
             return;
         }
     }

@@ -307,7 +307,7 @@ impl Store {
                 else 'it did not get on for longer than the job allows' end
             from (
                 select task_id, number from attempts
-                where ended_at is null and stop_reason is null
+                where ended_at is null and stop_reason is null and (run_until is not null or no_progress is not null)
                     and (run_until < now() or progressed_at + no_progress < now())
                 for update skip locked) late
             where a.task_id = late.task_id and a.number = late.number and a.ended_at is null",
