@@ -13,6 +13,7 @@ pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod scheduling;
+pub mod size;
 pub mod spec;
 pub mod split;
 pub mod webhook;

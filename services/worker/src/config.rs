@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Parser;
 use ursa_domain::JobKind;
+use ursa_domain::size::ByteSize;
 use ursa_fetch::Network;
 
 use crate::gpus::{GpuChoice, PretendedGpus};
 use crate::label::Label;
-use crate::size::ByteSize;
 
 const TRAINER: &str = "ursa-trainer";
 const MIN_SLOTS: u32 = 4;

@@ -24,7 +24,6 @@ mod label;
 mod news;
 mod patience;
 mod session;
-mod size;
 mod stop;
 mod text;
 mod tools;
@@ -43,7 +42,6 @@ use uuid::Uuid;
 pub use config::Config;
 pub use gpus::{GpuChoice, PretendedGpus};
 pub use label::Label;
-pub use size::ByteSize;
 
 use disk::Disk;
 use endings::Endings;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use ursa_domain::size::ByteSize;
 use ursa_proto::v1;
 
 use super::job::set;
@@ -110,47 +111,7 @@ struct Size(u64);
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let refused = || format!("{text:?} is no size; examples: 40GiB, 500MB, 1.5TiB");
-        bytes(&text).map(Self).ok_or_else(|| de::Error::custom(refused()))
-    }
-}
-
-/// Units of size, by what they multiply.
-const UNITS: [(&str, f64); 9] = [
-    ("b", 1.0),
-    ("kib", 1024.0),
-    ("mib", 1_048_576.0),
-    ("gib", 1_073_741_824.0),
-    ("tib", 1_099_511_627_776.0),
-    ("kb", 1e3),
-    ("mb", 1e6),
-    ("gb", 1e9),
-    ("tb", 1e12),
-];
-
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    let size = number.parse::<f64>().ok()? * factor;
-    // Beyond 2^53 a fraction of a byte more or less is not what makes it wrong.
-    (size < 9e15).then_some(size.round() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_decimal_and_binary_units() {
-        assert_eq!(bytes("40GiB"), Some(40 << 30));
-        assert_eq!(bytes("1.5 tib"), Some(3 << 39));
-        assert_eq!(bytes("500MB"), Some(500_000_000));
-        assert_eq!(bytes("0B"), Some(0));
-        for text in ["", "40", "GiB", "-1GiB", "40 G", "1..5GiB", "1e30GiB", "99999999999TiB"] {
-            assert_eq!(bytes(text), None, "{text:?}");
-        }
+        let ByteSize(bytes) = String::deserialize(deserializer)?.parse().map_err(de::Error::custom)?;
+        Ok(Self(bytes))
     }
 }

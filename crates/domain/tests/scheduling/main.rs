@@ -1,4 +1,5 @@
 //! What must hold of placement and of plans, shown on invented fleets and in invented time.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod explaining;
 mod fairness;

@@ -9,8 +9,8 @@ mod geometry;
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
-use geometry::{IDENTITY, MIRROR, Map, compose, rotation, warp, zoom};
 use crate::randomness::{Purpose, stream};
+use geometry::{IDENTITY, MIRROR, Map, compose, rotation, warp, zoom};
 
 const BILINEAR: i64 = 0;
 const REFLECTION: i64 = 2;

@@ -57,7 +57,7 @@ impl Store {
             after_ordinal,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let mut attempts: HashMap<Uuid, Vec<(v1::Attempt, v1::Progress)>> = HashMap::new();

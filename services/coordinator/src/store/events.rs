@@ -113,7 +113,7 @@ impl Store {
             job,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         Ok(rows)
     }

@@ -231,7 +231,7 @@ impl Store {
             query.before,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         Ok(rows)
     }
@@ -244,7 +244,7 @@ impl Store {
             EventSubject::Job(id) => (None, Some(id)),
         };
         let rows = sqlx::query_file_as!(JobProgress, "src/store/sql/progress.sql", pipeline, job)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.lists)
             .await?;
         Ok(rows)
     }
@@ -262,7 +262,7 @@ impl Store {
             pipeline,
             job,
         )
-        .fetch_one(&self.pool)
+        .fetch_one(&self.lists)
         .await?;
         Ok(!open)
     }

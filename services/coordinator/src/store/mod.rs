@@ -152,6 +152,9 @@ pub(crate) type StoreResult<T> = Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pool: PgPool,
+    /// For lists whose filters may be left out: a plan for every case walks over all there is, so on these connections
+    /// each statement is planned for the values that it comes with.
+    lists: PgPool,
     hub: Arc<Hub>,
 }
 
@@ -208,12 +211,13 @@ impl Store {
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
     async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
         let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await?;
-        Ok(Self { pool, hub })
+        let lists = options.clone().options([("plan_cache_mode", "force_custom_plan")]);
+        let pool = |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        Ok(Self {
+            pool: pool(connections).connect_with(options).await?,
+            lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
+            hub,
+        })
     }
 
     /// Brings the tables up to date. Safe to run from several coordinators at once.

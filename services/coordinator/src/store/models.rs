@@ -78,7 +78,7 @@ impl Store {
             after,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         rows.into_iter()
             .map(|row| {

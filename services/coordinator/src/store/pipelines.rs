@@ -86,7 +86,7 @@ impl Store {
             limit,
             project,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
         let mut jobs = self.jobs_of_pipelines(&ids).await?;

@@ -133,7 +133,7 @@ impl Store {
             before,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         Ok(rows.into_iter().map(v1::Delivery::from).collect())
     }

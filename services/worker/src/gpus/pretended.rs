@@ -3,9 +3,8 @@
 
 use std::str::FromStr;
 
+use ursa_domain::size::ByteSize;
 use ursa_proto::v1;
-
-use crate::size::ByteSize;
 
 /// For instance `24GiB,80GiB:NVIDIA H100:550.54`: of each the memory, perhaps the model, perhaps the driver.
 #[derive(Debug, Clone, PartialEq)]
