@@ -3,15 +3,13 @@
 //! Validation results, golden examples and the inference node all come from this one class, so that what was measured is
 //! what is served.
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_vision::Preprocessing;
 
-use crate::dataset::Examples;
+use crate::data::Examples;
 use crate::network::{Architecture, Body, Head, Network};
-use crate::{LearnError, batch};
-
-/// Pictures computed at once; larger requests are cut, which bounds memory.
-const CHUNK: i64 = 64;
+use crate::{LearnError, pixels};
 
 /// A loaded model. It can be sent to a thread but not shared between threads; libtorch itself uses several.
 #[derive(Debug)]
@@ -66,33 +64,54 @@ impl Classifier {
         self.rows(examples.images())
     }
 
-    fn rows(&self, images: &Tensor) -> Vec<Vec<f32>> {
-        in_chunks(images, self.classes, self.device, |images| {
-            let images = batch::normalise(images, &self.preprocessing);
-            self.head.forward(&self.body.forward(&images, false, Kind::Float), false)
+    /// One feature vector for each example: the body's output averaged over the picture, [`Architecture::features`] numbers.
+    /// Pictures that look alike to the network have vectors that point the same way.
+    pub fn embeddings(&self, examples: &Examples) -> Vec<Vec<f32>> {
+        pixels::rows(examples.images(), self.device, |images| {
+            self.features(images).mean_dim([2_i64, 3].as_slice(), false, Kind::Float)
         })
+    }
+
+    /// Where in a picture the evidence for `class` lies (Grad-CAM, Selvaraju et al. 2016; lesson 2 §2.8): the body's channels
+    /// weighted by the mean gradient of the class's logit, what speaks against it left out. `image` is a prepared picture.
+    pub fn heatmap(&self, image: &[u8], class: u32) -> Result<Heatmap, LearnError> {
+        let size = self.preprocessing.size as usize;
+        if image.len() != size * size * 3 || class as usize >= self.classes {
+            let reason = format!("{} bytes and class {class} are no picture and class of this model", image.len());
+            return Err(LearnError::UnusableData(reason));
+        }
+        let side = size as i64;
+        let images = pixels::scale(&Tensor::from_slice(image).view([1, side, side, 3]), self.device);
+        let activations = no_grad(|| self.features(&images)).detach().set_requires_grad(true);
+        let logit = self.head.forward(&activations, false).get(0).get(i64::from(class));
+        let gradient = &Tensor::run_backward(&[logit], &[&activations], false, false)[0];
+        let map = no_grad(|| {
+            let weights = gradient.mean_dim([2_i64, 3].as_slice(), true, Kind::Float);
+            (weights * &activations).sum_dim_intlist([0_i64, 1].as_slice(), false, Kind::Float).relu()
+        });
+        let map = map.to_device(Device::Cpu).contiguous();
+        let mut values = vec![0.0_f32; map.numel()];
+        map.copy_data(&mut values, map.numel());
+        Ok(Heatmap { side: map.size()[0] as u32, values })
+    }
+
+    fn rows(&self, images: &Tensor) -> Vec<Vec<f32>> {
+        pixels::rows(images, self.device, |images| self.head.forward(&self.features(images), false))
+    }
+
+    /// f32 `[n, 3, s, s]` in [0, 1] to what the body makes of it, f32 `[n, features, s/32, s/32]`.
+    fn features(&self, images: &Tensor) -> Tensor {
+        self.body.forward(&pixels::normalise(images, &self.preprocessing), false, Kind::Float)
     }
 }
 
-/// Runs `forward` over u8 pictures `[n, s, s, 3]` without gradients; it gets f32 `[m, 3, s, s]` in [0, 1].
-pub(crate) fn in_chunks(
-    images: &Tensor,
-    classes: usize,
-    device: Device,
-    forward: impl Fn(&Tensor) -> Tensor,
-) -> Vec<Vec<f32>> {
-    let count = images.size()[0];
-    let mut rows = Vec::with_capacity(count as usize);
-    no_grad(|| {
-        for start in (0..count).step_by(CHUNK as usize) {
-            let chunk = images.narrow(0, start, CHUNK.min(count - start));
-            let logits = forward(&batch::scale(&chunk, device)).to_device(Device::Cpu).contiguous();
-            let mut values = vec![0.0_f32; logits.numel()];
-            logits.copy_data(&mut values, logits.numel());
-            rows.extend(values.chunks_exact(classes).map(<[f32]>::to_vec));
-        }
-    });
-    rows
+/// Evidence by place, on a grid much coarser than the picture (7×7 for 224 pixels): stretch it over the picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heatmap {
+    /// Rows and columns.
+    pub side: u32,
+    /// Row by row, 0 and above, not scaled; all 0 where nothing speaks for the class.
+    pub values: Vec<f32>,
 }
 
 /// Logits to probabilities that sum to 1.
@@ -125,7 +144,7 @@ mod tests {
         let network = Network::new(Architecture::RESNET18, 3, 4, Device::Cpu);
         let pixels = pictures(8).concat();
         let images = Tensor::from_slice(&pixels).view([8, i64::from(SIZE), i64::from(SIZE), 3]);
-        let images = batch::normalise(&batch::scale(&images, Device::Cpu), &Preprocessing::imagenet(SIZE));
+        let images = pixels::normalise(&pixels::scale(&images, Device::Cpu), &Preprocessing::imagenet(SIZE));
         let _ = network.forward(&images, true, Kind::Float);
         network
     }
@@ -136,8 +155,8 @@ mod tests {
         let weights = network.to_safetensors().unwrap();
         let found = classifier(&weights).logits(&pictures(3)).unwrap();
         let images = Tensor::from_slice(&pictures(3).concat()).view([3, i64::from(SIZE), i64::from(SIZE), 3]);
-        let expected = in_chunks(&images, 3, Device::Cpu, |images| {
-            network.forward(&batch::normalise(images, &Preprocessing::imagenet(SIZE)), false, Kind::Float)
+        let expected = pixels::rows(&images, Device::Cpu, |images| {
+            network.forward(&pixels::normalise(images, &Preprocessing::imagenet(SIZE)), false, Kind::Float)
         });
         for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
             assert!((found - expected).abs() < 1e-3, "{found} is not {expected}");
@@ -161,6 +180,44 @@ mod tests {
         let classifier = classifier(&network().to_safetensors().unwrap());
         assert!(classifier.logits(&[vec![0_u8; 5]]).is_err());
         assert!(classifier.logits::<Vec<u8>>(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_heatmap_is_grad_cam_written_out() {
+        let classifier = classifier(&network().to_safetensors().unwrap());
+        let image = &pictures(1)[0];
+        let map = classifier.heatmap(image, 1).unwrap();
+        assert_eq!((map.side, map.values.len()), (1, 1));
+        // The gradient of a logit by finite differences, channel by channel.
+        let images = pixels::scale(&Tensor::from_slice(image).view([1, 32, 32, 3]), Device::Cpu);
+        let features = no_grad(|| classifier.features(&images));
+        let logit = |features: &Tensor| no_grad(|| classifier.head.forward(features, false)).double_value(&[0, 1]);
+        let expected: f64 = (0..512)
+            .map(|channel| {
+                let moved = |by: f64| {
+                    let moved = features.copy();
+                    let mut cell = moved.narrow(1, channel, 1);
+                    cell += by;
+                    logit(&moved)
+                };
+                (moved(1e-2) - moved(-1e-2)) / 2e-2 * features.double_value(&[0, channel, 0, 0])
+            })
+            .sum();
+        let found = f64::from(map.values[0]);
+        assert!((found - expected.max(0.0)).abs() < 0.02 * expected.abs().max(0.1), "{found} is not {expected}");
+        assert!(classifier.heatmap(image, 3).is_err() && classifier.heatmap(&image[1..], 0).is_err());
+    }
+
+    #[test]
+    fn an_embedding_is_the_mean_of_the_features() {
+        let classifier = classifier(&network().to_safetensors().unwrap());
+        let pixels = pictures(3).concat();
+        let examples = Examples::new(SIZE, &pixels, vec![0, 1, 2], vec![7, 8, 9]).unwrap();
+        let found = classifier.embeddings(&examples);
+        assert_eq!((found.len(), found[0].len()), (3, 512));
+        let images = pixels::scale(&Tensor::from_slice(&pixels).view([3, 32, 32, 3]), Device::Cpu);
+        let features = no_grad(|| classifier.features(&images));
+        assert!((f64::from(found[2][5]) - features.double_value(&[2, 5, 0, 0])).abs() < 1e-4);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum LearnError {
     #[error("the checkpoint belongs to another run: {what} differs; start again without it")]
     DifferentRun {
         /// The part of the identity that differs.
-        what: &'static str,
+        what: String,
     },
     /// The loss is infinite or not a number.
     #[error(
@@ -63,7 +63,7 @@ pub enum LearnError {
         step: u64,
         /// From 0.
         epoch: u32,
-        /// The recipe's.
+        /// The highest of the recipe's.
         max_learning_rate: f64,
     },
     /// The observer asked for an end.

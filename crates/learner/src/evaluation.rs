@@ -35,11 +35,11 @@ pub fn evaluate(logits: &[Vec<f32>], labels: &[u32]) -> Evaluation {
     Evaluation { loss: loss / validated.max(1) as f64, wrong, validated, confusion }
 }
 
-fn largest(row: &[f32]) -> usize {
+pub(crate) fn largest(row: &[f32]) -> usize {
     (1..row.len()).fold(0, |best, index| if row[index] > row[best] { index } else { best })
 }
 
-fn log_probability(row: &[f32], label: usize) -> f64 {
+pub(crate) fn log_probability(row: &[f32], label: usize) -> f64 {
     let top = f64::from(row[largest(row)]);
     let sum: f64 = row.iter().map(|&logit| (f64::from(logit) - top).exp()).sum();
     f64::from(row[label]) - top - sum.ln()

@@ -1,31 +1,39 @@
-//! Learning with libtorch: networks, the training loop, and the classifier that serving and golden examples share.
+//! Learning with libtorch: networks, recipes, the training loop and its diagnosis, the learning-rate finder, and the
+//! classifier that serving, golden examples and interpretation share.
 //!
-//! Numbers follow fastai v1 (see each module). Nothing here does I/O: pictures, weights and checkpoints come and go as
-//! bytes, what happens is told to an [`Observer`]. Nothing here knows jobs, stores or services.
+//! Numbers follow fastai v1 or v2 as the recipe says (see each module). Nothing here does I/O: pictures, weights and
+//! checkpoints come and go as bytes, what happens is told to the caller. Nothing here knows stores or services.
 
 mod augment;
-mod batch;
-mod checkpoint;
 mod classifier;
-mod dataset;
+mod data;
 mod device;
+mod diagnosis;
 mod error;
 mod evaluation;
+mod find_lr;
+pub mod interpret;
 mod network;
-mod optimizer;
-mod plan;
+mod pixels;
 mod randomness;
+mod recipe;
+mod recorder;
 mod schedule;
+mod sgd_lab;
 mod tensor_file;
 mod training;
 
-pub use checkpoint::RunIdentity;
-pub use classifier::{Classifier, softmax};
-pub use dataset::{Dataset, Examples};
+pub use augment::{Augmentation, Mix};
+pub use classifier::{Classifier, Heatmap, softmax};
+pub use data::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, libtorch_version, set_threads, usable_cores};
+pub use diagnosis::{Evidence, Finding, Problem, diagnose, is_absurd};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
+pub use find_lr::{Method, RateCurve, RatePoint, RateTest, Stop, Suggestion, find_lr};
 pub use network::{Architecture, GROUPS, HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
-pub use plan::check_recipe;
-pub use schedule::OneCycle;
-pub use training::{BatchReport, EpochReport, Observer, Training};
+pub use recipe::{Balance, Numerics, Rate, Recipe, Stage, StagePlan};
+pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, Recorder, SmoothLoss};
+pub use schedule::{OneCycle, WarmUp};
+pub use sgd_lab::{Noise, SgdLab, SgdOutcome, SgdStep};
+pub use training::{Advance, RunIdentity, Training};

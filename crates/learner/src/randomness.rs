@@ -17,6 +17,16 @@ pub(crate) enum Purpose {
     Augmentation = 3,
     /// Which activations are dropped.
     Dropout = 4,
+    /// Which pictures of a batch are mixed.
+    Mixing = 5,
+    /// How much of a picture stays when it is mixed.
+    MixingShare = 6,
+    /// Which training pictures are measured on after every epoch.
+    Sample = 7,
+    /// Order of the training pictures while a learning rate is looked for.
+    RateOrder = 8,
+    /// The points of the SGD lab.
+    Laboratory = 9,
 }
 
 /// The stream for `purpose` at a moment (an epoch or a step) and for a thing (an image id, else 0).

@@ -1,33 +1,39 @@
-//! The one-cycle schedule (Smith 2018) in the form of fastai 1.0.61: cosine up over 30 % of the batches, cosine down
-//! after, momentum the other way round. Pure.
+//! The one-cycle schedule (Smith 2018) in the forms of fastai 1.0.61 and v2: cosine up, cosine down after, momentum the
+//! other way round (lesson 2 §2.5). Pure.
 
 use std::f64::consts::PI;
 
-const WARM_UP_SHARE: f64 = 0.3;
-const START_DIVISOR: f64 = 25.0;
-const FINAL_DIVISOR: f64 = START_DIVISOR * 1e4;
 const HIGH_MOMENTUM: f64 = 0.95;
 const LOW_MOMENTUM: f64 = 0.85;
 
 /// Learning rate and momentum for each batch of one fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OneCycle {
-    warm_up: u64,
-    cool_down: u64,
+    /// How many batches.
+    pub batches: u64,
+    /// When the rate turns.
+    pub warm_up: WarmUp,
+    /// It begins at the peak divided by this,
+    pub start_divisor: f64,
+    /// and ends near the peak divided by this.
+    pub final_divisor: f64,
+}
+
+/// How the first phase is measured; the number is a share of all batches, in (0, 1).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum WarmUp {
+    /// fastai v1: whole batches, rounded down, one at least.
+    WholeBatches(f64),
+    /// fastai v2: the share of the fit that was done before the batch.
+    Share(f64),
 }
 
 impl OneCycle {
-    /// A cycle over `batches` batches.
-    pub fn over(batches: u64) -> Self {
-        let warm_up = (batches as f64 * WARM_UP_SHARE).floor() as u64;
-        Self { warm_up: warm_up.max(1), cool_down: batches.saturating_sub(warm_up).max(1) }
-    }
-
     /// The learning rate of batch `index` (from 0) when the peak is `peak`.
     pub fn learning_rate(&self, index: u64, peak: f64) -> f64 {
         match self.phase(index) {
-            Phase::WarmUp(share) => cosine(peak / START_DIVISOR, peak, share),
-            Phase::CoolDown(share) => cosine(peak, peak / FINAL_DIVISOR, share),
+            Phase::WarmUp(share) => cosine(peak / self.start_divisor, peak, share),
+            Phase::CoolDown(share) => cosine(peak, peak / self.final_divisor, share),
         }
     }
 
@@ -40,10 +46,21 @@ impl OneCycle {
     }
 
     fn phase(&self, index: u64) -> Phase {
-        if index <= self.warm_up {
-            Phase::WarmUp(index as f64 / self.warm_up as f64)
-        } else {
-            Phase::CoolDown((index - self.warm_up) as f64 / self.cool_down as f64)
+        match self.warm_up {
+            WarmUp::WholeBatches(share) => {
+                let warm_up = (self.batches as f64 * share).floor() as u64;
+                let cool_down = self.batches.saturating_sub(warm_up).max(1);
+                let warm_up = warm_up.max(1);
+                if index <= warm_up {
+                    Phase::WarmUp(index as f64 / warm_up as f64)
+                } else {
+                    Phase::CoolDown((index - warm_up) as f64 / cool_down as f64)
+                }
+            }
+            WarmUp::Share(turn) => {
+                let done = index as f64 / self.batches.max(1) as f64;
+                if done < turn { Phase::WarmUp(done / turn) } else { Phase::CoolDown((done - turn) / (1.0 - turn)) }
+            }
         }
     }
 }
@@ -60,16 +77,21 @@ fn cosine(start: f64, end: f64, share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use crate::recipe::{Numerics, Rate, Stage};
+
     use super::*;
+
+    fn cycle(numerics: Numerics, batches: u64) -> OneCycle {
+        numerics.cycle(&Stage::one_cycle(1, Rate::Flat(1.0)), batches)
+    }
 
     fn close(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-3 * expected, "{found} is not {expected}");
     }
 
     #[test]
-    fn four_epochs_of_seven_batches_follow_fastai() {
-        let cycle = OneCycle::over(28);
-        assert_eq!(cycle, OneCycle { warm_up: 8, cool_down: 20 });
+    fn four_epochs_of_seven_batches_follow_fastai_v1() {
+        let cycle = cycle(Numerics::FastaiV1, 28);
         for (index, rate) in [(0, 1.2e-4), (4, 1.560e-3), (8, 3e-3), (18, 1.5e-3), (27, 1.848e-5)] {
             close(cycle.learning_rate(index, 3e-3), rate);
             close(cycle.learning_rate(index, 3e-4), rate / 10.0);
@@ -80,9 +102,32 @@ mod tests {
     }
 
     #[test]
+    fn v2_turns_after_a_quarter_and_counts_what_is_done() {
+        let cycle = cycle(Numerics::FastaiV2, 28);
+        // combined_cos(0.25, 3e-3/25, 3e-3, 3e-3/1e5) at i/28.
+        for (index, rate) in [(0, 1.2e-4), (3, 1.239_56e-3), (7, 3e-3), (14, 2.250_01e-3), (27, 1.678_36e-5)] {
+            close(cycle.learning_rate(index, 3e-3), rate);
+        }
+        for (index, momentum) in [(0, 0.95), (7, 0.85), (14, 0.875)] {
+            close(cycle.momentum(index), momentum);
+        }
+    }
+
+    #[test]
+    fn fine_tune_warms_up_almost_to_the_end_of_the_frozen_epoch() {
+        let stages = crate::recipe::Recipe::fine_tune_stages(3, 2e-3);
+        let frozen = Numerics::FastaiV2.cycle(&stages[0], 10);
+        close(frozen.learning_rate(0, 2e-3), 8e-5);
+        assert!((1..10).all(|index| frozen.learning_rate(index, 1.0) > frozen.learning_rate(index - 1, 1.0)));
+        let all = Numerics::FastaiV2.cycle(&stages[1], 30);
+        close(all.learning_rate(0, 1e-3), 2e-4);
+        close(all.learning_rate(9, 1e-3), 1e-3);
+    }
+
+    #[test]
     fn the_shortest_fits_stay_finite_and_below_the_peak() {
-        for batches in 1..8 {
-            let cycle = OneCycle::over(batches);
+        for (batches, numerics) in (1..8).flat_map(|n| [(n, Numerics::FastaiV1), (n, Numerics::FastaiV2)]) {
+            let cycle = cycle(numerics, batches);
             for index in 0..batches {
                 let rate = cycle.learning_rate(index, 1.0);
                 assert!(rate > 0.0 && rate <= 1.0, "batch {index} of {batches}: {rate}");

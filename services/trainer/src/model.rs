@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use ursa_domain::run::{RunOrder, RunResult};
 use ursa_domain::split::Side;
-use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HEAD, Training, evaluate};
+use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HeadKind, Training, evaluate};
 use ursa_storage::Storage;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::package::{
@@ -37,13 +37,14 @@ pub(crate) async fn store(
     let valid = &training.data().valid;
     let evaluation = evaluate(&classifier.logits_of(valid), valid.labels());
     let golden = golden_examples(storage, manifest, &classifier).await?;
-    let description = describe(order, manifest, &preprocessing, &evaluation, golden.images.len())?;
+    let head = training.network().head();
+    let description = describe(order, manifest, head, &preprocessing, &evaluation, golden.images.len())?;
     let package = ModelPackage::seal(description, weights, golden.to_safetensors()?)?;
     let digest = package.upload(storage).await?;
     Ok(RunResult {
         model_digest: digest.to_string(),
         model_json: String::from_utf8_lossy(&package.manifest_json).into_owned(),
-        error_rates: training.history().iter().map(|EpochReport { error_rate, .. }| *error_rate).collect(),
+        error_rates: training.history().iter().map(EpochReport::error_rate).collect(),
         confusion: evaluation.confusion,
     })
 }
@@ -78,6 +79,7 @@ fn golden_rows(manifest: &Manifest) -> Vec<&ManifestRow> {
 fn describe(
     order: &RunOrder,
     manifest: &Manifest,
+    head: HeadKind,
     preprocessing: &Preprocessing,
     evaluation: &Evaluation,
     golden: usize,
@@ -87,7 +89,7 @@ fn describe(
     Ok(ModelManifest {
         schema_version: SCHEMA_VERSION,
         architecture: recipe.architecture.to_string(),
-        head: HEAD.to_owned(),
+        head: head.name().to_owned(),
         classes: manifest.classes.clone(),
         preprocessing: serde_json::to_value(preprocessing).map_err(unwritable)?,
         metrics: ModelMetrics {

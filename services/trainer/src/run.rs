@@ -1,13 +1,12 @@
 //! One training run from order to result.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use ursa_domain::run::{CheckpointInfo, RunOrder, RunResult, TrainerEvent};
 use ursa_learner::{
-    BatchReport, Device, Observer, Precision, RunIdentity, Training, best_device, check_recipe, set_threads,
+    Advance, BatchReport, Device, EpochReport, LearnError, Precision, Recipe, RunIdentity, Training, best_device,
+    set_threads,
 };
 use ursa_storage::manifest::Manifest;
 use ursa_storage::{Digest, Key, Storage, StorageError};
@@ -19,7 +18,7 @@ use crate::{describe, events, model, pretrained, snapshot};
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
-    check_recipe(&order.recipe)?;
+    Recipe::from(&order.recipe).check()?;
     let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
     let storage = Storage::open(&order.object_store)?;
     let manifest = runtime.block_on(snapshot::manifest(&storage, &order.snapshot))?;
@@ -63,11 +62,12 @@ async fn prepare(
         ),
     );
     let identity = RunIdentity {
-        recipe: recipe.clone(),
+        recipe: recipe.into(),
         classes: manifest.classes.clone(),
         snapshot: order.snapshot.digest.clone(),
     };
     let mut training = Training::new(identity, data, weights.as_deref(), device, precision)?;
+    training.adjustments().into_iter().for_each(|adjustment| events::log("warn", adjustment));
     if let Some(checkpoint) = &order.resume {
         resume(&mut training, storage, checkpoint).await?;
     }
@@ -91,7 +91,7 @@ async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInf
 }
 
 /// Trains what is left. A run that shall stop ends after the present batch, as soon as the last epoch's checkpoint is in
-/// the store; a run can be saved between epochs only, so the batches of the present epoch will be done again.
+/// the store; checkpoints are written between epochs only, so the batches of the present epoch will be done again.
 fn train(
     training: &mut Training,
     runtime: &Runtime,
@@ -99,43 +99,31 @@ fn train(
     order: &RunOrder,
     supervisor: &Supervisor,
 ) -> Result<(), Failure> {
-    let mut narrator = Narrator { supervisor, epochs: training.epochs() };
     let mut saving = None;
-    loop {
-        let start = Instant::now();
-        let steps = training.steps() / u64::from(training.epochs().max(1));
-        let report = match training.run_epoch(&mut narrator) {
-            Ok(Some(report)) => report,
-            Ok(None) => return saved(runtime, saving),
-            Err(error) => {
-                // The next attempt goes on from the checkpoint that is on its way, however this one ends.
-                if let Err(failure) = saved(runtime, saving) {
-                    tracing::warn!(%failure, "the last checkpoint is not in the store");
-                }
-                return Err(error.into());
+    let end = loop {
+        let advance = if supervisor.cancelled() { Err(LearnError::Cancelled) } else { training.advance() };
+        match advance {
+            Ok(Advance::Batch(report)) => tell_batch(&report, training.epochs()),
+            Ok(Advance::Epoch { report, images_per_second }) => {
+                tell_epoch(&report, images_per_second, training.epochs());
+                // One at a time, while the next epoch runs.
+                saved(runtime, saving.take())?;
+                let bytes = Bytes::from(training.checkpoint()?);
+                let save = save(storage.clone(), order.task_id, order.attempt, training.epochs_done(), bytes);
+                saving = Some(runtime.spawn(save));
             }
-        };
-        let pictures = steps * u64::from(order.recipe.batch_size).min(training.data().train.len() as u64);
-        let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
-        metric("valid_loss", report.valid_loss);
-        metric("error_rate", report.error_rate);
-        metric("images_per_second", pictures as f64 / start.elapsed().as_secs_f64());
-        events::log(
-            "info",
-            format!(
-                "epoch {} of {}: train_loss {:.4}, valid_loss {:.4}, error_rate {:.4}",
-                report.epoch + 1,
-                training.epochs(),
-                report.train_loss,
-                report.valid_loss,
-                report.error_rate
-            ),
-        );
-        // One at a time, while the next epoch runs.
-        saved(runtime, saving.take())?;
-        let bytes = Bytes::from(training.checkpoint()?);
-        saving =
-            Some(runtime.spawn(save(storage.clone(), order.task_id, order.attempt, training.epochs_done(), bytes)));
+            Ok(Advance::Done) => break Ok(()),
+            Err(error) => break Err(Failure::from(error)),
+        }
+    };
+    // The next attempt goes on from the checkpoint that is on its way, however this one ends.
+    match (end, saved(runtime, saving)) {
+        (Ok(()), saved) => saved,
+        (Err(failure), Ok(())) => Err(failure),
+        (Err(failure), Err(unsaved)) => {
+            tracing::warn!(%unsaved, "the last checkpoint is not in the store");
+            Err(failure)
+        }
     }
 }
 
@@ -163,30 +151,41 @@ async fn save(storage: Storage, task: Uuid, attempt: u32, epoch: u32, bytes: Byt
     Ok(())
 }
 
-/// Turns batches into events.
-struct Narrator<'a> {
-    supervisor: &'a Supervisor,
-    epochs: u32,
+fn tell_batch(report: &BatchReport, epochs: u32) {
+    let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
+    metric("train_loss", report.loss);
+    metric("train_loss_smooth", report.smooth_loss);
+    metric("learning_rate", report.learning_rate);
+    metric("momentum", report.momentum);
+    events::emit(&TrainerEvent::Progress {
+        done: report.step,
+        total: report.steps,
+        unit: "batches".into(),
+        message: format!("epoch {} of {epochs}", report.epoch + 1),
+    });
 }
 
-impl Observer for Narrator<'_> {
-    fn batch(&mut self, report: &BatchReport) {
-        let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
-        metric("train_loss", report.loss);
-        metric("train_loss_smooth", report.smooth_loss);
-        metric("learning_rate", report.learning_rate);
-        metric("momentum", report.momentum);
-        events::emit(&TrainerEvent::Progress {
-            done: report.step,
-            total: report.steps,
-            unit: "batches".into(),
-            message: format!("epoch {} of {}", report.epoch + 1, self.epochs),
-        });
+fn tell_epoch(report: &EpochReport, images_per_second: Option<f64>, epochs: u32) {
+    let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
+    let errors = report.valid.errors();
+    let (low, high) = errors.interval();
+    metric("train_loss_measured", report.train.loss);
+    metric("train_error_rate", report.train.errors().rate());
+    metric("valid_loss", report.valid.loss);
+    metric("error_rate", errors.rate());
+    metric("error_rate_low", low);
+    metric("error_rate_high", high);
+    if let Some(rate) = images_per_second {
+        metric("images_per_second", rate);
     }
-
-    fn cancelled(&self) -> bool {
-        self.supervisor.cancelled()
-    }
+    let message = format!(
+        "epoch {} of {epochs}: train_loss {:.4} ({:.4} measured), valid_loss {:.4}, error_rate {errors}",
+        report.epoch + 1,
+        report.train_loss,
+        report.train.loss,
+        report.valid.loss,
+    );
+    events::log("info", message);
 }
 
 fn metric(name: &str, step: u64, epoch: u32, value: f64) {

@@ -14,7 +14,7 @@ use snapshot::World;
 use ursa_domain::ErrorClass;
 use ursa_domain::run::{CheckpointInfo, RunResult, TrainerEvent, TrainerInput};
 use ursa_domain::spec::PretrainedWeights;
-use ursa_learner::{Classifier, Device};
+use ursa_learner::{Architecture, Classifier, Device};
 use ursa_storage::package::{GoldenExamples, ModelPackage};
 use ursa_storage::{Digest, Key, ModelFile};
 use ursa_vision::{Limits, Preprocessing};
@@ -91,7 +91,7 @@ fn a_run_tells_what_it_does_and_leaves_a_model_that_reproduces_its_examples() {
     assert_eq!(result.model_json.as_bytes(), package.manifest_json);
 
     let preprocessing: Preprocessing = serde_json::from_value(package.manifest.preprocessing.clone()).unwrap();
-    let architecture = package.manifest.architecture.parse().unwrap();
+    let architecture = package.manifest.architecture.parse::<Architecture>().unwrap();
     let classes = package.manifest.classes.len();
     let classifier = Classifier::load(architecture, classes, preprocessing, &package.weights, Device::Cpu).unwrap();
     let golden = GoldenExamples::from_safetensors(&package.golden).unwrap();
@@ -140,7 +140,7 @@ fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
     let (events, code) = Trainer::start(&other).finish();
     let (class, message) = failed(&events);
     assert_eq!((class, code), (ErrorClass::Fatal, 1));
-    assert!(message.contains("the recipe differs"), "{message}");
+    assert!(message.contains("the recipe's seed differs"), "{message}");
 
     world.delete(&checkpoint.key);
     let again = ursa_domain::run::RunOrder { resume: Some(checkpoint), ..order };

@@ -12,6 +12,12 @@ pub(crate) const IDENTITY: Map = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1
 /// Swaps left and right.
 pub(crate) const MIRROR: Map = [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
+/// Swaps top and bottom.
+pub(crate) const UPSIDE_DOWN: Map = [[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]];
+
+/// Swaps rows and columns.
+pub(crate) const TRANSPOSE: Map = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]];
+
 /// First `second`, then `first`: the matrix product.
 pub(crate) fn compose(first: &Map, second: &Map) -> Map {
     std::array::from_fn(|row| std::array::from_fn(|column| (0..3).map(|k| first[row][k] * second[k][column]).sum()))

@@ -59,10 +59,19 @@ impl Network {
         let file = TensorFile::parse(WEIGHTS, weights)?;
         let head = HeadSpec { kind: HeadKind::of_tensors(&file.names()), ..HeadSpec::default() };
         let mut network = Self::build(architecture.into(), classes, head, Parameters::new(device, false));
-        network.parameters.load(&file, "", ToOwned::to_owned)?;
-        let names = network.names();
-        file.refuse_unknown(|name| names.iter().any(|known| known == name))?;
+        network.take(&file)?;
         Ok(network)
+    }
+
+    /// Takes every weight from a model of the same shape.
+    pub(crate) fn load_weights(&mut self, weights: &[u8]) -> Result<(), LearnError> {
+        self.take(&TensorFile::parse(PRETRAINED, weights)?)
+    }
+
+    fn take(&mut self, file: &TensorFile<'_>) -> Result<(), LearnError> {
+        self.parameters.load(file, "", ToOwned::to_owned)?;
+        let names = self.names();
+        file.refuse_unknown(|name| names.iter().any(|known| known == name))
     }
 
     fn build(architecture: Architecture, classes: usize, head: HeadSpec, mut parameters: Parameters) -> Self {

@@ -1,27 +1,27 @@
-//! Checkpoints: everything a run needs to go on after an epoch as if it had never stopped.
+//! Checkpoints: everything a run needs to go on after any batch as if it had never stopped.
 //!
-//! One safetensors file: `network.*`, `optimizer.first.*`, `optimizer.second.*`, and in the metadata the position, the
-//! history and the identity of the run. Random generators need no state: every draw derives from (seed, position).
+//! One safetensors file: `network.*`, `optimizer.first.*`, `optimizer.second.*`, `average.*`, and in the metadata the
+//! position, the history and the identity of the run. Random generators need no state: every draw derives from (seed,
+//! position), the order of the pictures too.
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use ursa_domain::spec::TrainRecipe;
 
+use super::engine::Engine;
 use crate::LearnError;
-use crate::network::Network;
-use crate::optimizer::Adam;
+use crate::recipe::Recipe;
+use crate::recorder::{EpochReport, SmoothLoss};
 use crate::tensor_file::{self, TensorFile};
-use crate::training::EpochReport;
 
 const WHAT: &str = "the checkpoint";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What makes two runs the same run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunIdentity {
     /// How it trains.
-    pub recipe: TrainRecipe,
+    pub recipe: Recipe,
     /// What it tells apart.
     pub classes: Vec<String>,
     /// Digest of the snapshot it learns from.
@@ -30,9 +30,9 @@ pub struct RunIdentity {
 
 impl RunIdentity {
     fn check(&self, expected: &Self) -> Result<(), LearnError> {
-        let differs = |what| Err(LearnError::DifferentRun { what });
+        let differs = |what: &str| Err(LearnError::DifferentRun { what: what.to_owned() });
         if self.recipe != expected.recipe {
-            return differs("the recipe");
+            return differs(&format!("the recipe's {}", differing_key(&self.recipe, &expected.recipe)));
         }
         if self.classes != expected.classes {
             return differs("the list of classes");
@@ -44,18 +44,31 @@ impl RunIdentity {
     }
 }
 
-/// Where a run stands between two epochs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The first key in which two recipes differ.
+fn differing_key(one: &Recipe, other: &Recipe) -> String {
+    let keys = |recipe: &Recipe| match serde_json::to_value(recipe) {
+        Ok(serde_json::Value::Object(keys)) => keys,
+        _ => serde_json::Map::new(),
+    };
+    let other = keys(other);
+    let differing = keys(one).into_iter().find(|(key, value)| other.get(key) != Some(value));
+    differing.map_or_else(|| "content".to_owned(), |(key, _)| key)
+}
+
+/// Where a run stands between two batches.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Position {
     /// Epochs done.
     pub epochs: u32,
-    /// Batches done.
+    /// Batches done of the present epoch.
+    pub batches: u64,
+    /// Batches done in the whole run.
     pub steps: u64,
     /// Steps of the present optimizer.
     pub optimizer_steps: u64,
     /// State of the loss average.
-    pub smooth: (f64, u64),
+    pub smooth: SmoothLoss,
     /// What each epoch gave.
     pub history: Vec<EpochReport>,
 }
@@ -68,16 +81,12 @@ struct Header {
     position: Position,
 }
 
-pub(crate) fn write(
-    identity: &RunIdentity,
-    position: Position,
-    network: &Network,
-    optimizer: &Adam,
-) -> Result<Vec<u8>, LearnError> {
+pub(crate) fn write(identity: &RunIdentity, position: Position, engine: &Engine) -> Result<Vec<u8>, LearnError> {
     let header = Header { format: FORMAT, identity: identity.clone(), position };
     let header = serde_json::to_string(&header).map_err(|error| malformed(&error))?;
-    let network = network.named().into_iter().map(|(name, tensor)| (network_name(&name), tensor));
-    let tensors: Vec<(String, Tensor)> = network.chain(optimizer.named()).collect();
+    let network = engine.network().named().into_iter().map(|(name, tensor)| (network_name(&name), tensor));
+    let average = engine.average().into_iter().flat_map(super::average::WeightAverage::named);
+    let tensors: Vec<(String, Tensor)> = network.chain(engine.optimizer().named()).chain(average).collect();
     tensor_file::write(WHAT, &tensors, Some(header))
 }
 
@@ -100,12 +109,11 @@ impl<'a> Checkpoint<'a> {
         Ok(Self { file, position: header.position })
     }
 
-    pub(crate) fn restore_network(&self, network: &mut Network) -> Result<(), LearnError> {
-        network.load_scope(&self.file, network_name)
-    }
-
-    pub(crate) fn restore_optimizer(&self, optimizer: &mut Adam) -> Result<(), LearnError> {
-        optimizer.load(&self.file, self.position.optimizer_steps)
+    /// Overwrites what has been learned. What is frozen must be as it was when the checkpoint was written.
+    pub(crate) fn restore(&self, engine: &mut Engine) -> Result<(), LearnError> {
+        engine.network_mut().load_scope(&self.file, network_name)?;
+        engine.optimizer_mut().load(&self.file, self.position.optimizer_steps)?;
+        engine.average_mut().map_or(Ok(()), |average| average.load(&self.file))
     }
 }
 

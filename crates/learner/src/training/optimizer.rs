@@ -1,17 +1,16 @@
-//! Adam with decoupled weight decay, as fastai v1 runs it: `p ← p·(1 − wd·lr)` for every parameter, then Adam with
-//! beta2 0.99, eps 1e-8 and beta1 set anew for each step by the schedule.
+//! Adam with decoupled weight decay, as fastai runs it (lesson 2 §2.3): `p ← p·(1 − wd·lr)`, then Adam with beta2 0.99 and
+//! beta1 set anew for each step by the schedule. The numerics say which eps, and which parameters decay.
 //!
 //! Moments are plain tensors, so that a checkpoint can hold them. Parameters without a gradient are left alone.
 
 use tch::{Tensor, no_grad};
 
 use crate::LearnError;
-use crate::network::GROUPS;
-use crate::network::Parameter;
+use crate::network::{GROUPS, Parameter};
+use crate::recipe::Numerics;
 use crate::tensor_file::TensorFile;
 
 const BETA2: f64 = 0.99;
-const EPSILON: f64 = 1e-8;
 
 /// One parameter and what is remembered of its gradients.
 #[derive(Debug)]
@@ -21,28 +20,30 @@ struct Slot {
     first: Tensor,
     second: Tensor,
     group: usize,
+    weight_decay: f64,
 }
 
-/// The optimizer of one stage.
+/// The optimizer of what learns now.
 #[derive(Debug)]
 pub(crate) struct Adam {
     slots: Vec<Slot>,
     steps: u64,
-    weight_decay: f64,
+    epsilon: f64,
 }
 
 impl Adam {
     /// For those of `parameters` that learn now.
-    pub(crate) fn new(parameters: &[Parameter], weight_decay: f64) -> Self {
+    pub(crate) fn new(parameters: &[Parameter], numerics: Numerics, weight_decay: f64) -> Self {
         let slot = |parameter: &Parameter| Slot {
             name: parameter.name.clone(),
             parameter: parameter.tensor.shallow_clone(),
             first: parameter.tensor.zeros_like(),
             second: parameter.tensor.zeros_like(),
             group: parameter.group,
+            weight_decay: if numerics.decays(parameter.role) { weight_decay } else { 0.0 },
         };
         let learning = parameters.iter().filter(|parameter| parameter.tensor.requires_grad());
-        Self { slots: no_grad(|| learning.map(slot).collect()), steps: 0, weight_decay }
+        Self { slots: no_grad(|| learning.map(slot).collect()), steps: 0, epsilon: numerics.epsilon() }
     }
 
     /// Steps made so far.
@@ -68,7 +69,7 @@ impl Adam {
                     continue;
                 }
                 let rate = rates[slot.group];
-                let _ = slot.parameter.g_mul_scalar_(1.0 - self.weight_decay * rate);
+                let _ = slot.parameter.g_mul_scalar_(1.0 - slot.weight_decay * rate);
                 let _ = slot.first.lerp_(&gradient, 1.0 - beta1);
                 // From here on the gradient's memory is scratch: large tensors are not allocated anew at each step.
                 let _ = gradient.square_();
@@ -77,7 +78,7 @@ impl Adam {
                 let scale = -correction1 / rate;
                 let _ = slot.second.sqrt_out(&gradient);
                 let _ = gradient.g_mul_scalar_(scale / correction2.sqrt());
-                let _ = gradient.g_add_scalar_(scale * EPSILON);
+                let _ = gradient.g_add_scalar_(scale * self.epsilon);
                 let _ = slot.parameter.addcdiv_(&slot.first, &gradient);
             }
         });
@@ -121,51 +122,61 @@ mod tests {
     use super::*;
     use crate::network::Role;
 
-    fn parameter(values: &[f64], group: usize) -> Parameter {
+    fn parameter(values: &[f64], group: usize, role: Role) -> Parameter {
         let tensor = Tensor::from_slice(values).to_device(Device::Cpu).set_requires_grad(true);
-        Parameter { name: format!("p{group}"), tensor, role: Role::Weight, group }
+        Parameter { name: format!("p{group}"), tensor, role, group }
     }
 
     /// The formula of the module's header in plain numbers.
-    fn by_hand(start: f64, gradients: &[f64], rate: f64, betas: &[f64], decay: f64) -> f64 {
+    fn by_hand(start: f64, gradients: &[f64], rate: f64, betas: &[f64], decay: f64, epsilon: f64) -> f64 {
         let (mut p, mut m, mut v) = (start, 0.0, 0.0);
         for (index, (g, beta1)) in gradients.iter().zip(betas).enumerate() {
             let t = index as i32 + 1;
             p *= 1.0 - decay * rate;
             m = beta1 * m + (1.0 - beta1) * g;
             v = 0.99 * v + 0.01 * g * g;
-            p -= rate * (m / (1.0 - beta1.powi(t))) / ((v / (1.0 - 0.99_f64.powi(t))).sqrt() + 1e-8);
+            p -= rate * (m / (1.0 - beta1.powi(t))) / ((v / (1.0 - 0.99_f64.powi(t))).sqrt() + epsilon);
         }
         p
     }
 
-    #[test]
-    fn steps_are_those_computed_by_hand_each_group_at_its_rate() {
-        let parameters = [parameter(&[1.0, -2.0], 0), parameter(&[0.5], 2)];
-        let mut adam = Adam::new(&parameters, 0.01);
+    fn steps_of(numerics: Numerics, decay_of_norms: f64, epsilon: f64) {
+        let parameters = [parameter(&[1.0, -2.0], 0, Role::Weight), parameter(&[0.5], 2, Role::Normalisation)];
+        let mut adam = Adam::new(&parameters, numerics, 0.01);
         let betas = [0.95, 0.9, 0.85];
         for beta1 in betas {
             adam.zero_gradients();
-            // Gradients: 3 and -0.5 in the first, 2 in the second.
-            let loss = (&parameters[0].tensor * Tensor::from_slice(&[3.0, -0.5])).sum(Kind::Double)
+            // Gradients: 3e-4 and -0.5 in the first, 2 in the second; the small one shows the eps.
+            let loss = (&parameters[0].tensor * Tensor::from_slice(&[3e-4, -0.5])).sum(Kind::Double)
                 + (&parameters[1].tensor * 2.0).sum(Kind::Double);
             loss.backward();
             adam.step(&[0.1, 1.0, 0.01], beta1);
         }
-        let cases = [(0, 0, 1.0, 3.0, 0.1), (0, 1, -2.0, -0.5, 0.1), (1, 0, 0.5, 2.0, 0.01)];
-        for (which, index, start, gradient, rate) in cases {
+        let cases =
+            [(0, 0, 1.0, 3e-4, 0.1, 0.01), (0, 1, -2.0, -0.5, 0.1, 0.01), (1, 0, 0.5, 2.0, 0.01, decay_of_norms)];
+        for (which, index, start, gradient, rate, decay) in cases {
             let found = parameters[which].tensor.double_value(&[index]);
-            let expected = by_hand(start, &[gradient; 3], rate, &betas, 0.01);
-            assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+            let expected = by_hand(start, &[gradient; 3], rate, &betas, decay, epsilon);
+            assert!((found - expected).abs() < 1e-6, "{numerics:?}: {found} is not {expected}");
         }
     }
 
     #[test]
+    fn steps_of_v1_decay_everything_each_group_at_its_rate() {
+        steps_of(Numerics::FastaiV1, 0.01, 1e-8);
+    }
+
+    #[test]
+    fn steps_of_v2_spare_normalisations_and_have_a_larger_epsilon() {
+        steps_of(Numerics::FastaiV2, 0.0, 1e-5);
+    }
+
+    #[test]
     fn what_does_not_learn_stays() {
-        let mut frozen = parameter(&[1.0], 0);
+        let mut frozen = parameter(&[1.0], 0, Role::Weight);
         frozen.tensor = frozen.tensor.set_requires_grad(false);
-        let parameters = [frozen, parameter(&[1.0], 1)];
-        let mut adam = Adam::new(&parameters, 0.5);
+        let parameters = [frozen, parameter(&[1.0], 1, Role::Weight)];
+        let mut adam = Adam::new(&parameters, Numerics::FastaiV1, 0.5);
         parameters[1].tensor.sum(Kind::Double).backward();
         adam.step(&[0.1; 3], 0.9);
         assert!((parameters[0].tensor.double_value(&[0]) - 1.0).abs() < f64::EPSILON);

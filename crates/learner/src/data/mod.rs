@@ -2,11 +2,12 @@
 //!
 //! Pictures are kept as bytes (`size`·`size`·3 each), a quarter of what the network's numbers would take.
 
-use rand::seq::SliceRandom;
+pub(crate) mod sampler;
+
 use tch::Tensor;
 
 use crate::LearnError;
-use crate::randomness::{Purpose, stream};
+use crate::recipe::Balance;
 
 /// The pictures of one side of the split. Pictures, labels and ids correspond by position.
 #[derive(Debug)]
@@ -43,9 +44,32 @@ impl Examples {
         &self.labels
     }
 
+    /// Id of each.
+    pub fn ids(&self) -> &[u128] {
+        &self.ids
+    }
+
+    /// Side of the pictures, in pixels.
+    pub fn size(&self) -> u32 {
+        self.images.size()[1] as u32
+    }
+
+    /// How many there are of each of `classes` classes.
+    pub fn counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
+        counts
+    }
+
     /// All pictures, u8 `[n, size, size, 3]`.
     pub(crate) fn images(&self) -> &Tensor {
         &self.images
+    }
+
+    /// The pictures (u8 `[n, size, size, 3]`) and labels at `indices`.
+    pub(crate) fn subset(&self, indices: &[usize]) -> (Tensor, Vec<u32>) {
+        let (images, ..) = self.pick(indices);
+        (images, indices.iter().map(|&index| self.labels[index]).collect())
     }
 
     /// The pictures, labels and ids at `indices`.
@@ -69,6 +93,16 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// What each class's pictures count in the loss: the mean over all pictures is 1.
+    pub(crate) fn weights(&self, balance: Balance) -> Vec<f32> {
+        let counts = self.train.counts(self.classes.len());
+        let weight = |&count: &usize| match balance {
+            Balance::ClassWeights => self.train.len() as f32 / (counts.len() * count.max(1)) as f32,
+            Balance::None | Balance::Oversample => 1.0,
+        };
+        counts.iter().map(weight).collect()
+    }
+
     /// Refuses data that no classifier can be learned from or measured on, saying what is lacking.
     pub fn check(&self) -> Result<(), LearnError> {
         let refuse = |reason: String| Err(LearnError::UnusableData(reason));
@@ -85,22 +119,12 @@ impl Dataset {
                 return refuse(format!("class {class:?} has no picture on the {side} side; collect more of it"));
             }
         }
+        let (train, valid) = (self.train.size(), self.valid.size());
+        if train != valid {
+            return refuse(format!("training pictures have {train} pixels a side, validation pictures {valid}"));
+        }
         Ok(())
     }
-}
-
-/// The batches of one epoch: positions in the training side, shuffled by (seed, epoch).
-///
-/// Every batch has `batch_size` pictures, or all where there are fewer; what is left over is not learned this epoch.
-pub(crate) fn batches(count: usize, batch_size: usize, seed: u64, epoch: u32) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..count).collect();
-    order.shuffle(&mut stream(seed, Purpose::Order, u64::from(epoch), 0));
-    order.chunks_exact(batch_size.min(count).max(1)).map(<[usize]>::to_vec).collect()
-}
-
-/// How many batches [`batches`] makes.
-pub(crate) fn batches_per_epoch(count: usize, batch_size: usize) -> u64 {
-    (count / batch_size.min(count).max(1)) as u64
 }
 
 #[cfg(test)]
@@ -113,27 +137,6 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_shows_every_picture_at_most_once_in_full_batches() {
-        for (count, size, expected) in [(10, 4, 2), (10, 5, 2), (10, 64, 1), (3, 2, 1), (2, 2, 1)] {
-            let batches = batches(count, size, 1, 0);
-            assert_eq!(batches.len(), expected);
-            assert_eq!(batches_per_epoch(count, size), expected as u64);
-            assert!(batches.iter().all(|batch| batch.len() == size.min(count)));
-            let mut seen = batches.concat();
-            seen.sort_unstable();
-            seen.dedup();
-            assert_eq!(seen.len(), expected * size.min(count));
-        }
-    }
-
-    #[test]
-    fn the_order_changes_with_epoch_and_seed_and_nothing_else() {
-        assert_eq!(batches(50, 8, 1, 0), batches(50, 8, 1, 0));
-        assert_ne!(batches(50, 8, 1, 0), batches(50, 8, 1, 1));
-        assert_ne!(batches(50, 8, 1, 0), batches(50, 8, 2, 0));
-    }
-
-    #[test]
     fn one_class_or_a_class_missing_on_a_side_is_refused_by_name() {
         let refused = |classes: &[&str], train: &[u32], valid: &[u32]| {
             let classes = classes.iter().map(ToString::to_string).collect();
@@ -143,6 +146,15 @@ mod tests {
         assert!(refused(&["teddy", "black"], &[0, 1], &[0]).contains("\"black\" has no picture on the validation"));
         assert!(refused(&["teddy", "black"], &[1, 1], &[0, 1]).contains("\"teddy\" has no picture on the training"));
         assert!(refused(&["teddy", "black"], &[0, 1, 2], &[0, 1]).contains("names none"));
+    }
+
+    #[test]
+    fn rare_classes_weigh_more_and_pictures_one_on_average() {
+        let classes = vec!["teddy".into(), "black".into()];
+        let data = Dataset { classes, train: examples(&[0, 0, 0, 1]), valid: examples(&[0, 1]) };
+        assert_eq!(data.weights(Balance::None), [1.0, 1.0]);
+        let weights = data.weights(Balance::ClassWeights);
+        assert!((weights[0] - 2.0 / 3.0).abs() < 1e-6 && (weights[1] - 2.0).abs() < 1e-6, "{weights:?}");
     }
 
     #[test]

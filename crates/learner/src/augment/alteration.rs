@@ -1,0 +1,125 @@
+//! What happens to one picture in one epoch.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::Augmentation;
+use super::geometry::{IDENTITY, MIRROR, Map, TRANSPOSE, UPSIDE_DOWN, compose, rotation, warp, zoom};
+use crate::randomness::{Purpose, stream};
+
+/// How one picture is altered.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Alteration {
+    /// Where each place of the new picture comes from.
+    pub map: Map,
+    /// Added to the logit of every value.
+    pub brightness: f64,
+    /// Multiplies the logit of every value.
+    pub contrast: f64,
+}
+
+impl Alteration {
+    /// Draws how `image` looks in `epoch`. fastai's order: warp, rotate, zoom in the picture's plane, then flip.
+    pub(crate) fn draw(how: &Augmentation, seed: u64, epoch: u32, image: u128) -> Self {
+        let mut rng = stream(seed, Purpose::Augmentation, u64::from(epoch), image);
+        let mut map = IDENTITY;
+        if rng.random_bool(how.p_affine) {
+            map = compose(&map, &rotation(rng.random_range(-how.max_rotate..=how.max_rotate)));
+        }
+        if rng.random_bool(how.p_affine) {
+            map = compose(&map, &zoom(rng.random_range(1.0..=how.max_zoom), rng.random(), rng.random()));
+        }
+        if rng.random_bool(how.p_affine) {
+            let corners = std::array::from_fn(|_| rng.random_range(-how.max_warp..=how.max_warp));
+            map = warp(corners).map_or(map, |warp| compose(&map, &warp));
+        }
+        map = compose(&map, &symmetry(how, &mut rng));
+        let (dark, bright) = ((1.0 - how.max_lighting) / 2.0, f64::midpoint(1.0, how.max_lighting));
+        let brightness = if rng.random_bool(how.p_lighting) { logit(rng.random_range(dark..=bright)) } else { 0.0 };
+        let most = -(1.0 - how.max_lighting).ln();
+        let contrast = if rng.random_bool(how.p_lighting) { rng.random_range(-most..=most).exp() } else { 1.0 };
+        Self { map, brightness, contrast }
+    }
+}
+
+fn symmetry(how: &Augmentation, rng: &mut ChaCha8Rng) -> Map {
+    let choices: &[Map] = match (how.do_flip, how.flip_vert) {
+        (false, _) => &[],
+        (true, false) => &[MIRROR],
+        (true, true) => &[MIRROR, UPSIDE_DOWN, TRANSPOSE],
+    };
+    choices.iter().fold(IDENTITY, |map, choice| if rng.random_bool(0.5) { compose(&map, choice) } else { map })
+}
+
+/// The inverse of the logistic function.
+pub(super) fn logit(share: f64) -> f64 {
+    (share / (1.0 - share)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOW: Augmentation = Augmentation {
+        do_flip: true,
+        flip_vert: false,
+        max_rotate: 10.0,
+        max_zoom: 1.1,
+        max_lighting: 0.2,
+        max_warp: 0.2,
+        p_affine: 0.75,
+        p_lighting: 0.75,
+    };
+
+    #[test]
+    fn draws_depend_on_seed_epoch_and_image_alone() {
+        assert_eq!(HOW, Augmentation::default());
+        let draw = |seed, epoch, image| Alteration::draw(&HOW, seed, epoch, image);
+        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
+        for other in [draw(2, 2, 3), draw(1, 3, 3), draw(1, 2, 4)] {
+            assert_ne!(draw(1, 2, 3), other);
+        }
+    }
+
+    #[test]
+    fn shares_and_ranges_are_those_of_get_transforms() {
+        let draws: Vec<_> = (0..4000).map(|image| Alteration::draw(&HOW, 1, 0, image)).collect();
+        let share = |what: fn(&Alteration) -> bool| draws.iter().filter(|draw| what(draw)).count() as f64 / 4000.0;
+        let determinant = |draw: &Alteration| draw.map[0][0] * draw.map[1][1] - draw.map[0][1] * draw.map[1][0];
+        let mirrored = draws.iter().filter(|draw| determinant(draw) < 0.0).count() as f64 / 4000.0;
+        assert!((mirrored - 0.5).abs() < 0.03, "{mirrored}");
+        assert!((share(|draw| draw.brightness != 0.0) - 0.75).abs() < 0.03);
+        assert!((share(|draw| draw.contrast != 1.0) - 0.75).abs() < 0.03);
+        let least = draws.iter().map(|draw| draw.contrast).fold(f64::MAX, f64::min);
+        let most = draws.iter().map(|draw| draw.contrast).fold(0.0, f64::max);
+        assert!((0.8..0.805).contains(&least) && (1.24..=1.25 + 1e-9).contains(&most), "{least} to {most}");
+        let brightest = draws.iter().map(|draw| draw.brightness).fold(0.0, f64::max);
+        assert!(brightest <= logit(0.6) + 1e-9 && brightest > logit(0.595));
+    }
+
+    #[test]
+    fn nothing_asked_for_is_nothing_done() {
+        let none = Augmentation::none();
+        assert!(none.is_none() && !HOW.is_none());
+        for image in 0..20 {
+            let draw = Alteration::draw(&none, 1, 0, image);
+            assert!((draw.brightness, draw.contrast) == (0.0, 1.0), "{draw:?}");
+            let distance = draw.map.iter().flatten().zip(IDENTITY.iter().flatten()).map(|(a, b)| (a - b).abs());
+            assert!(distance.fold(0.0, f64::max) < 1e-9, "{draw:?}");
+        }
+    }
+
+    #[test]
+    fn the_square_has_eight_symmetries() {
+        let how = Augmentation { flip_vert: true, ..Augmentation::none() };
+        let how = Augmentation { do_flip: true, ..how };
+        let mut seen: Vec<Map> = Vec::new();
+        for image in 0..200 {
+            let map = Alteration::draw(&how, 1, 0, image).map.map(|row| row.map(f64::round));
+            if !seen.contains(&map) {
+                seen.push(map);
+            }
+        }
+        assert_eq!(seen.len(), 8);
+    }
+}

@@ -1,0 +1,101 @@
+//! "Things that can go wrong" (lesson 2, 54–58): what a run shows, why it matters, and the recipe to try next. Pure.
+//!
+//! A rule speaks of un-smoothed losses measured in evaluation, and of errors as counts with their intervals: few batches and
+//! few pictures must not look like a finding. Training loss below validation loss is normal and no rule looks for it.
+
+mod overfitting;
+mod rate_too_high;
+mod rate_too_low;
+#[cfg(test)]
+mod tests;
+mod too_few_epochs;
+mod too_little_data;
+mod unbalanced;
+
+use serde::{Deserialize, Serialize};
+
+pub use rate_too_high::is_absurd;
+
+use crate::LearnError;
+use crate::recipe::Recipe;
+use crate::recorder::{BatchReport, EpochReport};
+
+/// What is known of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// How it trains.
+    pub recipe: &'a Recipe,
+    /// The classes in order.
+    pub classes: &'a [String],
+    /// Training pictures of each class.
+    pub train_counts: &'a [usize],
+    /// Every epoch so far.
+    pub epochs: &'a [EpochReport],
+    /// Every batch so far; may be left empty.
+    pub batches: &'a [BatchReport],
+    /// What ended the run, where it did not end well.
+    pub failure: Option<&'a LearnError>,
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// The loss explodes, or the validation loss is absurd.
+    RateTooHigh,
+    /// The losses fall, slowly.
+    RateTooLow,
+    /// The losses were still falling at the end.
+    TooFewEpochs,
+    /// The error rate got worse.
+    Overfitting,
+    /// The network knows its pictures and not new ones.
+    TooLittleData,
+    /// A rare class fares worse than the others.
+    UnbalancedClasses,
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What.
+    pub problem: Problem,
+    /// What was seen, with its numbers.
+    pub seen: String,
+    /// Why it matters.
+    pub why: String,
+    /// What to do.
+    pub advice: String,
+    /// The recipe to submit next, where a changed recipe helps.
+    pub recipe: Option<Recipe>,
+    /// The epoch (from 0) after which the network was last good, where going back helps.
+    pub go_back_to: Option<u32>,
+}
+
+/// Everything that is wrong with a run, the most urgent first; empty where nothing is.
+pub fn diagnose(evidence: &Evidence<'_>) -> Vec<Finding> {
+    // A rate that is wrong explains what else would be found.
+    let rate = rate_too_high::find(evidence).or_else(|| rate_too_low::find(evidence));
+    if let Some(finding) = rate {
+        return vec![finding];
+    }
+    let unfinished = too_few_epochs::find(evidence);
+    let data = if unfinished.is_none() { too_little_data::find(evidence) } else { None };
+    [overfitting::find(evidence), unfinished, data, unbalanced::find(evidence)].into_iter().flatten().collect()
+}
+
+impl Evidence<'_> {
+    /// The loss of a guess: every class as likely as any other.
+    fn chance(&self) -> f64 {
+        (self.classes.len().max(2) as f64).ln()
+    }
+
+    fn last(&self) -> Option<&EpochReport> {
+        self.epochs.last()
+    }
+}
+
+/// As people read a share.
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}

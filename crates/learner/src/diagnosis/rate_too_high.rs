@@ -1,0 +1,60 @@
+//! The learning rate is too high: nothing that was learned survives. It cannot be mended by going on.
+
+use super::{Evidence, Finding, Problem};
+use crate::LearnError;
+use crate::recorder::{EpochReport, best};
+
+/// A validation loss of so many guesses is beyond any overfitting.
+const ABSURD: f64 = 10.0;
+/// A smoothed loss this many times the lowest has run away.
+const RUN_AWAY: f64 = 4.0;
+
+/// Whether an epoch's losses show that the run is lost and need not be gone on with: valid loss is normally below 1, and a
+/// guess among `classes` loses ln(classes).
+pub fn is_absurd(report: &EpochReport, classes: usize) -> bool {
+    report.valid.loss > ABSURD * (classes.max(2) as f64).ln()
+}
+
+pub(super) fn find(evidence: &Evidence<'_>) -> Option<Finding> {
+    let seen = non_finite(evidence).or_else(|| absurd(evidence)).or_else(|| run_away(evidence))?;
+    let classes = evidence.classes.len();
+    let sound: Vec<EpochReport> =
+        evidence.epochs.iter().take_while(|report| !is_absurd(report, classes)).cloned().collect();
+    let go_back_to = best(&sound).map(|report| report.epoch);
+    let from = match go_back_to {
+        Some(epoch) => format!("start again from the checkpoint after epoch {}", epoch + 1),
+        None => "create the network again".to_owned(),
+    };
+    Some(Finding {
+        problem: Problem::RateTooHigh,
+        seen,
+        why: "every step jumps over what it aims at and lands farther away; the weights cannot be mended by going on"
+            .into(),
+        advice: format!("{from}, with a tenth of the learning rate; the learning-rate finder shows how high it may be"),
+        recipe: Some(evidence.recipe.with_rates_scaled(0.1)),
+        go_back_to,
+    })
+}
+
+fn non_finite(evidence: &Evidence<'_>) -> Option<String> {
+    match evidence.failure? {
+        LearnError::NonFiniteLoss { loss, step, .. } => Some(format!(
+            "the loss became {loss} after {step} batches at a rate of {:.1e}",
+            evidence.recipe.peak_rate()
+        )),
+        _ => None,
+    }
+}
+
+fn absurd(evidence: &Evidence<'_>) -> Option<String> {
+    let last = evidence.last().filter(|last| is_absurd(last, evidence.classes.len()))?;
+    let (loss, chance) = (last.valid.loss, evidence.chance());
+    Some(format!("the validation loss is {loss:.4} after epoch {}; a guess would have {chance:.2}", last.epoch + 1))
+}
+
+fn run_away(evidence: &Evidence<'_>) -> Option<String> {
+    let last = evidence.batches.last()?.smooth_loss;
+    let least = evidence.batches.iter().map(|batch| batch.smooth_loss).fold(f64::INFINITY, f64::min);
+    let away = last > RUN_AWAY * least && last > 2.0 * evidence.chance();
+    away.then(|| format!("the smoothed loss rose from {least:.3} to {last:.3}"))
+}

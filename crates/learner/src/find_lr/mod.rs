@@ -1,0 +1,45 @@
+//! The learning-rate finder (Smith 2015) as fastai's `lr_find` (lesson 2 §2.6): a mock training at rates that rise from
+//! batch to batch.
+//!
+//! It works on a private copy of the weights: the run it looks at is as it was, and two tests at once do not meet.
+
+mod curve;
+mod suggestion;
+
+use std::ops::ControlFlow;
+
+pub use curve::{RateCurve, RatePoint, RateTest, Stop};
+pub use suggestion::{Method, Suggestion};
+
+use crate::LearnError;
+use crate::randomness::Purpose;
+use crate::training::{Moment, Stride, Training};
+
+/// Adam's beta1 in the test: fastai sets none, this is what a new optimizer has.
+const MOMENTUM: f64 = 0.9;
+
+/// Tests rates on a copy of what `training` is about to train, with what is frozen in its present stage. `observe` hears of
+/// every point and may stop the test. Equal runs give equal curves.
+pub fn find_lr(
+    training: &Training,
+    test: &RateTest,
+    mut observe: impl FnMut(&RatePoint) -> ControlFlow<()>,
+) -> Result<RateCurve, LearnError> {
+    test.check()?;
+    let (mut engine, sampler, image_size) = training.private_copy();
+    let sampler = sampler.for_purpose(Purpose::RateOrder);
+    let mut curve = RateCurve::begin(*test);
+    let batches = (0..).flat_map(|epoch| sampler.batches(epoch).into_iter().map(move |indices| (epoch, indices)));
+    for (step, (epoch, indices)) in (0..).zip(batches) {
+        let Some(rate) = curve.next_rate() else { break };
+        let moment = Moment { epoch, step, image_size };
+        let stride = Stride { rates: [rate; crate::GROUPS], momentum: MOMENTUM };
+        let loss = engine.step(&training.data().train, &indices, &moment, &stride);
+        if let Some(point) = curve.add(loss)
+            && observe(point).is_break()
+        {
+            return Err(LearnError::Cancelled);
+        }
+    }
+    Ok(curve)
+}

@@ -1,0 +1,338 @@
+//! SGD from scratch, as in the lesson (lesson 2, 60–66 and §2.9): a line fitted to points by a hand-written update.
+//!
+//! Points: x = (u, 1) with u uniform in [−1, 1], y = x·coefficients + noise. The start is (−1, 1), the loss the mean squared
+//! error. Every step is told, so that it can be drawn.
+
+use std::ops::ControlFlow;
+
+use rand::seq::index;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::LearnError;
+use crate::randomness::{Purpose, stream};
+
+/// The lesson's first guess.
+const START: [f64; 2] = [-1.0, 1.0];
+/// A loss this many times the first one is no longer on its way anywhere.
+const DIVERGED: f64 = 1e3;
+const MAX_POINTS: u32 = 100_000;
+const MAX_STEPS: u32 = 100_000;
+
+/// An experiment. The defaults are the lesson's notebook of 2018.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SgdLab {
+    /// How many points.
+    pub points: u32,
+    /// Slope and intercept that the points are made with.
+    pub coefficients: [f64; 2],
+    /// What is added to them.
+    pub noise: Noise,
+    /// How far an update goes.
+    pub learning_rate: f64,
+    /// Points per update, drawn anew for each; `None` is all of them.
+    pub batch_size: Option<u32>,
+    /// Updates.
+    pub steps: u32,
+    /// Draws the points and the batches.
+    pub seed: u64,
+}
+
+/// What makes points miss the line.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Noise {
+    /// Uniform from 0 to this: it lifts the line by half of that.
+    Uniform(f64),
+    /// Normal with this standard deviation.
+    Normal(f64),
+}
+
+impl Default for SgdLab {
+    fn default() -> Self {
+        Self {
+            points: 100,
+            coefficients: [3.0, 2.0],
+            noise: Noise::Uniform(1.0),
+            learning_rate: 0.1,
+            batch_size: None,
+            steps: 100,
+            seed: 42,
+        }
+    }
+}
+
+/// The state before an update.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SgdStep {
+    /// Updates done.
+    pub step: u32,
+    /// Slope and intercept.
+    pub coefficients: [f64; 2],
+    /// Mean squared error of the points of the update that follows; of all points after the last one.
+    pub loss: f64,
+}
+
+/// How an experiment ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SgdOutcome {
+    /// The last state.
+    pub last: SgdStep,
+    /// The coefficients with the least loss on these points.
+    pub optimum: [f64; 2],
+    /// That loss.
+    pub least_loss: f64,
+    /// Above this learning rate full-batch updates overshoot farther each time: 2 / the largest curvature of the loss.
+    pub rate_limit: f64,
+    /// Whether the loss left all bounds.
+    pub diverged: bool,
+    /// One sentence for people.
+    pub verdict: String,
+}
+
+/// The points of an experiment.
+#[derive(Debug)]
+struct Points {
+    /// f64 `[n, 2]`: the coordinate and 1.
+    x: Tensor,
+    /// f64 `[n]`.
+    y: Tensor,
+}
+
+impl SgdLab {
+    /// Refuses an experiment that cannot be made, naming the key.
+    pub fn check(&self) -> Result<(), LearnError> {
+        let refuse = |reason: String| Err(LearnError::InvalidRecipe(reason));
+        if !(2..=MAX_POINTS).contains(&self.points) {
+            return refuse(format!("points is {}, it must be from 2 to {MAX_POINTS}", self.points));
+        }
+        if self.steps > MAX_STEPS {
+            return refuse(format!("steps is {}, it must be at most {MAX_STEPS}", self.steps));
+        }
+        if self.batch_size.is_some_and(|size| size == 0 || size > self.points) {
+            return refuse(format!("batch_size must be from 1 to the number of points, {}", self.points));
+        }
+        let (Noise::Uniform(noise) | Noise::Normal(noise)) = self.noise;
+        let numbers = [("learning_rate", self.learning_rate), ("noise", noise)];
+        if let Some((key, value)) = numbers.into_iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
+            return refuse(format!("{key} is {value}, it must be a number from 0"));
+        }
+        if !self.coefficients.iter().all(|value| value.is_finite()) {
+            return refuse(format!("coefficients are {:?}, they must be numbers", self.coefficients));
+        }
+        Ok(())
+    }
+
+    /// Runs the experiment; `observe` hears of every state and may stop it.
+    pub fn run(&self, mut observe: impl FnMut(&SgdStep) -> ControlFlow<()>) -> Result<SgdOutcome, LearnError> {
+        self.check()?;
+        let mut rng = stream(self.seed, Purpose::Laboratory, 0, 0);
+        let points = self.draw(&mut rng);
+        let mut a = Tensor::from_slice(&START).set_requires_grad(true);
+        let mut first_loss = None;
+        for step in 0..=self.steps {
+            let batch = if step < self.steps { self.batch(&points, &mut rng) } else { points.shallow_clone() };
+            let loss = batch.loss(&a);
+            let state = SgdStep { step, coefficients: pair(&a), loss: loss.double_value(&[]) };
+            if observe(&state).is_break() {
+                return Err(LearnError::Cancelled);
+            }
+            let bound = DIVERGED * *first_loss.get_or_insert(state.loss.max(1e-12));
+            let diverged = !state.loss.is_finite() || state.loss > bound;
+            if diverged || step == self.steps {
+                return Ok(self.outcome(state, &points, diverged));
+            }
+            loss.backward();
+            // The update of the lesson: a −= lr · gradient, then the gradient is forgotten.
+            no_grad(|| a -= a.grad() * self.learning_rate);
+            a.zero_grad();
+        }
+        Err(LearnError::InvalidRecipe("there is no step to make".into()))
+    }
+
+    fn draw(&self, rng: &mut ChaCha8Rng) -> Points {
+        let count = self.points as usize;
+        let u: Vec<f64> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let [slope, intercept] = self.coefficients;
+        let y: Vec<f64> = u.iter().map(|u| slope * u + intercept + self.noise.draw(rng)).collect();
+        let x: Vec<f64> = u.iter().flat_map(|&u| [u, 1.0]).collect();
+        Points { x: Tensor::from_slice(&x).view([-1, 2]), y: Tensor::from_slice(&y) }
+    }
+
+    fn batch(&self, points: &Points, rng: &mut ChaCha8Rng) -> Points {
+        let Some(size) = self.batch_size else { return points.shallow_clone() };
+        let chosen = index::sample(&mut ChaCha8Rng::from_rng(rng), self.points as usize, size as usize);
+        let chosen: Vec<i64> = chosen.iter().map(|index| index as i64).collect();
+        let chosen = Tensor::from_slice(&chosen);
+        Points { x: points.x.index_select(0, &chosen), y: points.y.index_select(0, &chosen) }
+    }
+
+    fn outcome(&self, last: SgdStep, points: &Points, diverged: bool) -> SgdOutcome {
+        let (optimum, rate_limit) = points.solution();
+        let least_loss = points.loss(&Tensor::from_slice(&optimum)).double_value(&[]);
+        let (rate, loss) = (self.learning_rate, last.loss);
+        let verdict = if diverged {
+            format!(
+                "diverged after {} steps: at a learning rate of {rate} every update overshoots farther than the one before; \
+                 below {rate_limit:.2} it would not",
+                last.step
+            )
+        } else if loss > 2.0 * least_loss && loss > least_loss + 0.1 {
+            format!("not there yet: the loss is {loss:.4}, {least_loss:.4} is possible; more steps or a higher rate")
+        } else {
+            format!("converged: the loss is {loss:.4}, {least_loss:.4} is possible with {optimum:.3?}")
+        };
+        SgdOutcome { last, optimum, least_loss, rate_limit, diverged, verdict }
+    }
+}
+
+impl Noise {
+    fn draw(self, rng: &mut ChaCha8Rng) -> f64 {
+        match self {
+            Self::Uniform(width) => width * rng.random::<f64>(),
+            // Box and Muller 1958; 1 − u is never 0.
+            Self::Normal(deviation) => {
+                let (u, angle) = (1.0 - rng.random::<f64>(), std::f64::consts::TAU * rng.random::<f64>());
+                deviation * (-2.0 * u.ln()).sqrt() * angle.cos()
+            }
+        }
+    }
+}
+
+impl Points {
+    /// Mean squared error of the line `a`, f64 `[2]`.
+    fn loss(&self, a: &Tensor) -> Tensor {
+        (self.x.mv(a) - &self.y).square().mean(Kind::Double)
+    }
+
+    /// The least-squares coefficients, and the learning rate at which full-batch updates begin to diverge.
+    fn solution(&self) -> ([f64; 2], f64) {
+        // Of the symmetric matrix xᵀx/n = [[p, q], [q, 1]] and the vector xᵀy/n.
+        let n = self.y.size()[0] as f64;
+        let moments = self.x.transpose(0, 1).matmul(&self.x) / n;
+        let (p, q) = (moments.double_value(&[0, 0]), moments.double_value(&[0, 1]));
+        let [s, t] = pair(&(self.x.transpose(0, 1).mv(&self.y) / n));
+        let determinant = p - q * q;
+        let optimum = [(s - q * t) / determinant, (p * t - q * s) / determinant];
+        let largest = f64::midpoint(p + 1.0, ((p - 1.0).powi(2) + 4.0 * q * q).sqrt());
+        // The Hessian of the mean squared error is twice the matrix.
+        (optimum, 2.0 / (2.0 * largest))
+    }
+
+    fn shallow_clone(&self) -> Self {
+        Self { x: self.x.shallow_clone(), y: self.y.shallow_clone() }
+    }
+}
+
+fn pair(tensor: &Tensor) -> [f64; 2] {
+    [0, 1].map(|index| tensor.to_device(Device::Cpu).double_value(&[index]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(lab: &SgdLab) -> (Vec<SgdStep>, SgdOutcome) {
+        let mut steps = Vec::new();
+        let outcome = lab.run(|step| {
+            steps.push(*step);
+            ControlFlow::Continue(())
+        });
+        (steps, outcome.unwrap())
+    }
+
+    fn lab(noise: Noise, learning_rate: f64, seed: u64) -> SgdLab {
+        SgdLab { noise, learning_rate, seed, ..SgdLab::default() }
+    }
+
+    /// Mean first loss, last loss and last coefficients of many seeds.
+    fn means(noise: Noise) -> (f64, f64, [f64; 2]) {
+        let runs: Vec<_> = (0..60).map(|seed| run(&lab(noise, 0.1, seed))).collect();
+        let mean =
+            |of: &dyn Fn(&(Vec<SgdStep>, SgdOutcome)) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
+        let coefficients = [0, 1].map(|index| mean(&|run| run.1.last.coefficients[index]));
+        (mean(&|run| run.0[0].loss), mean(&|run| run.1.last.loss), coefficients)
+    }
+
+    #[test]
+    fn uniform_noise_starts_near_7_67_and_ends_near_3_and_2_5() {
+        let (first, last, [slope, intercept]) = means(Noise::Uniform(1.0));
+        assert!((first - 7.667).abs() < 0.5, "{first}");
+        assert!((last - 0.0833).abs() < 0.01, "{last}");
+        assert!((slope - 3.0).abs() < 0.03 && (intercept - 2.5).abs() < 0.02, "{slope} {intercept}");
+    }
+
+    #[test]
+    fn normal_noise_starts_near_6_4_and_ends_near_3_and_2() {
+        let (first, last, [slope, intercept]) = means(Noise::Normal(0.25));
+        assert!((first - 6.396).abs() < 0.4, "{first}");
+        assert!((last - 0.0625).abs() < 0.008, "{last}");
+        assert!((slope - 3.0).abs() < 0.03 && (intercept - 2.0).abs() < 0.02, "{slope} {intercept}");
+    }
+
+    #[test]
+    fn errors_shrink_by_the_factors_of_the_curvature() {
+        let exact = SgdLab { points: 20_000, ..lab(Noise::Uniform(0.0), 0.1, 1) };
+        let (steps, _) = run(&exact);
+        for pair in steps[..9].windows(2) {
+            let [slope, intercept] = [0, 1].map(|index| {
+                let error = |step: &SgdStep| step.coefficients[index] - exact.coefficients[index];
+                error(&pair[1]) / error(&pair[0])
+            });
+            assert!((slope - 0.933).abs() < 0.01 && (intercept - 0.8).abs() < 0.05, "{slope} {intercept}");
+        }
+    }
+
+    #[test]
+    fn an_update_is_the_gradient_written_out() {
+        let lab = SgdLab { points: 3, steps: 1, ..SgdLab::default() };
+        let points = lab.draw(&mut stream(lab.seed, Purpose::Laboratory, 0, 0));
+        let mut expected = START;
+        for index in 0..3 {
+            let (x, y) = (points.x.double_value(&[index, 0]), points.y.double_value(&[index]));
+            let error = START[0] * x + START[1] - y;
+            expected[0] -= 0.1 * 2.0 / 3.0 * error * x;
+            expected[1] -= 0.1 * 2.0 / 3.0 * error;
+        }
+        let found = run(&lab).1.last.coefficients;
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {expected:?}");
+    }
+
+    #[test]
+    fn nine_tenths_converge_and_eleven_tenths_diverge_and_say_so() {
+        let (_, outcome) = run(&lab(Noise::Uniform(1.0), 0.9, 1));
+        assert!(!outcome.diverged && outcome.verdict.starts_with("converged"), "{outcome:?}");
+        assert!((outcome.rate_limit - 1.0).abs() < 0.05, "{outcome:?}");
+        let (steps, outcome) = run(&SgdLab { steps: 1000, ..lab(Noise::Uniform(1.0), 1.1, 1) });
+        assert!(outcome.diverged && outcome.verdict.contains("overshoots"), "{outcome:?}");
+        assert!(steps.len() < 200, "a run that diverged goes on");
+        let (_, outcome) = run(&lab(Noise::Uniform(1.0), 1e-3, 1));
+        assert!(outcome.verdict.starts_with("not there yet"), "{outcome:?}");
+    }
+
+    #[test]
+    fn small_batches_wander_about_the_same_place_and_repeat_with_the_seed() {
+        let lab = SgdLab { batch_size: Some(16), steps: 300, ..SgdLab::default() };
+        let (steps, outcome) = run(&lab);
+        assert_eq!(run(&lab).0, steps);
+        let near = |index: usize| (outcome.last.coefficients[index] - outcome.optimum[index]).abs() < 0.3;
+        assert!(near(0) && near(1), "{outcome:?}");
+    }
+
+    #[test]
+    fn impossible_experiments_are_refused_by_key() {
+        for (key, lab) in [
+            ("points", SgdLab { points: 1, ..SgdLab::default() }),
+            ("batch_size", SgdLab { batch_size: Some(101), ..SgdLab::default() }),
+            ("learning_rate", SgdLab { learning_rate: f64::NAN, ..SgdLab::default() }),
+            ("noise", SgdLab { noise: Noise::Normal(-1.0), ..SgdLab::default() }),
+        ] {
+            assert!(lab.run(|_| ControlFlow::Continue(())).unwrap_err().to_string().contains(key));
+        }
+        assert!(serde_json::from_str::<SgdLab>(r#"{"lr": 1}"#).is_err());
+        assert_eq!(SgdLab::default().run(|_| ControlFlow::Break(())), Err(LearnError::Cancelled));
+    }
+}

@@ -1,0 +1,280 @@
+//! A training run: stages of epochs of batches, each batch with its rates, and a measurement after each epoch.
+//!
+//! A [`Training`] always stands between two batches: there it can be saved and, elsewhere, resumed. On the CPU, with the
+//! same number of threads, precision and libtorch, a resumed run ends with the very bytes of an unbroken one.
+
+mod average;
+mod checkpoint;
+mod engine;
+mod objective;
+mod optimizer;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use tch::Device;
+
+pub use checkpoint::RunIdentity;
+use checkpoint::{Checkpoint, Position};
+pub(crate) use engine::{Engine, Moment, Stride};
+
+use crate::LearnError;
+use crate::data::Dataset;
+use crate::data::sampler::{Sampler, sample};
+use crate::device::Precision;
+use crate::network::Network;
+use crate::recipe::{Recipe, StagePlan};
+use crate::recorder::{BatchReport, EpochReport, Measurement, SmoothLoss};
+
+/// What [`Training::advance`] did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Advance {
+    /// It learned from one batch.
+    Batch(BatchReport),
+    /// The epoch's batches were done: it measured.
+    Epoch {
+        /// What was measured.
+        report: EpochReport,
+        /// Training pictures per second of learning, measurements not counted; `None` where a resumed run had only to measure.
+        images_per_second: Option<f64>,
+    },
+    /// Nothing: every epoch is done.
+    Done,
+}
+
+/// A run between two batches.
+#[derive(Debug)]
+pub struct Training {
+    identity: RunIdentity,
+    data: Dataset,
+    /// Positions of the training pictures that are measured after every epoch.
+    sample: Vec<usize>,
+    sampler: Sampler,
+    plan: Vec<StagePlan>,
+    engine: Engine,
+    /// The batches of the present epoch.
+    order: Vec<Vec<usize>>,
+    position: Position,
+    learning: Pace,
+}
+
+/// Pictures learned and the time it took.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    images: u64,
+    time: Duration,
+}
+
+impl Training {
+    /// A run before its first batch. `pretrained` are the weights to start from, present exactly if the recipe names some.
+    pub fn new(
+        identity: RunIdentity,
+        data: Dataset,
+        pretrained: Option<&[u8]>,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, LearnError> {
+        let recipe = &identity.recipe;
+        recipe.check()?;
+        data.check()?;
+        if data.train.size() != recipe.image_size {
+            let reason =
+                format!("pictures have {} pixels a side, the recipe says {}", data.train.size(), recipe.image_size);
+            return Err(LearnError::UnusableData(reason));
+        }
+        let network = first_network(recipe, data.classes.len(), pretrained, device)?;
+        let sampler = Sampler::new(data.train.labels(), recipe.balance, recipe.batch_size as usize, recipe.seed);
+        let mut training = Self {
+            sample: sample(data.train.len(), data.valid.len(), recipe.seed),
+            plan: recipe.plan(sampler.batches_per_epoch()),
+            engine: Engine::new(recipe, &data, network, device, precision),
+            sampler,
+            order: Vec::new(),
+            position: Position::default(),
+            learning: Pace::default(),
+            data,
+            identity,
+        };
+        training.enter_epoch();
+        Ok(training)
+    }
+
+    /// Goes on from a checkpoint of the same run.
+    pub fn resume(&mut self, checkpoint: &[u8]) -> Result<(), LearnError> {
+        let checkpoint = Checkpoint::parse(checkpoint, &self.identity)?;
+        self.position = checkpoint.position.clone();
+        self.enter_epoch();
+        checkpoint.restore(&mut self.engine)
+    }
+
+    /// Everything needed to go on from here.
+    pub fn checkpoint(&self) -> Result<Vec<u8>, LearnError> {
+        let optimizer_steps = self.engine.optimizer().steps();
+        checkpoint::write(&self.identity, Position { optimizer_steps, ..self.position.clone() }, &self.engine)
+    }
+
+    /// Does the next thing: learns from a batch, or measures where the epoch's batches are done. After an error nothing more
+    /// can be done than to look at what was there and to start again from a checkpoint.
+    pub fn advance(&mut self) -> Result<Advance, LearnError> {
+        let Some(stage) = self.stage().cloned() else { return Ok(Advance::Done) };
+        match self.order.get(self.position.batches as usize).cloned() {
+            Some(indices) => self.run_batch(&indices, &stage).map(Advance::Batch),
+            None => self.end_epoch(&stage),
+        }
+    }
+
+    fn run_batch(&mut self, indices: &[usize], stage: &StagePlan) -> Result<BatchReport, LearnError> {
+        let start = Instant::now();
+        let (epoch, step) = (self.position.epochs, self.position.steps);
+        let in_stage = u64::from(epoch - stage.first_epoch) * self.steps_per_epoch() + self.position.batches;
+        let rates = stage.rates.map(|peak| stage.cycle.learning_rate(in_stage, peak));
+        let stride = Stride { rates, momentum: stage.cycle.momentum(in_stage) };
+        let moment = Moment { epoch, step, image_size: stage.image_size };
+        let loss = self.engine.step(&self.data.train, indices, &moment, &stride);
+        self.refuse_non_finite(loss)?;
+        self.position.smooth.add(loss);
+        self.position.steps += 1;
+        self.position.batches += 1;
+        self.learning.images += indices.len() as u64;
+        self.learning.time += start.elapsed();
+        Ok(BatchReport {
+            epoch,
+            step: self.position.steps,
+            steps: self.steps(),
+            loss,
+            smooth_loss: self.position.smooth.value(),
+            learning_rate: rates[rates.len() - 1],
+            learning_rates: rates,
+            momentum: stride.momentum,
+            images: indices.len() as u64,
+        })
+    }
+
+    fn end_epoch(&mut self, stage: &StagePlan) -> Result<Advance, LearnError> {
+        let (train, labels) = self.data.train.subset(&self.sample);
+        let valid = &self.data.valid;
+        let report = EpochReport {
+            epoch: self.position.epochs,
+            step: self.position.steps,
+            train_loss: self.position.smooth.value(),
+            train: Measurement::from(&self.engine.measure(&train, &labels, stage.image_size)),
+            valid: Measurement::from(&self.engine.measure(valid.images(), valid.labels(), stage.image_size)),
+        };
+        self.refuse_non_finite(report.train.loss + report.valid.loss)?;
+        self.position.history.push(report.clone());
+        self.position.epochs += 1;
+        self.position.batches = 0;
+        self.enter_epoch();
+        let Pace { images, time } = std::mem::take(&mut self.learning);
+        let images_per_second = (images > 0).then(|| images as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE));
+        Ok(Advance::Epoch { report, images_per_second })
+    }
+
+    fn refuse_non_finite(&self, loss: f64) -> Result<(), LearnError> {
+        if loss.is_finite() {
+            return Ok(());
+        }
+        let (step, epoch) = (self.position.steps, self.position.epochs);
+        Err(LearnError::NonFiniteLoss { loss, step, epoch, max_learning_rate: self.recipe().peak_rate() })
+    }
+
+    /// Sets up the present epoch; with a new stage a new loss average begins.
+    fn enter_epoch(&mut self) {
+        // After the last epoch what is frozen stays: the optimizer's state belongs to it.
+        let frozen = self.stage().or(self.plan.last()).is_some_and(|stage| stage.frozen);
+        self.engine.freeze(frozen);
+        let begins = self.stage().is_some_and(|stage| stage.first_epoch == self.position.epochs);
+        if begins && self.position.batches == 0 {
+            self.position.smooth = SmoothLoss::default();
+        }
+        self.order = self.sampler.batches(self.position.epochs);
+    }
+
+    /// The stage of the present epoch; `None` when every epoch is done.
+    fn stage(&self) -> Option<&StagePlan> {
+        let epoch = self.position.epochs;
+        self.plan.iter().find(|stage| epoch >= stage.first_epoch && epoch - stage.first_epoch < stage.epochs)
+    }
+
+    fn recipe(&self) -> &Recipe {
+        &self.identity.recipe
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        self.sampler.batches_per_epoch()
+    }
+
+    /// What was changed to fit the data, in sentences; empty where the recipe is followed to the letter.
+    pub fn adjustments(&self) -> Vec<String> {
+        let (asked, used) = (self.recipe().batch_size as usize, self.sampler.batch_size());
+        let lowered = format!("batch_size is lowered from {asked} to {used}: there are no more training pictures");
+        (used < asked).then_some(lowered).into_iter().collect()
+    }
+
+    /// Epochs done.
+    pub fn epochs_done(&self) -> u32 {
+        self.position.epochs
+    }
+
+    /// Batches done of the present epoch: 0 where an epoch has just ended.
+    pub fn batches_done(&self) -> u64 {
+        self.position.batches
+    }
+
+    /// Batches done in the whole run.
+    pub fn steps_done(&self) -> u64 {
+        self.position.steps
+    }
+
+    /// Epochs in all.
+    pub fn epochs(&self) -> u32 {
+        self.recipe().epochs()
+    }
+
+    /// Batches in all.
+    pub fn steps(&self) -> u64 {
+        u64::from(self.epochs()) * self.steps_per_epoch()
+    }
+
+    /// What each epoch so far gave.
+    pub fn history(&self) -> &[EpochReport] {
+        &self.position.history
+    }
+
+    /// What is learned from and measured on.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// What makes this run this run.
+    pub fn identity(&self) -> &RunIdentity {
+        &self.identity
+    }
+
+    /// The network that counts, as it is now: the averaged one where the recipe asks for that.
+    pub fn network(&self) -> &Network {
+        self.engine.result()
+    }
+
+    /// For the learning-rate finder: a private copy of what learns, the order it learns in, and the size of its pictures.
+    pub(crate) fn private_copy(&self) -> (Engine, &Sampler, u32) {
+        let image_size = self.stage().or(self.plan.last()).map_or(self.recipe().image_size, |stage| stage.image_size);
+        (self.engine.private_copy(&self.data), &self.sampler, image_size)
+    }
+}
+
+fn first_network(
+    recipe: &Recipe,
+    classes: usize,
+    pretrained: Option<&[u8]>,
+    device: Device,
+) -> Result<Network, LearnError> {
+    let mut network = Network::with_head(recipe.architecture, classes, recipe.head(), recipe.seed, device);
+    match pretrained {
+        Some(weights) if recipe.keep_head => network.load_weights(weights)?,
+        Some(weights) => network.load_body(weights)?,
+        None => {}
+    }
+    Ok(network)
+}

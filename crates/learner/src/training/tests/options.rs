@@ -1,0 +1,61 @@
+//! What the recipe may ask for beside the usual.
+
+use super::*;
+use crate::augment::Mix;
+use crate::recipe::{Balance, Numerics};
+
+fn learns(recipe: Recipe) -> Training {
+    let mut training = training(recipe);
+    let (_, error) = run(&mut training);
+    assert_eq!(error, None);
+    let (first, last) = (&training.history()[0], training.history().last().unwrap());
+    assert!(last.valid.loss < 0.8 * first.valid.loss, "{:?}: {last:#?}", training.identity().recipe);
+    training
+}
+
+#[test]
+fn every_option_still_learns() {
+    let plain = recipe(8, 1e-3);
+    learns(Recipe { numerics: Numerics::FastaiV2, ..plain.clone() });
+    learns(Recipe { mix: Some(Mix::CutMix { alpha: 1.0 }), label_smoothing: 0.1, ..plain.clone() });
+    learns(Recipe { augmentation: Augmentation::none(), balance: Balance::ClassWeights, ..plain });
+}
+
+#[test]
+fn the_averaged_weights_are_what_is_measured_and_kept() {
+    let mut training = training(Recipe { weight_average: Some(0.5), ..recipe(1, 1e-3) });
+    run(&mut training);
+    let kept = training.network().to_safetensors().unwrap();
+    assert!(kept == training.engine.average().unwrap().network().to_safetensors().unwrap());
+    assert!(kept != training.engine.network().to_safetensors().unwrap());
+}
+
+#[test]
+fn a_first_stage_may_see_smaller_pictures() {
+    let small = Stage { image_size: Some(32), ..Stage::one_cycle(1, Rate::Flat(1e-3)) };
+    let stages = vec![small, Stage::one_cycle(1, Rate::Flat(1e-3))];
+    let recipe = Recipe { image_size: 64, stages, ..recipe(0, 1e-3) };
+    let large = |examples: Examples| {
+        let pixels = vec![100_u8; examples.len() * 64 * 64 * 3];
+        Examples::new(64, &pixels, examples.labels().to_vec(), examples.ids().to_vec()).unwrap()
+    };
+    let Dataset { classes, train, valid } = data();
+    let mut training = training_on(Dataset { classes, train: large(train), valid: large(valid) }, recipe, None);
+    assert_eq!(training.private_copy().2, 32);
+    run_batches(&mut training, 2);
+    training.advance().unwrap();
+    assert_eq!(training.private_copy().2, 64);
+    assert_eq!(run(&mut training).1, None);
+}
+
+#[test]
+fn a_model_can_be_gone_on_from_head_and_all() {
+    let mut first = training(recipe(1, 1e-3));
+    run(&mut first);
+    let model = first.network().to_safetensors().unwrap();
+    let on = Recipe { pretrained: some_weights(), keep_head: true, ..recipe(1, 1e-4) };
+    assert!(training_on(data(), on.clone(), Some(&model)).network().to_safetensors().unwrap() == model);
+    let other = Network::new(Architecture::RESNET18, 5, 1, Device::Cpu).to_safetensors().unwrap();
+    let error = Training::new(identity(on), data(), Some(&other), Device::Cpu, Precision::Float32).unwrap_err();
+    assert!(matches!(error, LearnError::TensorMismatch { .. }), "{error}");
+}

@@ -1,0 +1,77 @@
+//! A run that was interrupted and resumed is the run that was not, bit for bit.
+
+use tch::Tensor;
+
+use super::*;
+use crate::augment::Mix;
+
+/// Everything on, so that everything would have to be restored.
+fn rich() -> Recipe {
+    let stage = |epochs, frozen, rate| Stage { frozen, ..Stage::one_cycle(epochs, Rate::SliceTo(rate)) };
+    Recipe {
+        stages: vec![stage(1, true, 3e-3), stage(2, false, 1e-3)],
+        pretrained: some_weights(),
+        mix: Some(Mix::MixUp { alpha: 0.4 }),
+        label_smoothing: 0.1,
+        weight_average: Some(0.9),
+        balance: crate::Balance::Oversample,
+        ..recipe(0, 1e-3)
+    }
+}
+
+fn begin() -> Training {
+    training_on(data(), rich(), Some(&pretrained_body()))
+}
+
+/// All weights, statistics and moments.
+fn state(training: &Training) -> Vec<(String, Tensor)> {
+    let tensors = training.engine.network().named().into_iter().chain(training.engine.optimizer().named());
+    tensors.chain(training.engine.average().unwrap().named()).collect()
+}
+
+fn assert_same(found: &Training, expected: &Training) {
+    let expected_tensors = state(expected);
+    let found_tensors = state(found);
+    assert_eq!(found_tensors.len(), expected_tensors.len());
+    let differing: Vec<&String> = found_tensors
+        .iter()
+        .zip(&expected_tensors)
+        .filter(|((_, found), (_, expected))| found != expected)
+        .map(|((name, _), _)| name)
+        .collect();
+    assert!(differing.is_empty(), "{} tensors differ: {differing:#?}", differing.len());
+    assert!(found.checkpoint().unwrap() == expected.checkpoint().unwrap(), "the checkpoints differ");
+}
+
+#[test]
+fn a_run_interrupted_after_any_batch_ends_with_the_very_bytes_of_an_unbroken_one() {
+    let mut unbroken = begin();
+    let mut checkpoints = Vec::new();
+    loop {
+        checkpoints.push((unbroken.steps_done(), unbroken.epochs_done(), unbroken.checkpoint().unwrap()));
+        if unbroken.advance().unwrap() == Advance::Done {
+            break;
+        }
+    }
+    // In the first stage, before its measurement, at its end, in the middle of the second, and after everything.
+    for (step, epoch) in [(1, 0), (2, 0), (2, 1), (3, 1), (6, 3)] {
+        let (.., checkpoint) = checkpoints.iter().find(|found| (found.0, found.1) == (step, epoch)).unwrap();
+        tch::manual_seed(99); // Another process would not share libtorch's generator.
+        let mut resumed = begin();
+        resumed.resume(checkpoint).unwrap();
+        assert_eq!((resumed.steps_done(), resumed.epochs_done()), (step, epoch));
+        run(&mut resumed);
+        assert_same(&resumed, &unbroken);
+    }
+}
+
+#[test]
+fn the_same_recipe_data_and_seed_give_the_same_network_and_another_seed_another() {
+    let weights = |seed| {
+        let mut training = training(Recipe { seed, ..recipe(1, 1e-3) });
+        run(&mut training);
+        training.network().to_safetensors().unwrap()
+    };
+    assert!(weights(1) == weights(1));
+    assert!(weights(1) != weights(2));
+}
