@@ -9,7 +9,7 @@ use crate::attendant::Attendant;
 use crate::ground::Ground;
 use crate::latency;
 use crate::report::{Aim, Report};
-use crate::throughput::{self, AT_A_TIME};
+use crate::throughput::{self, AT_A_TIME, AT_A_TIME_BATCHED};
 use crate::{Arguments, peer};
 
 /// How much worse full tables may make it.
@@ -57,8 +57,8 @@ struct Once {
 async fn once(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<Once> {
     ground.workers.clear();
     ground.coordinator().await?;
-    ground.add_worker(AT_A_TIME / 2).await?;
-    ground.add_worker(AT_A_TIME / 2).await?;
+    ground.add_worker(AT_A_TIME_BATCHED / 2).await?;
+    ground.add_worker(AT_A_TIME_BATCHED / 2).await?;
     let throughput = throughput::run(ground, report, arguments.tasks).await?;
     ground.workers.clear();
     let client = ground.coordinator().await?;

@@ -27,7 +27,7 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     let theirs = peer::run(
         ground,
         &arguments.peer,
-        &["--mode", "latency", "--workers", &workers, "--jobs", &count, "--rate", &IDLE.to_string()],
+        &["--mode", "latency", "--workers", &workers, "--jobs", &count, "--rate", &IDLE.to_string(), "--batched"],
     )?;
     let client = ground.coordinator().await?;
     ground.workers.clear();

@@ -90,11 +90,6 @@ impl Report {
         }));
     }
 
-    /// Whether every aim was reached.
-    pub(crate) fn holds(&self) -> bool {
-        self.missed.is_empty()
-    }
-
     /// Writes the JSON.
     pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         if let Some(folder) = path.parent() {

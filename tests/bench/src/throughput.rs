@@ -13,7 +13,7 @@ use crate::{Arguments, peer};
 /// As many at a time as the peer works on.
 pub(crate) const AT_A_TIME: u32 = 24;
 /// And as many as the peer takes in advance when it works in batches: a task that does nothing takes no processor.
-const AT_A_TIME_BATCHED: u32 = 1000;
+pub(crate) const AT_A_TIME_BATCHED: u32 = 1000;
 /// Callers that submit at the same time.
 const CALLERS: usize = 16;
 
@@ -33,9 +33,10 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     ground.until_done(&client, &warm).await?;
 
     let batched = run(ground, report, arguments.tasks).await?;
+    let figure = |theirs| peer::figure(theirs, "jobs_per_second");
     let aim = Aim::TimesPeer(1.0);
-    let figure = peer::figure(&theirs, "jobs_per_second");
-    report.beside("throughput, many tasks per job", "tasks/s", batched, figure, aim);
+    report.beside("throughput, many tasks per job", "tasks/s", batched, figure(&theirs_unbatched), aim);
+    report.beside("  beside the peer in batches", "tasks/s", batched, figure(&theirs), aim);
 
     ground.workers.clear();
     ground.add_worker(AT_A_TIME / 2).await?;
@@ -52,8 +53,8 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     report.row("  coordinator's processor time per job", "us", cpu * 1e6 / count, Aim::None);
     report.row("  statements of Postgres per job", "", ground.statements()? / count, Aim::None);
     show_statements(ground)?;
-    let figure = peer::figure(&theirs_unbatched, "jobs_per_second");
-    report.beside("throughput, one task per job, submitting included", "jobs/s", rate, figure, Aim::None);
+    let name = "throughput, one task per job, submitting included";
+    report.beside(name, "jobs/s", rate, figure(&theirs_unbatched), Aim::None);
     Ok(())
 }
 
