@@ -110,6 +110,20 @@ impl Worker {
         Ok(())
     }
 
+    /// The words with which all tasks it has would end well.
+    pub fn completions(&mut self, result: fn() -> v1::complete_task_request::Result) -> Vec<v1::CompleteTaskRequest> {
+        let completion =
+            |running: v1::RunningAttempt| v1::CompleteTaskRequest { lease: running.lease, result: Some(result()) };
+        self.report.running.drain(..).map(completion).collect()
+    }
+
+    /// Ends all tasks it has well, in one call.
+    pub async fn complete_all(&mut self, result: fn() -> v1::complete_task_request::Result) -> Result<(), ApiError> {
+        let request = v1::CompleteTasksRequest { completions: self.completions(result) };
+        let answer = self.client.workers().complete_tasks(request).await?.into_inner();
+        answer.outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), |error| Err(error.into()))
+    }
+
     /// Ends a task badly.
     pub async fn fail(&mut self, lease: &v1::Lease, class: v1::ErrorClass, message: &str) -> Result<(), ApiError> {
         self.forget(lease);

@@ -3,7 +3,7 @@
 use ursa_cluster::Worker;
 use ursa_proto::v1;
 
-use crate::fixture::{Fixture, after, scrape, snapshot, train, trained, verify};
+use crate::fixture::{Fixture, after, answered, probe, scrape, snapshot, train, trained, verify};
 
 #[tokio::test]
 async fn orders_come_in_messages_that_are_not_too_large() {
@@ -46,4 +46,45 @@ async fn a_worker_trains_one_model_at_a_time() {
     worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
     let next = worker.next_task().await.unwrap();
     assert_ne!(next.job_id, order.job_id);
+}
+
+#[tokio::test]
+async fn many_attempts_end_in_one_call_each_by_itself() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(100)]).await;
+    let mut worker = Worker::attach(fixture.client(), "roomy", 100).await.unwrap();
+    while worker.report.running.len() < 100 {
+        worker.say().await.unwrap();
+    }
+    let mut completions = worker.completions(answered);
+    let sound = completions[1].clone();
+    let stale = completions[0].lease.as_mut().unwrap();
+    stale.token = uuid::Uuid::new_v4().to_string();
+    completions.push(sound);
+    let request = v1::CompleteTasksRequest { completions };
+    let outcomes = worker.client.workers().complete_tasks(request).await.unwrap().into_inner().outcomes;
+    let code = |outcome: &v1::CompletionOutcome| outcome.error.as_ref().map(v1::Error::code);
+    assert_eq!(code(&outcomes[0]), Some(v1::ErrorCode::LeaseLost));
+    // The last one repeats another.
+    assert_eq!((outcomes.len(), outcomes[1..].iter().filter_map(code).count()), (101, 0));
+    assert_eq!(fixture.job(&ids[0]).await.job.unwrap().tasks.unwrap().succeeded, 99);
+
+    let too_many = v1::CompleteTasksRequest { completions: vec![v1::CompleteTaskRequest::default(); 1001] };
+    let refused = worker.client.workers().complete_tasks(too_many).await.unwrap_err();
+    assert_eq!(ursa_proto::ApiError::from(refused).code, v1::ErrorCode::TooLarge);
+}
+
+#[tokio::test]
+async fn what_happens_to_many_tasks_at_once_is_told_once() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(100)]).await;
+    let mut worker = Worker::attach(fixture.client(), "roomy", 100).await.unwrap();
+    while worker.report.running.len() < 100 {
+        worker.say().await.unwrap();
+    }
+    worker.complete_all(answered).await.unwrap();
+    let events = fixture.events(&ids[0], 0).await;
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["job.waiting", "job.running", "tasks.leased", "tasks.succeeded", "job.succeeded"]);
+    assert_eq!((events[2].message.as_str(), events[2].task_id.as_str()), ("100 tasks were leased", ""));
 }

@@ -75,3 +75,16 @@ async fn a_job_that_waits_too_long_for_others_has_failed() {
     fixture.job_in(&ids[1], "failed").await;
     assert_eq!(fixture.job(&ids[0]).await.job.unwrap().state, "running");
 }
+
+#[tokio::test]
+async fn a_job_that_is_tried_again_has_all_its_time_anew() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![with(v1::Deadlines { total: seconds(1.5), ..v1::Deadlines::default() })]).await;
+    fixture.job_in(&ids[0], "failed").await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    fixture.client().jobs().retry_job(v1::RetryJobRequest { id: ids[0].clone() }).await.unwrap();
+    let mut worker = Worker::attach(fixture.client(), "late", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    fixture.job_in(&ids[0], "succeeded").await;
+}

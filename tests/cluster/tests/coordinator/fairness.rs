@@ -81,7 +81,7 @@ async fn a_quota_is_never_exceeded_and_said_to_be_the_reason() {
     put(&fixture, v1::PutProjectRequest { name: "bounded".into(), max_running: Some(0), ..Default::default() }).await;
     let id = submit_as(&fixture, "bounded", probe(1)).await;
     let reason = fixture.job(&id).await.job.unwrap().waiting_reason;
-    assert_eq!(reason, "the project's quota of 0 running tasks leaves no room for it");
+    assert_eq!(reason, "the project's quota of 0 running tasks is used up");
 }
 
 #[tokio::test]

@@ -126,3 +126,16 @@ async fn a_fresh_run_takes_nothing_over() {
     let fresh = fixture.client().jobs().rerun_pipeline(rerun(true)).await.unwrap().into_inner().pipeline.unwrap();
     assert_eq!(worker.next_task().await.unwrap().job_id, fresh.jobs[0].id);
 }
+
+#[tokio::test]
+async fn an_alarm_that_nobody_needed_is_no_fault_of_its_pipeline() {
+    let fixture = Fixture::start().await;
+    let alarm = named("alarm", when("on_failure", after(probe(1), &["probe"])));
+    let pipeline = fixture.submit_pipeline(vec![probe(1), alarm]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    fixture.job_in(&pipeline.jobs[1].id, "skipped").await;
+    let request = v1::GetPipelineRequest { id: pipeline.id };
+    assert_eq!(fixture.client().jobs().get_pipeline(request).await.unwrap().into_inner().state, "succeeded");
+}

@@ -3,7 +3,7 @@
 use ursa_cluster::Worker;
 use ursa_proto::v1;
 
-use crate::fixture::{Fixture, answered, probe};
+use crate::fixture::{Fixture, answered, probe, seconds};
 
 const GIB: u64 = 1 << 30;
 
@@ -125,8 +125,8 @@ async fn a_gang_gets_its_workers_together_or_not_at_all() {
     for _ in 0..10 {
         assert!(first.say().await.unwrap().start.is_empty(), "one worker is not two");
     }
-    let text = reason(&fixture, &ids[0], "1 with room").await;
-    assert!(text.contains("on 2 workers at once"), "{text}");
+    let text = reason(&fixture, &ids[0], "1 has room").await;
+    assert!(text.contains("needs 2 workers at once"), "{text}");
     let mut second = attach(&fixture, "second", 4, Vec::new(), &[]).await;
     let (one, other) = tokio::join!(first.next_task(), second.next_task());
     let (one, other) = (one.unwrap(), other.unwrap());
@@ -162,4 +162,41 @@ async fn a_worker_that_is_drained_finishes_what_it_has_and_gets_no_more() {
     let lease = worker.next_task().await.unwrap().lease.unwrap();
     worker.complete(&lease, answered()).await.unwrap();
     fixture.job_in(&ids[0], "succeeded").await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_gang_that_lost_a_member_for_good_is_cancelled() {
+    let fixture = Fixture::start().await;
+    let gang = v1::JobDefinition { workers: 2, max_attempts: 2, ..probe(2) };
+    let ids = fixture.submit(vec![gang]).await;
+    let mut first = Worker::attach(fixture.client(), "first", 1).await.unwrap();
+    let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
+    let broken = first.next_task().await.unwrap().lease.unwrap();
+    let sound = second.next_task().await.unwrap().lease.unwrap();
+    first.fail(&broken, v1::ErrorClass::Fatal, "broken").await.unwrap();
+    assert_eq!(second.next_stop().await.unwrap().reason(), v1::StopReason::Cancelled);
+    second.fail(&sound, v1::ErrorClass::Returned, "alone").await.unwrap();
+    let detail = fixture.job_in(&ids[0], "failed").await;
+    let mut states: Vec<_> = detail.tasks.iter().map(|task| task.state.as_str()).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["cancelled", "failed"]);
+}
+
+#[tokio::test]
+async fn a_gang_that_does_not_come_together_again_in_time_fails_as_a_whole() {
+    let fixture = Fixture::start().await;
+    let mut first = Worker::attach(fixture.client(), "first", 1).await.unwrap();
+    let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
+    let deadlines = Some(v1::Deadlines { queue_wait: seconds(1.0), ..v1::Deadlines::default() });
+    let backoff = Some(v1::Backoff { first: seconds(60.0), longest: seconds(60.0) });
+    let ids = fixture.submit(vec![v1::JobDefinition { workers: 2, deadlines, backoff, ..probe(2) }]).await;
+    let unlucky = first.next_task().await.unwrap().lease.unwrap();
+    let other = second.next_task().await.unwrap().lease.unwrap();
+    first.fail(&unlucky, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+    second.next_stop().await.unwrap();
+    second.fail(&other, v1::ErrorClass::Returned, "alone").await.unwrap();
+    let detail = fixture.job_in(&ids[0], "failed").await;
+    let mut states: Vec<_> = detail.tasks.iter().map(|task| task.state.as_str()).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["cancelled", "failed"]);
 }
