@@ -11,10 +11,7 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 /// What services may say.
 const SERVICES: [Expected; 18] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
-    warning(
-        &["waiting for the object store", "the object store is not available"],
-        "the same while the store was away",
-    ),
+    warning(&["waiting for the object store", "the object store is not available"], "the same while the store was away"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
     warning(&["nothing is dispatched: waiting for the database"], "Postgres was away"),
     warning(&["no lease can be renewed: waiting for the database"], "Postgres was away"),
@@ -40,16 +37,14 @@ const SERVICES: [Expected; 18] = [
 ];
 
 /// Beginnings of what Postgres may say above the level of a notice.
-const POSTGRES: [(&str, &str); 7] = [
-    (
-        "WARNING:  there is no transaction in progress",
-        "who asked for a commit was cut off meanwhile, and undid it too late",
-    ),
+const POSTGRES: [(&str, &str); 8] = [
+    ("WARNING:  there is no transaction in progress", "who asked for a commit was cut off meanwhile, and undid it too late"),
     ("FATAL:  terminating connection due to administrator command", "it was restarted"),
     ("WARNING:  terminating connection due to immediate shutdown command", "it was crashed"),
     ("FATAL:  the database system is shutting down", "it was restarted"),
     ("FATAL:  the database system is starting up", "it was restarted"),
     ("FATAL:  the database system is not yet accepting connections", "it was restarted"),
+    ("FATAL:  terminating connection due to idle-in-transaction timeout", "a coordinator stood still in a transaction"),
     ("FATAL:  connection to client lost", "connections were cut"),
 ];
 

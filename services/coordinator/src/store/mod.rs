@@ -95,10 +95,7 @@ impl StoreError {
             Self::Database(
                 E::Io(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Tls(_) | E::Protocol(_),
             ) => true,
-            // Class 57P: the server is shutting down or starting up. Class 08: connection. 53300: too many connections.
-            Self::Database(E::Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "53300")
-            }
+            Self::Database(E::Database(error)) => error.code().is_some_and(|code| says_that_it_is_away(&code)),
             _ => false,
         }
     }
@@ -106,13 +103,20 @@ impl StoreError {
     /// Whether Postgres gave up this transaction for the sake of another: the same request may work at once.
     pub(crate) fn is_conflict(&self) -> bool {
         match self {
-            // 40001: serialisation failure. 40P01: deadlock.
+            // 40001: serialisation failure. 40P01: deadlock. 55P03: it waited for a lock for too long.
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code == "40001" || code == "40P01")
+                error.code().is_some_and(|code| ["40001", "40P01", "55P03"].contains(&&*code))
             }
             _ => false,
         }
     }
+}
+
+/// Whether a code of Postgres is about the server or the connection, and not about the request.
+fn says_that_it_is_away(code: &str) -> bool {
+    // Class 57P: the server is shutting down or starting up. Class 08: connection. 53300: too many connections. 25P03: this
+    // coordinator stood still in a transaction for so long that it was ended, and the connection with it.
+    code.starts_with("57P") || code.starts_with("08") || ["53300", "25P03"].contains(&code)
 }
 
 impl From<StoreError> for ApiError {
@@ -331,6 +335,8 @@ mod tests {
             ("57P01", ErrorCode::Unavailable),
             ("08006", ErrorCode::Unavailable),
             ("53300", ErrorCode::Unavailable),
+            ("25P03", ErrorCode::Unavailable),
+            ("55P03", ErrorCode::Unavailable),
             ("40001", ErrorCode::Unavailable),
             ("40P01", ErrorCode::Unavailable),
             ("23505", ErrorCode::Internal),
