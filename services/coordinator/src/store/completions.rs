@@ -32,15 +32,22 @@ impl Store {
     pub(crate) async fn complete_probes(&self, leases: &[Lease]) -> StoreResult<Vec<Completion>> {
         task::next(TaskState::Leased, TaskEvent::Complete)?;
         let mut tx = self.begin().await?;
-        let endings = lock(&mut tx, leases).await?;
+        let once = once(leases);
+        let endings = lock(&mut tx, &once).await?;
         if !endings.is_empty() {
             end(&mut tx, &endings).await?;
         }
-        let repeated = if endings.len() < leases.len() { succeeded_before(&mut tx, leases).await? } else { Vec::new() };
+        let repeated = if endings.len() < once.len() { succeeded_before(&mut tx, &once).await? } else { Vec::new() };
         tx.commit().await?;
         let ended: HashSet<Uuid> = endings.iter().map(|ending| ending.token).chain(repeated).collect();
         Ok(leases.iter().map(|lease| answer(lease, ended.contains(&lease.token))).collect())
     }
+}
+
+/// Each lease once: a request may be repeated while the first one still waits.
+fn once(leases: &[Lease]) -> Vec<Lease> {
+    let mut seen = HashSet::new();
+    leases.iter().filter(|lease| seen.insert(**lease)).copied().collect()
 }
 
 fn answer(lease: &Lease, ended: bool) -> Completion {

@@ -20,7 +20,7 @@ async fn orders_come_in_messages_that_are_not_too_large() {
     let mut worker = Worker::attach(fixture.client(), "roomy", 100).await.unwrap();
     let mut portions = Vec::new();
     while portions.iter().sum::<usize>() < 6 {
-        portions.push(worker.say().await.unwrap().start.len());
+        portions.push(worker.hear().await.unwrap().start.len());
     }
     assert_eq!(portions.into_iter().filter(|portion| *portion > 0).collect::<Vec<_>>(), [1; 6]);
 }

@@ -166,5 +166,5 @@ async fn a_job_that_may_not_be_put_off_is_left_alone() {
         assert!(worker.say().await.unwrap().stop.is_empty());
     }
     let why = async || fixture.job(&urgent).await.job.unwrap().waiting_reason;
-    until("the reason", why, |reason| reason.contains("at work on something else")).await;
+    until("the reason", why, |reason| reason.contains("1 worker attached, it is full")).await;
 }

@@ -57,7 +57,7 @@ async fn a_task_gets_the_smallest_gpu_that_is_really_large_enough() {
     assert_eq!(worker.next_task().await.unwrap().gpus, [0]);
     let ids = fixture.submit(vec![needs(gpus(1, 20))]).await;
     let reason = reason(&fixture, &ids[0], "attached").await;
-    assert_eq!(reason, "needs 1 GPU with 20 GiB; 1 worker attached, 1 could do it and is at work on something else");
+    assert_eq!(reason, "needs 1 GPU with 20 GiB; 1 worker attached, all its GPUs are in use");
 }
 
 #[tokio::test]
@@ -75,11 +75,11 @@ async fn a_task_that_fits_nowhere_says_why() {
     let labels = [("zone".to_owned(), "cellar".to_owned())].into();
     let ids = fixture.submit(vec![needs(v1::Resources { labels, ..v1::Resources::default() })]).await;
     let text = reason(&fixture, &ids[0], "label").await;
-    assert_eq!(text, "needs a worker for probe, label zone=cellar; 3 workers attached, none fits the labels asked for");
+    assert_eq!(text, "needs label zone=cellar; none of 3 workers has it");
     assert!(!text.contains("secret"));
     let ids = fixture.submit(vec![needs(gpus(2, 0))]).await;
     let text = reason(&fixture, &ids[0], "GPUs").await;
-    assert_eq!(text, "needs 2 GPUs; 3 workers attached, the most on one is 1 GPU");
+    assert_eq!(text, "needs 2 GPUs; 3 workers attached, none has more than 1");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_gang_gets_its_workers_together_or_not_at_all() {
     for _ in 0..10 {
         assert!(first.say().await.unwrap().start.is_empty(), "one worker is not two");
     }
-    let text = reason(&fixture, &ids[0], "1 has room").await;
+    let text = reason(&fixture, &ids[0], "only 1 of 1 worker could do it").await;
     assert!(text.contains("needs 2 workers at once"), "{text}");
     let mut second = attach(&fixture, "second", 4, Vec::new(), &[]).await;
     let (one, other) = tokio::join!(first.next_task(), second.next_task());
