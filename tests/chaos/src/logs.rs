@@ -11,7 +11,7 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 /// What services may say.
 const SERVICES: [Expected; 18] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
-    warning(&["waiting for the object store", "the object store is not available"], "the same while the store was away"),
+    warning(&["waiting for the object store", "the object store is not available"], "the same, of the store"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
     warning(&["nothing is dispatched: waiting for the database"], "Postgres was away"),
     warning(&["no lease can be renewed: waiting for the database"], "Postgres was away"),
@@ -38,7 +38,7 @@ const SERVICES: [Expected; 18] = [
 
 /// Beginnings of what Postgres may say above the level of a notice.
 const POSTGRES: [(&str, &str); 8] = [
-    ("WARNING:  there is no transaction in progress", "who asked for a commit was cut off meanwhile, and undid it too late"),
+    ("WARNING:  there is no transaction in progress", "who asked was cut off meanwhile"),
     ("FATAL:  terminating connection due to administrator command", "it was restarted"),
     ("WARNING:  terminating connection due to immediate shutdown command", "it was crashed"),
     ("FATAL:  the database system is shutting down", "it was restarted"),
