@@ -92,7 +92,6 @@ impl Engine {
     pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> f64 {
         let (images, targets) = self.inputs(batch, moment);
         seed_libtorch(self.recipe.seed, Purpose::Dropout, moment.step);
-        self.optimizer.zero_gradients();
         let logits = self.network.forward(&images, true, self.precision.kind());
         let loss = self.objective.loss(&logits, &targets);
         let value = loss.double_value(&[]);

@@ -6,6 +6,7 @@
 mod average;
 mod checkpoint;
 mod engine;
+mod fused;
 mod objective;
 mod optimizer;
 #[cfg(test)]
