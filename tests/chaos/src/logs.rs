@@ -9,7 +9,7 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 }
 
 /// What services may say.
-const SERVICES: [Expected; 18] = [
+const SERVICES: [Expected; 19] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
     warning(&["waiting for the object store", "the object store is not available"], "the same, of the store"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
@@ -23,6 +23,7 @@ const SERVICES: [Expected; 18] = [
     warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away, stood, or was slow"),
     warning(&["sqlx::query", "execution time exceeded alert threshold"], "Postgres stood or was slow"),
     warning(&["log lines stay in the database for now", "error communicating with database"], "Postgres was away"),
+    warning(&["log lines stay in the database for now", "terminating connection"], "Postgres was restarted"),
     warning(&["log lines stay in the database for now", "the object store is not available"], "it was away"),
     warning(&["session: waiting for the coordinator"], "a coordinator was away"),
     warning(&["attempt", "the probe failed, as it was asked to"], "some probes fail on purpose"),
