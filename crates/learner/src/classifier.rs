@@ -80,8 +80,8 @@ impl Classifier {
             let reason = format!("{} bytes and class {class} are no picture and class of this model", image.len());
             return Err(LearnError::UnusableData(reason));
         }
-        let side = size as i64;
-        let images = pixels::scale(&Tensor::from_slice(image).view([1, side, side, 3]), self.device);
+        let shape = [1, size as i64, size as i64, 3];
+        let images = pixels::scale(&Tensor::from_slice(image).view(shape), self.device);
         let activations = no_grad(|| self.features(&images)).detach().set_requires_grad(true);
         let logit = self.head.forward(&activations, false).get(0).get(i64::from(class));
         let gradient = &Tensor::run_backward(&[logit], &[&activations], false, false)[0];

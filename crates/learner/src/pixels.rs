@@ -8,7 +8,9 @@ pub(crate) const CHUNK: i64 = 64;
 
 /// u8 `[n, s, s, 3]` to f32 `[n, 3, s, s]` in [0, 1], kept channels-last in memory.
 pub(crate) fn scale(images: &Tensor, device: Device) -> Tensor {
-    images.to_device(device).permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0
+    let mut scaled = images.to_device(device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+    let _ = scaled.g_div_scalar_(255.0);
+    scaled
 }
 
 /// Makes pictures smaller by averaging areas; `side` is at most their own.
@@ -20,7 +22,9 @@ pub(crate) fn shrink(images: &Tensor, side: u32) -> Tensor {
 /// Subtracts the mean and divides by the standard deviation of each channel.
 pub(crate) fn normalise(images: &Tensor, preprocessing: &Preprocessing) -> Tensor {
     let channels = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(images.device());
-    (images - channels(&preprocessing.mean)) / channels(&preprocessing.std)
+    let mut normalised = images - channels(&preprocessing.mean);
+    normalised /= channels(&preprocessing.std);
+    normalised
 }
 
 /// Runs `forward` over u8 pictures `[n, s, s, 3]` without gradients; it gets f32 `[m, 3, s, s]` in [0, 1] and gives one row

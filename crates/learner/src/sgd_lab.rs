@@ -210,14 +210,14 @@ impl Points {
 
     /// The least-squares coefficients, and the learning rate at which full-batch updates begin to diverge.
     fn solution(&self) -> ([f64; 2], f64) {
-        // Of the symmetric matrix xᵀx/n = [[p, q], [q, 1]] and the vector xᵀy/n.
-        let n = self.y.size()[0] as f64;
-        let moments = self.x.transpose(0, 1).matmul(&self.x) / n;
-        let (p, q) = (moments.double_value(&[0, 0]), moments.double_value(&[0, 1]));
-        let [s, t] = pair(&(self.x.transpose(0, 1).mv(&self.y) / n));
-        let determinant = p - q * q;
-        let optimum = [(s - q * t) / determinant, (p * t - q * s) / determinant];
-        let largest = f64::midpoint(p + 1.0, ((p - 1.0).powi(2) + 4.0 * q * q).sqrt());
+        // Of the symmetric matrix xᵀx/n = [[spread, lean], [lean, 1]] and the vector xᵀy/n.
+        let count = self.y.size()[0] as f64;
+        let moments = self.x.transpose(0, 1).matmul(&self.x) / count;
+        let (spread, lean) = (moments.double_value(&[0, 0]), moments.double_value(&[0, 1]));
+        let [product, mean] = pair(&(self.x.transpose(0, 1).mv(&self.y) / count));
+        let determinant = spread - lean * lean;
+        let optimum = [(product - lean * mean) / determinant, (spread * mean - lean * product) / determinant];
+        let largest = f64::midpoint(spread + 1.0, ((spread - 1.0).powi(2) + 4.0 * lean * lean).sqrt());
         // The Hessian of the mean squared error is twice the matrix.
         (optimum, 2.0 / (2.0 * largest))
     }
@@ -235,7 +235,9 @@ fn pair(tensor: &Tensor) -> [f64; 2] {
 mod tests {
     use super::*;
 
-    fn run(lab: &SgdLab) -> (Vec<SgdStep>, SgdOutcome) {
+    type Run = (Vec<SgdStep>, SgdOutcome);
+
+    fn run(lab: &SgdLab) -> Run {
         let mut steps = Vec::new();
         let outcome = lab.run(|step| {
             steps.push(*step);
@@ -251,8 +253,7 @@ mod tests {
     /// Mean first loss, last loss and last coefficients of many seeds.
     fn means(noise: Noise) -> (f64, f64, [f64; 2]) {
         let runs: Vec<_> = (0..60).map(|seed| run(&lab(noise, 0.1, seed))).collect();
-        let mean =
-            |of: &dyn Fn(&(Vec<SgdStep>, SgdOutcome)) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
+        let mean = |of: &dyn Fn(&Run) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
         let coefficients = [0, 1].map(|index| mean(&|run| run.1.last.coefficients[index]));
         (mean(&|run| run.0[0].loss), mean(&|run| run.1.last.loss), coefficients)
     }

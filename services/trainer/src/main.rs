@@ -13,6 +13,7 @@ mod failure;
 mod input;
 mod memory;
 mod model;
+mod pixel_cache;
 mod pretrained;
 mod run;
 mod snapshot;

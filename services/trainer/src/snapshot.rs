@@ -1,8 +1,9 @@
-//! From a snapshot in the object store to pictures in memory, ready for the network.
+//! From a snapshot in the object store to prepared pictures on this machine, ready for the network.
 //!
 //! Shards are read and prepared several at a time; what is kept of each is its prepared pictures only.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,6 +17,7 @@ use ursa_vision::{Limits, Preprocessing};
 use crate::events;
 use crate::failure::Failure;
 use crate::input::Supervisor;
+use crate::pixel_cache::PixelCache;
 
 /// A snapshot's manifest, proven to be the one that was ordered.
 pub(crate) async fn manifest(storage: &Storage, snapshot: &SnapshotInfo) -> Result<Manifest, Failure> {
@@ -24,15 +26,53 @@ pub(crate) async fn manifest(storage: &Storage, snapshot: &SnapshotInfo) -> Resu
     Ok(Manifest::from_parquet(bytes)?)
 }
 
-/// Reads and prepares every picture of the manifest.
+/// Every picture of the manifest, prepared: mapped from this machine's cache, which is filled where it is not.
 pub(crate) async fn load(
     storage: &Storage,
     manifest: &Manifest,
     order: &RunOrder,
     supervisor: &Supervisor,
 ) -> Result<Dataset, Failure> {
+    let layout = Layout::of(manifest, order.recipe.image_size);
+    let cache = PixelCache::of(order);
+    if let Some(file) = cache.find(layout.bytes()) {
+        events::log("info", format!("pictures are mapped from {}", file.display()));
+        return layout.map(manifest, file);
+    }
+    match cache.begin(layout.bytes()) {
+        Ok(draft) => {
+            let write = |offset, pixels: &[u8]| {
+                draft
+                    .write(offset, pixels)
+                    .map_err(|error| Failure::retryable(format!("cannot keep pictures: {error}")))
+            };
+            prepare_all(storage, manifest, order, supervisor, &layout, write).await?;
+            let file = draft.finish().map_err(|error| Failure::retryable(format!("cannot keep pictures: {error}")))?;
+            layout.map(manifest, &file)
+        }
+        Err(error) => {
+            events::log("warn", format!("pictures are not kept for the next run: {error}"));
+            let mut pixels = vec![0; layout.bytes() as usize];
+            let write = |offset, prepared: &[u8]| {
+                pixels[offset as usize..][..prepared.len()].copy_from_slice(prepared);
+                Ok(())
+            };
+            prepare_all(storage, manifest, order, supervisor, &layout, write).await?;
+            layout.split(manifest, &pixels)
+        }
+    }
+}
+
+/// Reads and prepares every picture and hands each to `write` with its place.
+async fn prepare_all(
+    storage: &Storage,
+    manifest: &Manifest,
+    order: &RunOrder,
+    supervisor: &Supervisor,
+    layout: &Layout,
+    mut write: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let preprocessing = Preprocessing::imagenet(order.recipe.image_size);
-    let mut prepared: Vec<Vec<u8>> = vec![Vec::new(); manifest.rows.len()];
     let mut done = 0;
     let mut shards = stream::iter(by_shard(manifest))
         .map(|(shard, rows)| prepare_shard(storage, shard, rows, preprocessing))
@@ -40,8 +80,8 @@ pub(crate) async fn load(
     while let Some(pictures) = shards.try_next().await? {
         supervisor.check()?;
         done += pictures.len() as u64;
-        for (index, pixels) in pictures {
-            prepared[index] = pixels;
+        for (row, pixels) in pictures {
+            write(layout.offset(row), &pixels)?;
         }
         events::emit(&TrainerEvent::Progress {
             done,
@@ -50,12 +90,63 @@ pub(crate) async fn load(
             message: "preparing pictures".into(),
         });
     }
-    drop(shards);
-    Ok(Dataset {
-        classes: manifest.classes.clone(),
-        train: examples(manifest, &mut prepared, Side::Train, preprocessing.size)?,
-        valid: examples(manifest, &mut prepared, Side::Valid, preprocessing.size)?,
-    })
+    Ok(())
+}
+
+/// Where each picture lies: those of the training side first, each side in the order of the manifest.
+#[derive(Debug)]
+struct Layout {
+    size: u32,
+    /// Place of each row of the manifest.
+    places: Vec<u64>,
+    train: usize,
+}
+
+impl Layout {
+    fn of(manifest: &Manifest, size: u32) -> Self {
+        let train = manifest.rows.iter().filter(|row| row.side == Side::Train).count();
+        let (mut next_train, mut next_valid) = (0, train as u64);
+        let place = |row: &ManifestRow| {
+            let next = if row.side == Side::Train { &mut next_train } else { &mut next_valid };
+            *next += 1;
+            *next - 1
+        };
+        Self { size, places: manifest.rows.iter().map(place).collect(), train }
+    }
+
+    fn picture_bytes(&self) -> u64 {
+        u64::from(self.size) * u64::from(self.size) * 3
+    }
+
+    fn bytes(&self) -> u64 {
+        self.places.len() as u64 * self.picture_bytes()
+    }
+
+    fn offset(&self, row: usize) -> u64 {
+        self.places[row] * self.picture_bytes()
+    }
+
+    fn map(&self, manifest: &Manifest, file: &Path) -> Result<Dataset, Failure> {
+        let [train, valid] =
+            Examples::map(file, self.size, [Side::Train, Side::Valid].map(|side| told(manifest, side)))?;
+        Ok(Dataset { classes: manifest.classes.clone(), train, valid })
+    }
+
+    fn split(&self, manifest: &Manifest, pixels: &[u8]) -> Result<Dataset, Failure> {
+        let (train, valid) = pixels.split_at(self.train * self.picture_bytes() as usize);
+        let examples = |side, pixels| {
+            let (labels, ids) = told(manifest, side);
+            Examples::new(self.size, pixels, labels, ids)
+        };
+        let (train, valid) = (examples(Side::Train, train)?, examples(Side::Valid, valid)?);
+        Ok(Dataset { classes: manifest.classes.clone(), train, valid })
+    }
+}
+
+/// Labels and ids of one side.
+fn told(manifest: &Manifest, side: Side) -> (Vec<u32>, Vec<u128>) {
+    let rows = manifest.rows.iter().filter(|row| row.side == side);
+    rows.map(|row| (row.class_index, row.image_id.as_u128())).unzip()
 }
 
 /// One picture file as it lies in its shard.
@@ -102,15 +193,4 @@ fn picture<'a>(shard: &'a [u8], row: &ManifestRow) -> Result<&'a [u8], Failure> 
     let start = row.offset as usize;
     let outside = || Failure::fatal(format!("image {} lies outside its shard {}", row.image_id, row.shard));
     shard.get(start..start.saturating_add(row.length as usize)).ok_or_else(outside)
-}
-
-fn examples(manifest: &Manifest, prepared: &mut [Vec<u8>], of: Side, size: u32) -> Result<Examples, Failure> {
-    let rows: Vec<(usize, &ManifestRow)> = manifest.rows.iter().enumerate().filter(|(_, row)| row.side == of).collect();
-    let mut pixels = Vec::with_capacity(rows.len() * size as usize * size as usize * 3);
-    for (index, _) in &rows {
-        pixels.append(&mut prepared[*index]);
-    }
-    let labels = rows.iter().map(|(_, row)| row.class_index).collect();
-    let ids = rows.iter().map(|(_, row)| row.image_id.as_u128()).collect();
-    Ok(Examples::new(size, &pixels, labels, ids)?)
 }

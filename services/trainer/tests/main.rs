@@ -217,6 +217,26 @@ fn a_picture_that_is_none_is_a_fatal_failure_that_names_it() {
 }
 
 #[test]
+fn pictures_are_prepared_once_for_all_runs_of_a_machine() {
+    let world = World::new();
+    let order = world.order(1);
+    let (first, _) = Trainer::start(&order).finish();
+    // A training picture of the first shard, which no golden example needs.
+    world.scribble_over(&world.manifest.rows[0]);
+    let again = ursa_domain::run::RunOrder { attempt: 2, ..order.clone() };
+    let (second, _) = Trainer::start(&again).finish();
+    let mapped =
+        |event: &TrainerEvent| matches!(event, TrainerEvent::Log { message, .. } if message.contains("mapped"));
+    assert!(!first.iter().any(mapped) && second.iter().any(mapped));
+    assert_eq!(weights_digest(&world, finished(&first)), weights_digest(&world, finished(&second)));
+
+    // Another size is another file, and so is what cannot be kept.
+    let unkept = ursa_domain::run::RunOrder { cache_dir: "/dev/null".into(), attempt: 3, ..order };
+    let (third, _) = Trainer::start(&unkept).finish();
+    assert!(failed(&third).1.contains(&world.manifest.rows[0].image_id.to_string()));
+}
+
+#[test]
 fn impossible_orders_fail_for_good_saying_what_to_change() {
     let refused = |world: &World, change: fn(&mut ursa_domain::run::RunOrder), expected: &str| {
         let mut order = world.order(2);

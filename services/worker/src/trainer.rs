@@ -124,7 +124,8 @@ pub(crate) async fn describe(program: &Path) -> anyhow::Result<String> {
         .with_context(|| format!("{shown} does not answer"))?
         .with_context(|| format!("{shown} cannot be started"))?;
     if !output.status.success() {
-        bail!("{shown} does not work: {}", String::from_utf8_lossy(&output.stderr).trim());
+        let (status, said) = (output.status, String::from_utf8_lossy(&output.stderr));
+        bail!("{shown} does not work ({status}): {}", said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

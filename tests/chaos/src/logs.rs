@@ -9,12 +9,9 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 }
 
 /// What services may say.
-const SERVICES: [Expected; 18] = [
+const SERVICES: [Expected; 19] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
-    warning(
-        &["waiting for the object store", "the object store is not available"],
-        "the same while the store was away",
-    ),
+    warning(&["waiting for the object store", "the object store is not available"], "the same, of the store"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
     warning(&["nothing is dispatched: waiting for the database"], "Postgres was away"),
     warning(&["no lease can be renewed: waiting for the database"], "Postgres was away"),
@@ -26,6 +23,7 @@ const SERVICES: [Expected; 18] = [
     warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away, stood, or was slow"),
     warning(&["sqlx::query", "execution time exceeded alert threshold"], "Postgres stood or was slow"),
     warning(&["log lines stay in the database for now", "error communicating with database"], "Postgres was away"),
+    warning(&["log lines stay in the database for now", "terminating connection"], "Postgres was restarted"),
     warning(&["log lines stay in the database for now", "the object store is not available"], "it was away"),
     warning(&["session: waiting for the coordinator"], "a coordinator was away"),
     warning(&["attempt", "the probe failed, as it was asked to"], "some probes fail on purpose"),
@@ -41,10 +39,7 @@ const SERVICES: [Expected; 18] = [
 
 /// Beginnings of what Postgres may say above the level of a notice.
 const POSTGRES: [(&str, &str); 8] = [
-    (
-        "WARNING:  there is no transaction in progress",
-        "who asked for a commit was cut off meanwhile, and undid it too late",
-    ),
+    ("WARNING:  there is no transaction in progress", "who asked was cut off meanwhile"),
     ("FATAL:  terminating connection due to administrator command", "it was restarted"),
     ("WARNING:  terminating connection due to immediate shutdown command", "it was crashed"),
     ("FATAL:  the database system is shutting down", "it was restarted"),

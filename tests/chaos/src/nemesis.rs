@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::fault::{Fault, Kind, Target};
 use crate::history::Reader;
-use crate::processes::{children, freeze, gone, signal, state, thaw};
+use crate::processes::{arguments, children, freeze, gone, signal, state, thaw};
 use crate::proxy::{Counts, Manner, Proxy};
 use crate::stage::{Seat, Stage};
 
@@ -250,8 +250,9 @@ async fn kill(seat: &mut Seat) -> anyhow::Result<Step<Begun>> {
 async fn kill_trainer(stage: &Stage) -> anyhow::Result<Step<Begun>> {
     for seat in &stage.workers {
         let Some(process) = seat.process() else { continue };
-        let Some(trainer) = process.children(TRAINER)?.first().copied() else { continue };
-        let pid = trainer.as_raw().cast_unsigned();
+        let mut trainers = process.children(TRAINER)?.into_iter().map(|pid| pid.as_raw().cast_unsigned());
+        // A worker that starts asks one to describe itself, which trains nothing.
+        let Some(pid) = trainers.find(|pid| arguments(*pid).is_empty()) else { continue };
         let at = Utc::now();
         signal(pid, Signal::SIGKILL)?;
         gone(pid).await?;

@@ -29,6 +29,12 @@ fn stat(pid: u32) -> Option<(Option<char>, Option<u32>)> {
     Some((fields.next()?.chars().next(), fields.next()?.parse().ok()))
 }
 
+/// What a process was started with, besides its program.
+pub fn arguments(pid: u32) -> Vec<String> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split_terminator('\0').skip(1).map(str::to_owned).collect()
+}
+
 /// Sends a signal.
 pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
     Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
@@ -76,6 +82,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();
         assert!(children(std::process::id()).contains(&pid));
+        assert_eq!(arguments(pid), ["60"]);
         freeze(&[pid]).await.unwrap();
         assert_eq!(state(pid), Some('T'));
         thaw(&[pid]);

@@ -17,7 +17,8 @@ pub(crate) fn apply(images: &Tensor, alterations: &[Alteration]) -> Tensor {
         let values: Vec<f32> = alterations.iter().map(|alteration| value(alteration) as f32).collect();
         Tensor::from_slice(&values).view([-1, 1, 1, 1]).to_device(images.device())
     };
-    let mut light = moved.clamp(EDGE, 1.0 - EDGE).logit_(None::<f64>);
+    let mut light = moved;
+    let _ = light.logit_(EDGE);
     light += per_image(|alteration| alteration.brightness);
     light *= per_image(|alteration| alteration.contrast);
     light.sigmoid_()

@@ -1,4 +1,4 @@
-//! Mixing the pictures of a batch: MixUp (Zhang et al. 2017) and CutMix (Yun et al. 2019), as fastai does.
+//! Mixing the pictures of a batch: mixup (Zhang et al. 2017) and cutmix (Yun et al. 2019), as fastai does.
 //!
 //! Unlike the other variations these depend on the batch: its partners are drawn from (seed, step).
 
@@ -48,7 +48,7 @@ pub(crate) struct Mixture {
     partners: Vec<i64>,
     /// Each picture's own share.
     shares: Vec<f64>,
-    /// For CutMix: rows and columns of the rectangle, each from and to, as shares of the side.
+    /// For `CutMix`: rows and columns of the rectangle, each from and to, as shares of the side.
     rectangle: Option<[f64; 4]>,
 }
 
@@ -62,7 +62,7 @@ impl Mixture {
             Mix::MixUp { alpha } => {
                 // Never the stream of the batch, whose thing is 0.
                 let share = |id: &u128| beta(alpha, &mut stream(seed, Purpose::MixingShare, step, *id));
-                let shares = ids.iter().map(|id| share(id)).map(|share| share.max(1.0 - share)).collect();
+                let shares = ids.iter().map(share).map(|share| share.max(1.0 - share)).collect();
                 Self { partners, shares, rectangle: None }
             }
             Mix::CutMix { alpha } => {

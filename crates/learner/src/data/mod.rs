@@ -2,9 +2,13 @@
 //!
 //! Pictures are kept as bytes (`size`·`size`·3 each), a quarter of what the network's numbers would take.
 
+pub(crate) mod loader;
 pub(crate) mod sampler;
 
-use tch::Tensor;
+use std::path::Path;
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
 
 use crate::LearnError;
 use crate::recipe::Balance;
@@ -13,8 +17,19 @@ use crate::recipe::Balance;
 #[derive(Debug)]
 pub struct Examples {
     images: Tensor,
-    labels: Vec<u32>,
-    ids: Vec<u128>,
+    labels: Arc<[u32]>,
+    ids: Arc<[u128]>,
+}
+
+/// Pictures to learn from at once.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// u8 `[n, size, size, 3]`.
+    pub images: Tensor,
+    /// i64 `[n]`.
+    pub labels: Tensor,
+    /// Image ids.
+    pub ids: Vec<u128>,
 }
 
 impl Examples {
@@ -26,7 +41,34 @@ impl Examples {
             return Err(LearnError::UnusableData(reason));
         }
         let images = Tensor::from_slice(pixels).view([labels.len() as i64, i64::from(size), i64::from(size), 3]);
-        Ok(Self { images, labels, ids })
+        Ok(Self { images, labels: labels.into(), ids: ids.into() })
+    }
+
+    /// Both sides of a split from one file of `size`×`size`×3 bytes per picture, first those of `train`, then those of `valid`
+    /// (labels and ids of each). The file is mapped, not read: it must stay as it is, but may lose its name.
+    pub fn map(file: &Path, size: u32, [train, valid]: [(Vec<u32>, Vec<u128>); 2]) -> Result<[Self; 2], LearnError> {
+        let unusable = |reason: String| LearnError::UnusableData(format!("{}: {reason}", file.display()));
+        let (pixels, count) = (i64::from(size), (train.0.len() + valid.0.len()) as i64);
+        let bytes = count * pixels * pixels * 3;
+        let found = file.metadata().map_err(|error| unusable(error.to_string()))?.len();
+        if found != bytes as u64 || train.0.len() != train.1.len() || valid.0.len() != valid.1.len() {
+            return Err(unusable(format!("it has {found} bytes, {count} pictures need {bytes}")));
+        }
+        let name = file.to_str().ok_or_else(|| unusable("its name is no text".into()))?;
+        let mapped = Tensor::f_from_file(name, false, bytes, (Kind::Uint8, Device::Cpu));
+        let images = mapped.map_err(|error| unusable(error.to_string()))?.view([count, pixels, pixels, 3]);
+        let part = |start: i64, (labels, ids): (Vec<u32>, Vec<u128>)| Self {
+            images: images.narrow(0, start, labels.len() as i64),
+            labels: labels.into(),
+            ids: ids.into(),
+        };
+        let first_valid = train.0.len() as i64;
+        Ok([part(0, train), part(first_valid, valid)])
+    }
+
+    /// The same pictures for another thread.
+    fn share(&self) -> Self {
+        Self { images: self.images.shallow_clone(), labels: self.labels.clone(), ids: self.ids.clone() }
     }
 
     /// How many.
@@ -68,16 +110,17 @@ impl Examples {
 
     /// The pictures (u8 `[n, size, size, 3]`) and labels at `indices`.
     pub(crate) fn subset(&self, indices: &[usize]) -> (Tensor, Vec<u32>) {
-        let (images, ..) = self.pick(indices);
+        let images = self.batch(indices).images;
         (images, indices.iter().map(|&index| self.labels[index]).collect())
     }
 
     /// The pictures, labels and ids at `indices`.
-    pub(crate) fn pick(&self, indices: &[usize]) -> (Tensor, Tensor, Vec<u128>) {
+    pub(crate) fn batch(&self, indices: &[usize]) -> Batch {
         let positions: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
         let labels: Vec<i64> = indices.iter().map(|&index| i64::from(self.labels[index])).collect();
         let ids = indices.iter().map(|&index| self.ids[index]).collect();
-        (self.images.index_select(0, &Tensor::from_slice(&positions)), Tensor::from_slice(&labels), ids)
+        let images = self.images.index_select(0, &Tensor::from_slice(&positions));
+        Batch { images, labels: Tensor::from_slice(&labels), ids }
     }
 }
 
@@ -155,6 +198,22 @@ mod tests {
         assert_eq!(data.weights(Balance::None), [1.0, 1.0]);
         let weights = data.weights(Balance::ClassWeights);
         assert!((weights[0] - 2.0 / 3.0).abs() < 1e-6 && (weights[1] - 2.0).abs() < 1e-6, "{weights:?}");
+    }
+
+    #[test]
+    fn a_mapped_file_is_what_it_would_be_in_memory() {
+        let file = std::env::temp_dir().join(format!("ursa-learner-map-{}", std::process::id()));
+        let pixels: Vec<u8> = (0..36).collect();
+        std::fs::write(&file, &pixels).unwrap();
+        let sides = || [(vec![0, 1], vec![10, 11]), (vec![1], vec![12])];
+        let [train, valid] = Examples::map(&file, 2, sides()).unwrap();
+        let short = Examples::map(&file, 3, sides()).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(short.contains("36 bytes"), "{short}");
+        assert!(Examples::map(&file, 2, sides()).is_err());
+        assert_eq!(train.images(), Examples::new(2, &pixels[..24], vec![0, 1], vec![10, 11]).unwrap().images());
+        assert_eq!(valid.images(), Examples::new(2, &pixels[24..], vec![1], vec![12]).unwrap().images());
+        assert_eq!((valid.labels(), valid.ids()), (&[1][..], &[12][..]));
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn stricter(recipe: &Recipe, epochs: u32) -> Recipe {
     let usual = Recipe::default();
     let augmentation = if recipe.augmentation.is_none() { Augmentation::default() } else { recipe.augmentation };
     let (weight_decay, dropout) = (recipe.weight_decay.max(usual.weight_decay), recipe.dropout.max(usual.dropout));
-    let stricter = Recipe { augmentation, weight_decay, dropout, ..recipe.clone() };
+    let stricter = Recipe { weight_decay, dropout, augmentation, ..recipe.clone() };
     if stricter != *recipe {
         return stricter;
     }

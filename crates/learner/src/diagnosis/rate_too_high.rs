@@ -53,8 +53,8 @@ fn absurd(evidence: &Evidence<'_>) -> Option<String> {
 }
 
 fn run_away(evidence: &Evidence<'_>) -> Option<String> {
-    let last = evidence.batches.last()?.smooth_loss;
-    let least = evidence.batches.iter().map(|batch| batch.smooth_loss).fold(f64::INFINITY, f64::min);
-    let away = last > RUN_AWAY * least && last > 2.0 * evidence.chance();
-    away.then(|| format!("the smoothed loss rose from {least:.3} to {last:.3}"))
+    let now = evidence.batches.last()?.smooth_loss;
+    let lowest = evidence.batches.iter().map(|batch| batch.smooth_loss).fold(f64::INFINITY, f64::min);
+    let away = now > RUN_AWAY * lowest && now > 2.0 * evidence.chance();
+    away.then(|| format!("the smoothed loss rose from {lowest:.3} to {now:.3}"))
 }

@@ -24,6 +24,9 @@ pub enum HeadKind {
 }
 
 impl HeadKind {
+    /// Every head that can be served.
+    pub const ALL: [Self; 2] = [Self::FastaiV1, Self::FastaiV2];
+
     /// Its name in `model.json`.
     pub fn name(self) -> &'static str {
         match self {

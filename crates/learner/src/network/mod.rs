@@ -217,6 +217,44 @@ mod tests {
         assert_eq!(shape("head.fc1.weight"), [512, 4096]);
     }
 
+    /// tch's own networks are written from torchvision's and load its weights: an independent reference.
+    #[test]
+    fn features_are_those_of_the_reference_networks_on_the_same_weights() {
+        use tch::nn::{FuncT, ModuleT, VarStore};
+        use tch::vision::resnet::{resnet18_no_final_layer, resnet34_no_final_layer, resnet50_no_final_layer};
+        crate::set_threads(1);
+        tch::manual_seed(3);
+        for architecture in Architecture::ALL {
+            let store = VarStore::new(Device::Cpu);
+            let reference: Box<dyn ModuleT> = match architecture.name() {
+                "resnet18" => Box::<FuncT<'static>>::new(resnet18_no_final_layer(&store.root())),
+                "resnet34" => Box::<FuncT<'static>>::new(resnet34_no_final_layer(&store.root())),
+                _ => Box::new(resnet50_no_final_layer(&store.root())),
+            };
+            let mut weights: Vec<(String, Tensor)> = store.variables().into_iter().collect();
+            weights.sort_by(|one, other| one.0.cmp(&other.0));
+            // Running statistics that a normalisation must really use.
+            no_grad(|| {
+                for (name, tensor) in &mut weights {
+                    let range = if name.ends_with("running_var") { (0.5, 1.5) } else { (-0.2, 0.2) };
+                    if name.contains("running") {
+                        let _ = tensor.uniform_(range.0, range.1);
+                    }
+                }
+            });
+            let mut network = Network::new(architecture, 2, 1, Device::Cpu);
+            network.load_body(&tensor_file::write("test", &weights, None).unwrap()).unwrap();
+            let images = Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+            let (found, expected) = no_grad(|| {
+                let features = network.body.forward(&images, false, Kind::Float);
+                (features.mean_dim([2_i64, 3].as_slice(), false, Kind::Float), reference.forward_t(&images, false))
+            });
+            let scale = expected.abs().max().double_value(&[]);
+            let difference = (found - expected).abs().max().double_value(&[]) / scale;
+            assert!(scale > 0.0 && difference < 1e-4, "{architecture}: {difference}");
+        }
+    }
+
     #[test]
     fn the_head_of_v2_has_no_biases_and_is_known_by_its_tensors() {
         let head = HeadSpec { kind: HeadKind::FastaiV2, dropout: 0.5 };

@@ -2,6 +2,7 @@
 
 use super::{Recipe, Stage};
 use crate::LearnError;
+use crate::augment::Mix;
 
 /// The network halves a picture five times; beyond the upper end pictures no longer fit a machine's memory.
 const IMAGE_SIZES: std::ops::RangeInclusive<u32> = 32..=1024;
@@ -29,7 +30,7 @@ impl Recipe {
             .or_else(|| share("label_smoothing", self.label_smoothing))
             .or_else(|| self.weight_average.and_then(|decay| share("weight_average", decay)))
             .or_else(|| self.augmentation.find_fault())
-            .or_else(|| self.mix.and_then(|mix| mix.find_fault()))
+            .or_else(|| self.mix.and_then(Mix::find_fault))
     }
 
     fn fault_of_stage(&self, stage: &Stage, number: u32) -> Option<String> {
@@ -81,14 +82,16 @@ pub(crate) fn not_within(key: &str, value: f64, least: f64, most: f64) -> Option
 
 #[cfg(test)]
 mod tests {
-    use crate::augment::{Augmentation, Mix};
+    use crate::augment::Augmentation;
     use crate::recipe::Rate;
 
     use super::*;
 
+    type Change = fn(&mut Recipe);
+
     #[test]
     fn impossible_recipes_are_refused_with_the_key_named() {
-        let cases: [(&str, fn(&mut Recipe)); 17] = [
+        let cases: [(&str, Change); 17] = [
             ("learning rate", |recipe| recipe.stages[0].rate = Rate::Flat(0.0)),
             ("learning rate", |recipe| recipe.stages[0].rate = Rate::Slice(f64::NAN, 1e-3)),
             ("weight_decay", |recipe| recipe.weight_decay = -1.0),

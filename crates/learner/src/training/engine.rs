@@ -7,7 +7,7 @@ use super::average::WeightAverage;
 use super::objective::Objective;
 use super::optimizer::Adam;
 use crate::augment::{self, Alteration, Mixture, Target};
-use crate::data::{Dataset, Examples};
+use crate::data::{Batch, Dataset};
 use crate::device::Precision;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::network::{GROUPS, Network, channels_last};
@@ -88,11 +88,10 @@ impl Engine {
         self.optimizer = Adam::new(self.network.parameters(), self.recipe.numerics, self.recipe.weight_decay);
     }
 
-    /// Learns from the pictures at `indices` and says their loss. A loss that is no number moves nothing.
-    pub(crate) fn step(&mut self, examples: &Examples, indices: &[usize], moment: &Moment, stride: &Stride) -> f64 {
-        let (images, targets) = self.inputs(examples, indices, moment);
+    /// Learns from a batch and says its loss. A loss that is no number moves nothing.
+    pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> f64 {
+        let (images, targets) = self.inputs(batch, moment);
         seed_libtorch(self.recipe.seed, Purpose::Dropout, moment.step);
-        self.optimizer.zero_gradients();
         let logits = self.network.forward(&images, true, self.precision.kind());
         let loss = self.objective.loss(&logits, &targets);
         let value = loss.double_value(&[]);
@@ -106,22 +105,20 @@ impl Engine {
         value
     }
 
-    /// The pictures at `indices` as the network shall see them at that moment, and what they show.
-    fn inputs(&self, examples: &Examples, indices: &[usize], moment: &Moment) -> (Tensor, Vec<Target>) {
+    /// The pictures of a batch as the network shall see them at that moment, and what they show.
+    fn inputs(&self, Batch { images, labels, ids }: &Batch, moment: &Moment) -> (Tensor, Vec<Target>) {
         let recipe = &self.recipe;
-        let (images, labels, ids) = examples.pick(indices);
-        let mut images = pixels::shrink(&pixels::scale(&images, self.device), moment.image_size);
+        let mut images = pixels::shrink(&pixels::scale(images, self.device), moment.image_size);
         let labels = labels.to_device(self.device);
         if !recipe.augmentation.is_none() {
             let draw = |&id: &u128| Alteration::draw(&recipe.augmentation, recipe.seed, moment.epoch, id);
             images = augment::apply(&images, &ids.iter().map(draw).collect::<Vec<_>>());
         }
-        let (images, targets) = match recipe.mix {
-            Some(mix) => Mixture::draw(mix, recipe.seed, moment.step, &ids).apply(&images, &labels),
-            None => {
-                let share = Tensor::ones([indices.len() as i64], (Kind::Float, self.device));
-                (images, vec![Target { labels, share }])
-            }
+        let (images, targets) = if let Some(mix) = recipe.mix {
+            Mixture::draw(mix, recipe.seed, moment.step, ids).apply(&images, &labels)
+        } else {
+            let share = Tensor::ones([ids.len() as i64], (Kind::Float, self.device));
+            (images, vec![Target { labels, share }])
         };
         (channels_last(&pixels::normalise(&images, &self.preprocessing)), targets)
     }

@@ -6,6 +6,7 @@
 mod average;
 mod checkpoint;
 mod engine;
+mod fused;
 mod objective;
 mod optimizer;
 #[cfg(test)]
@@ -20,8 +21,9 @@ use checkpoint::{Checkpoint, Position};
 pub(crate) use engine::{Engine, Moment, Stride};
 
 use crate::LearnError;
-use crate::data::Dataset;
+use crate::data::loader::Loader;
 use crate::data::sampler::{Sampler, sample};
+use crate::data::{Batch, Dataset};
 use crate::device::Precision;
 use crate::network::Network;
 use crate::recipe::{Recipe, StagePlan};
@@ -55,6 +57,8 @@ pub struct Training {
     engine: Engine,
     /// The batches of the present epoch.
     order: Vec<Vec<usize>>,
+    /// Where those come from that are left; made when the first is needed.
+    loader: Option<Loader>,
     position: Position,
     learning: Pace,
 }
@@ -91,6 +95,7 @@ impl Training {
             engine: Engine::new(recipe, &data, network, device, precision),
             sampler,
             order: Vec::new(),
+            loader: None,
             position: Position::default(),
             learning: Pace::default(),
             data,
@@ -118,25 +123,34 @@ impl Training {
     /// can be done than to look at what was there and to start again from a checkpoint.
     pub fn advance(&mut self) -> Result<Advance, LearnError> {
         let Some(stage) = self.stage().cloned() else { return Ok(Advance::Done) };
-        match self.order.get(self.position.batches as usize).cloned() {
-            Some(indices) => self.run_batch(&indices, &stage).map(Advance::Batch),
+        match self.next_batch() {
+            Some(batch) => self.run_batch(&batch, &stage).map(Advance::Batch),
             None => self.end_epoch(&stage),
         }
     }
 
-    fn run_batch(&mut self, indices: &[usize], stage: &StagePlan) -> Result<BatchReport, LearnError> {
+    /// The pictures of the next batch of this epoch; from then on those that follow are gathered ahead.
+    fn next_batch(&mut self) -> Option<Batch> {
+        let left = self.order.get(self.position.batches as usize..)?;
+        let indices = left.first()?;
+        let train = &self.data.train;
+        let loader = self.loader.get_or_insert_with(|| Loader::start(train, left.to_vec()));
+        Some(loader.next().unwrap_or_else(|| train.batch(indices)))
+    }
+
+    fn run_batch(&mut self, batch: &Batch, stage: &StagePlan) -> Result<BatchReport, LearnError> {
         let start = Instant::now();
         let (epoch, step) = (self.position.epochs, self.position.steps);
         let in_stage = u64::from(epoch - stage.first_epoch) * self.steps_per_epoch() + self.position.batches;
         let rates = stage.rates.map(|peak| stage.cycle.learning_rate(in_stage, peak));
         let stride = Stride { rates, momentum: stage.cycle.momentum(in_stage) };
         let moment = Moment { epoch, step, image_size: stage.image_size };
-        let loss = self.engine.step(&self.data.train, indices, &moment, &stride);
+        let loss = self.engine.step(batch, &moment, &stride);
         self.refuse_non_finite(loss)?;
         self.position.smooth.add(loss);
         self.position.steps += 1;
         self.position.batches += 1;
-        self.learning.images += indices.len() as u64;
+        self.learning.images += batch.ids.len() as u64;
         self.learning.time += start.elapsed();
         Ok(BatchReport {
             epoch,
@@ -147,7 +161,7 @@ impl Training {
             learning_rate: rates[rates.len() - 1],
             learning_rates: rates,
             momentum: stride.momentum,
-            images: indices.len() as u64,
+            images: batch.ids.len() as u64,
         })
     }
 
@@ -189,6 +203,7 @@ impl Training {
             self.position.smooth = SmoothLoss::default();
         }
         self.order = self.sampler.batches(self.position.epochs);
+        self.loader = None;
     }
 
     /// The stage of the present epoch; `None` when every epoch is done.

@@ -79,7 +79,7 @@ mod tests {
     fn smoothing_spreads_a_share_over_all_classes() {
         let ([a0, a1], [b0, b1]) = (by_hand([0, 1]), by_hand([1, 0]));
         let objective = Objective::new(&[1.0, 1.0], 0.1, Device::Cpu);
-        let expected = (0.95 * (a0 + a1) + 0.05 * (b0 + b1)) / 2.0;
+        let expected = f64::midpoint(0.95 * (a0 + a1), 0.05 * (b0 + b1));
         close(&objective.loss(&logits(), &[target(&[0, 1], 1.0)]), expected);
     }
 
@@ -88,6 +88,6 @@ mod tests {
         let ([a0, a1], [b0, b1]) = (by_hand([0, 1]), by_hand([1, 0]));
         let objective = Objective::new(&[1.0, 1.0], 0.0, Device::Cpu);
         let found = objective.loss(&logits(), &[target(&[0, 1], 0.7), target(&[1, 0], 0.3)]);
-        close(&found, (0.7 * (a0 + a1) + 0.3 * (b0 + b1)) / 2.0);
+        close(&found, f64::midpoint(0.7 * (a0 + a1), 0.3 * (b0 + b1)));
     }
 }

@@ -88,8 +88,13 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
     })
 }
 
-/// Ends a claimed task that nobody can be told of, so that it neither waits for its lease nor takes others with it.
+/// Ends a claimed task that nobody can be told of, so that it neither waits for its lease nor takes others with it. While
+/// the database is away that cannot be recorded, and need not: the beat orders again what its worker does not list.
 pub(super) async fn fail_unordered(context: &Context, task: &ClaimedTask, error: &StoreError) {
+    if error.is_outage() {
+        tracing::info!(%error, task = %task.lease.task_id, "could not order a task yet");
+        return;
+    }
     let class = match error {
         StoreError::Database(_) => ErrorClass::Infrastructure,
         StoreError::Api(_) | StoreError::Unreadable { .. } => ErrorClass::Fatal,

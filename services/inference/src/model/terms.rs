@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize as _;
-use ursa_domain::spec::Architecture;
+use ursa_learner::{Architecture, HeadKind};
 use ursa_storage::package::ModelManifest;
 use ursa_vision::Preprocessing;
 
@@ -29,7 +29,7 @@ impl Terms {
             .architecture
             .parse()
             .map_err(|_| format!("this node does not know the architecture {:?}", manifest.architecture))?;
-        if manifest.head != ursa_learner::HEAD {
+        if HeadKind::ALL.iter().all(|head| head.name() != manifest.head) {
             return Err(format!("this node does not know the head {:?}", manifest.head));
         }
         Ok(Self {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use ursa_proto::v1;
+use ursa_system::logs::{Expected, Level};
 use ursa_system::{Store, System};
 
 use crate::asking::{attempts, checkpoint, ended, job, log_of, nothing_alarming, state_of, submit, until, warning};
@@ -178,7 +179,9 @@ async fn a_cancelled_run_ends_its_process_and_the_worker_takes_the_next_task() {
     let again = v1::RetrySourcesRequest { dataset: "bears".into(), source_ids: Vec::new() };
     let pipeline = system.client.datasets().retry_sources(again).await.unwrap().into_inner().pipeline.unwrap();
     ended(&system, &pipeline.jobs[0].id, "succeeded").await;
-    nothing_alarming(&mut system, &[]);
+    let cancelled =
+        warning(&["ursa_trainer: training was cancelled"], "it was, and a trainer tells of it as of any end");
+    nothing_alarming(&mut system, &[Expected { level: Level::Error, ..cancelled }]);
 }
 
 #[tokio::test]

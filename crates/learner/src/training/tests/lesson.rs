@@ -66,7 +66,7 @@ fn labels_learned_by_heart_are_found_to_be_overfitting() {
         weight_decay: 0.0,
         dropout: 0.0,
         augmentation: Augmentation::none(),
-        pretrained: some_weights(),
+        pretrained: Some(some_weights()),
         keep_head: true,
         stages: vec![Stage::one_cycle(10, Rate::Flat(2e-3)).frozen()],
         ..recipe(0, 0.0)

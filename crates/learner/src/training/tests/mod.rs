@@ -72,8 +72,8 @@ fn pretrained_body() -> Vec<u8> {
     crate::tensor_file::write("test", &body, None).unwrap()
 }
 
-fn some_weights() -> Option<PretrainedWeights> {
-    Some(PretrainedWeights { location: "/weights".into(), sha256: String::new() })
+fn some_weights() -> PretrainedWeights {
+    PretrainedWeights { location: "/weights".into(), sha256: String::new() }
 }
 
 /// Advances to the end or to an error; what was said.
@@ -127,7 +127,7 @@ fn the_schedule_reaches_the_reports_of_every_group() {
 #[test]
 fn a_frozen_body_keeps_its_weights_until_its_stage_is_over() {
     let stages = Recipe::lesson_stages(1, 1e-3, 1, 1e-5);
-    let recipe = Recipe { pretrained: some_weights(), stages, ..recipe(0, 1e-3) };
+    let recipe = Recipe { pretrained: Some(some_weights()), stages, ..recipe(0, 1e-3) };
     let mut training = training_on(data(), recipe, Some(&pretrained_body()));
     let tensor = |training: &Training, wanted: &str| {
         training.network().named().into_iter().find(|(name, _)| name == wanted).unwrap().1.copy()
@@ -146,7 +146,7 @@ fn stages_that_freeze_the_same_keep_the_optimizer_and_others_do_not() {
     let steps = |frozen: bool| {
         let first = Stage { frozen, ..Stage::one_cycle(1, Rate::Flat(1e-3)) };
         let stages = vec![first, Stage::one_cycle(1, Rate::Flat(1e-3))];
-        let recipe = Recipe { pretrained: some_weights(), stages, ..recipe(0, 1e-3) };
+        let recipe = Recipe { pretrained: Some(some_weights()), stages, ..recipe(0, 1e-3) };
         let mut training = training_on(data(), recipe, Some(&pretrained_body()));
         run(&mut training);
         training.engine.optimizer().steps()

@@ -53,9 +53,24 @@ fn a_model_can_be_gone_on_from_head_and_all() {
     let mut first = training(recipe(1, 1e-3));
     run(&mut first);
     let model = first.network().to_safetensors().unwrap();
-    let on = Recipe { pretrained: some_weights(), keep_head: true, ..recipe(1, 1e-4) };
+    let on = Recipe { pretrained: Some(some_weights()), keep_head: true, ..recipe(1, 1e-4) };
     assert!(training_on(data(), on.clone(), Some(&model)).network().to_safetensors().unwrap() == model);
     let other = Network::new(Architecture::RESNET18, 5, 1, Device::Cpu).to_safetensors().unwrap();
     let error = Training::new(identity(on), data(), Some(&other), Device::Cpu, Precision::Float32).unwrap_err();
     assert!(matches!(error, LearnError::TensorMismatch { .. }), "{error}");
+}
+
+#[test]
+fn bfloat16_computes_nearly_the_same_with_weights_that_stay_float() {
+    let losses = |precision| {
+        crate::set_threads(1);
+        let mut training = Training::new(identity(recipe(1, 1e-3)), data(), None, Device::Cpu, precision).unwrap();
+        let losses: Vec<f64> = run(&mut training).0.iter().map(|report| report.loss).collect();
+        assert!(training.network().named().iter().all(|(_, tensor)| tensor.kind() == tch::Kind::Float));
+        losses
+    };
+    let (single, half) = (losses(Precision::Float32), losses(Precision::BFloat16));
+    for (single, half) in single.iter().zip(&half) {
+        assert!((single - half).abs() < 0.05 * single, "{single} became {half}");
+    }
 }

@@ -10,7 +10,7 @@ fn rich() -> Recipe {
     let stage = |epochs, frozen, rate| Stage { frozen, ..Stage::one_cycle(epochs, Rate::SliceTo(rate)) };
     Recipe {
         stages: vec![stage(1, true, 3e-3), stage(2, false, 1e-3)],
-        pretrained: some_weights(),
+        pretrained: Some(some_weights()),
         mix: Some(Mix::MixUp { alpha: 0.4 }),
         label_smoothing: 0.1,
         weight_average: Some(0.9),
