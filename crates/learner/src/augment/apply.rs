@@ -12,12 +12,11 @@ const EDGE: f64 = 1e-7;
 /// Alters `images` (f32 `[n, 3, s, s]` in [0, 1]), the n-th as the n-th alteration says.
 pub(crate) fn apply(images: &Tensor, alterations: &[Alteration]) -> Tensor {
     let grid = sampling_grid(alterations, images.size()[2], images.device());
-    let moved = images.grid_sampler(&grid, BILINEAR, REFLECTION, true);
+    let mut light = images.grid_sampler(&grid, BILINEAR, REFLECTION, true);
     let per_image = |value: fn(&Alteration) -> f64| {
         let values: Vec<f32> = alterations.iter().map(|alteration| value(alteration) as f32).collect();
         Tensor::from_slice(&values).view([-1, 1, 1, 1]).to_device(images.device())
     };
-    let mut light = moved;
     let _ = light.logit_(EDGE);
     light += per_image(|alteration| alteration.brightness);
     light *= per_image(|alteration| alteration.contrast);
