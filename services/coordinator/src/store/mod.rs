@@ -250,8 +250,13 @@ impl Store {
         Ok(())
     }
 
+    /// Begins a transaction. In a task of its own, which goes on when the caller is cut off: dropped half-way, the connection
+    /// would go back to the pool with the transaction open, and the next statement on it would never be committed.
     async fn begin(&self) -> StoreResult<Tx> {
-        Ok(Tx::new(self.pool.begin().await?, self.hub.clone()))
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        let inner = begun.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        Ok(Tx::new(inner, self.hub.clone()))
     }
 }
 
