@@ -61,16 +61,12 @@ fn a_model_can_be_gone_on_from_head_and_all() {
 }
 
 #[test]
-fn bfloat16_computes_nearly_the_same_with_weights_that_stay_float() {
-    let losses = |precision| {
-        crate::set_threads(1);
-        let mut training = Training::new(identity(recipe(1, 1e-3)), data(), None, Device::Cpu, precision).unwrap();
-        let losses: Vec<f64> = run(&mut training).0.iter().map(|report| report.loss).collect();
-        assert!(training.network().named().iter().all(|(_, tensor)| tensor.kind() == tch::Kind::Float));
-        losses
-    };
-    let (single, half) = (losses(Precision::Float32), losses(Precision::BFloat16));
-    for (single, half) in single.iter().zip(&half) {
-        assert!((single - half).abs() < 0.05 * single, "{single} became {half}");
-    }
+fn bfloat16_learns_too_with_weights_that_stay_float() {
+    crate::set_threads(1);
+    let mut training =
+        Training::new(identity(recipe(8, 1e-3)), data(), None, Device::Cpu, Precision::BFloat16).unwrap();
+    assert_eq!(run(&mut training).1, None);
+    let (first, last) = (&training.history()[0], training.history().last().unwrap());
+    assert!(last.valid.loss < 0.8 * first.valid.loss, "{:#?}", training.history());
+    assert!(training.network().named().iter().all(|(_, tensor)| tensor.kind() == tch::Kind::Float));
 }
