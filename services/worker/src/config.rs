@@ -183,8 +183,8 @@ mod tests {
         let cases: [(&[&str], &str); 5] = [
             (&["--label", "cellar"], "zone=cellar"),
             (&["--gpus", "all"], "none"),
-            (&["--pretend-gpus", "H100"], "64MiB"),
-            (&["--min-free-disk", "much"], "64MiB"),
+            (&["--pretend-gpus", "H100"], "40GiB"),
+            (&["--min-free-disk", "much"], "40GiB"),
             (&["--drain-timeout", "soon"], "drain-timeout"),
         ];
         for (flags, expected) in cases {

@@ -1,13 +1,18 @@
-//! The ends of attempts that take less time than a call to the coordinator. Whoever ends while a call is on its way shares
-//! the next one: nobody waits when there is little to say, and a call carries hundreds when there is much.
+//! The ends of attempts that take less time than a call to the coordinator. Whoever ends while as many calls are on their way
+//! as there may be shares the next one: nobody waits when there is little to say, and a call carries hundreds when there is
+//! much.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tonic::{Response, Status};
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
 /// As many as the coordinator takes.
 const AT_A_TIME: usize = 1000;
+/// Calls on their way: one that is not answered holds up nobody but those who share it.
+const CALLS: usize = 4;
 
 type Ended = Result<(), ApiError>;
 type Waiting = (v1::CompleteTaskRequest, oneshot::Sender<Ended>);
@@ -37,15 +42,28 @@ impl Endings {
 }
 
 async fn tell(client: Client, mut receiver: mpsc::UnboundedReceiver<Waiting>) {
-    let mut waiting: Vec<Waiting> = Vec::new();
-    while receiver.recv_many(&mut waiting, AT_A_TIME).await > 0 {
-        let completions = waiting.iter().map(|(completion, _)| completion.clone()).collect();
-        let answer = client.workers().complete_tasks(v1::CompleteTasksRequest { completions }).await;
-        let outcomes = answer.map(|answer| answer.into_inner().outcomes).map_err(ApiError::from);
-        for (index, (_, sender)) in waiting.drain(..).enumerate() {
-            // Whoever does not wait any more has lost its lease.
-            let _ = sender.send(outcome(&outcomes, index));
+    let calls = Arc::new(Semaphore::new(CALLS));
+    // It is never closed.
+    while let Ok(call) = calls.clone().acquire_owned().await {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        if receiver.recv_many(&mut waiting, AT_A_TIME).await == 0 {
+            return;
         }
+        let client = client.clone();
+        tokio::spawn(async move {
+            tell_some(&client, waiting).await;
+            drop(call);
+        });
+    }
+}
+
+async fn tell_some(client: &Client, waiting: Vec<Waiting>) {
+    let completions = waiting.iter().map(|(completion, _)| completion.clone()).collect();
+    let answer = client.workers().complete_tasks(v1::CompleteTasksRequest { completions }).await;
+    let outcomes = answer.map(|answer| answer.into_inner().outcomes).map_err(ApiError::from);
+    for (index, (_, sender)) in waiting.into_iter().enumerate() {
+        // Whoever does not wait any more has lost its lease.
+        let _ = sender.send(outcome(&outcomes, index));
     }
 }
 

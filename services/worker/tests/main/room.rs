@@ -54,7 +54,7 @@ async fn an_order_that_comes_twice_is_done_once() {
 #[tokio::test]
 async fn with_a_full_disk_no_task_is_begun_and_none_is_asked_for() {
     let coordinator = Coordinator::start().await;
-    let _worker = Worker::start(&[&coordinator], &["--min-free-disk", "4000000TiB"]);
+    let _worker = Worker::start(&[&coordinator], &["--min-free-disk", "8000TiB"]);
     let order = probe(0);
     coordinator.order(&[&order]);
     let (class, message) = coordinator.sees_failure(&order).await;
