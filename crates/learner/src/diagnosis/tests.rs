@@ -1,4 +1,5 @@
-//! The rules on the lesson's own numbers. That real runs show such numbers is tested with the training.
+//! The rules on the lesson's validation losses and errors; it printed no un-smoothed training loss, so those are made up to go
+//! with them. That real runs show such numbers is tested with the training.
 
 use super::*;
 use crate::augment::Augmentation;

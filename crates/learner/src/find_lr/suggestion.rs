@@ -134,7 +134,7 @@ mod tests {
     const STEEPEST: u32 = 57;
     const MINIMUM: u32 = 77;
 
-    /// Indices computed by fastai 2.8's `valley` and numpy's `gradient` on the same numbers.
+    /// Indices computed apart, in Python, by the rules of lesson 2 §2.6 on the same numbers; fastai itself was not run.
     #[test]
     fn the_methods_choose_what_fastai_chooses() {
         let curve = curve(&typical());

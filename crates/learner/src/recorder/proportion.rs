@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn intervals_are_wilsons() {
-        // Published values: 10 of 100 → 0.0552 to 0.1744; 0 of 20 → 0 to 0.1611.
+        // 10 of 100 → 0.0552 to 0.1744; 0 of 20 → 0 to 0.1611.
         for (count, of, low, high) in [(10, 100, 0.0552, 0.1744), (0, 20, 0.0, 0.1611), (20, 20, 0.8389, 1.0)] {
             let found = Proportion { count, of }.interval();
             assert!((found.0 - low).abs() < 1e-4 && (found.1 - high).abs() < 1e-4, "{found:?}");
