@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::join_all;
+use futures::future::{join_all, try_join};
 use prost::Message as _;
 use tokio::time::Instant;
 use ursa_domain::scheduling::{Assignment, LaneView, Offer, ProjectView, Promises, Request, Running};
@@ -95,8 +95,7 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<usize> {
     if lanes.is_empty() {
         return Ok(0);
     }
-    let projects = projects(context, &lanes).await?;
-    let paused = context.store.paused_queues().await?;
+    let (projects, paused) = try_join(projects(context, &lanes), context.store.paused_queues()).await?;
     let views: Vec<LaneView> = lanes.iter().map(|lane| view(lane, &paused)).collect();
     let plan = memory.promises.assign(&views, &projects, &offers, seconds(Utc::now()), limit);
     let given = give(context, memory, &lanes, &plan.assignments).await?;

@@ -94,6 +94,8 @@ pub(super) struct LockedJob {
     /// Why it is stopped, when not by a user's word.
     pub error: String,
     pub open_tasks: i32,
+    /// Tasks that it was planned into, in any round.
+    pub task_count: i32,
     spec: Value,
     policy: Value,
 }
@@ -112,7 +114,7 @@ impl LockedJob {
 /// cancellation waits for, when its event looks at the job.
 pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
     let row = sqlx::query!(
-        "select project, name, kind, state, reuse, error, open_tasks, spec, policy from jobs
+        "select project, name, kind, state, reuse, error, open_tasks, task_count, spec, policy from jobs
         where id = $1 and not retired for no key update",
         id,
     )
@@ -128,6 +130,7 @@ pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>
             reuse: row.reuse,
             error: row.error,
             open_tasks: row.open_tasks,
+            task_count: row.task_count,
             spec: row.spec,
             policy: row.policy,
         })

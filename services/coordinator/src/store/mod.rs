@@ -216,7 +216,11 @@ impl Store {
     async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
         let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
         let lists = options.clone().options([("plan_cache_mode", "force_custom_plan")]);
-        let pool = |connections| PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = |connections| {
+            let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+            // A connection that broke meanwhile is an outage like any other: no statement waits for a question first.
+            pool.test_before_acquire(false)
+        };
         Ok(Self {
             pool: pool(connections).connect_with(options).await?,
             lists: pool((connections / 4).max(1)).connect_lazy_with(lists),

@@ -123,8 +123,8 @@ pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>) -> StoreRes
     if inserted.rows_affected() == 0 {
         return Ok((existing(tx, submission).await?, true));
     }
-    let mut events = insert_jobs(tx, id, submission.pipeline).await?;
-    events.extend(start_first(tx, id).await?);
+    let (mut events, first) = insert_jobs(tx, id, submission.pipeline).await?;
+    events.extend(start_first(tx, &first).await?);
     tx.hint(Topic::Jobs);
     record(tx, &events).await?;
     Ok((id, false))
@@ -149,24 +149,22 @@ async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid>
 }
 
 /// Starts the jobs that wait for no other, so that nothing has to look for them.
-async fn start_first(tx: &mut Tx, pipeline_id: Uuid) -> StoreResult<Vec<NewEvent>> {
-    let first = sqlx::query_scalar!(
-        "select id from jobs j where pipeline_id = $1
-            and not exists (select from job_dependencies d where d.job_id = j.id) order by ordinal",
-        pipeline_id,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+async fn start_first(tx: &mut Tx, first: &[Uuid]) -> StoreResult<Vec<NewEvent>> {
     let mut events = Vec::with_capacity(first.len());
     for id in first {
-        if let Some(job) = lock(tx, id).await? {
+        if let Some(job) = lock(tx, *id).await? {
             events.push(start(tx, &job).await?);
         }
     }
     Ok(events)
 }
 
-async fn insert_jobs(tx: &mut Tx, pipeline_id: Uuid, pipeline: &PipelineSpec) -> StoreResult<Vec<NewEvent>> {
+/// Stores a pipeline's jobs; their events, and those of them that wait for no other.
+async fn insert_jobs(
+    tx: &mut Tx,
+    pipeline_id: Uuid,
+    pipeline: &PipelineSpec,
+) -> StoreResult<(Vec<NewEvent>, Vec<Uuid>)> {
     let ids: Vec<Uuid> = pipeline.jobs.iter().map(|_| Uuid::now_v7()).collect();
     let mut events = Vec::new();
     for (ordinal, (job, id)) in pipeline.jobs.iter().zip(&ids).enumerate() {
@@ -198,8 +196,13 @@ async fn insert_jobs(tx: &mut Tx, pipeline_id: Uuid, pipeline: &PipelineSpec) ->
         let message = format!("{} was submitted", job.name);
         events.push(NewEvent { job_id: *id, task: None, kind: "job.waiting", message });
     }
+    let mut first = Vec::new();
     for (job, id) in pipeline.jobs.iter().zip(&ids) {
-        for dependency in job.dependencies() {
+        let dependencies = job.dependencies();
+        if dependencies.is_empty() {
+            first.push(*id);
+        }
+        for dependency in dependencies {
             let depends_on =
                 pipeline.jobs.iter().zip(&ids).find(|(other, _)| other.name == dependency).map(|(_, id)| id);
             sqlx::query!("insert into job_dependencies (job_id, depends_on) values ($1, $2)", id, depends_on)
@@ -207,5 +210,5 @@ async fn insert_jobs(tx: &mut Tx, pipeline_id: Uuid, pipeline: &PipelineSpec) ->
                 .await?;
         }
     }
-    Ok(events)
+    Ok((events, first))
 }

@@ -60,6 +60,12 @@ impl Plan {
     }
 }
 
+/// An earlier job that did the same work, and under which key.
+struct SameWork {
+    earlier: Uuid,
+    key: String,
+}
+
 impl Store {
     /// Starts, skips or leaves a waiting job.
     #[tracing::instrument(skip(self), err(level = "debug"))]
@@ -102,7 +108,7 @@ impl Store {
         if plan.tasks.is_empty() {
             return Ok(());
         }
-        write(&mut tx, &job, &plan).await?;
+        write(&mut tx, &job, &plan, None).await?;
         tx.commit().await
     }
 }
@@ -125,7 +131,7 @@ pub(super) async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<NewEvent>
     sqlx::query!("savepoint planning").execute(&mut **tx).await?;
     let planned = plan(tx, job).await;
     let event = match planned {
-        Ok(Some(earlier)) => return take_over(tx, job, earlier).await,
+        Ok(Some(same)) => return take_over(tx, job, &same).await,
         Ok(None) => transition(tx, job, JobEvent::Start, "").await?.1,
         Err(StoreError::Api(error)) => {
             sqlx::query!("rollback to savepoint planning").execute(&mut **tx).await?;
@@ -139,8 +145,8 @@ pub(super) async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<NewEvent>
 }
 
 /// Writes a job's tasks, or finds the earlier job that did the same work.
-async fn plan(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<Uuid>> {
-    if has_tasks(tx, job.id).await? {
+async fn plan(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<SameWork>> {
+    if job.task_count > 0 {
         // Another round of a job that was planned before.
         release_waiting(tx, &job.id).await?;
         return Ok(None);
@@ -154,13 +160,13 @@ async fn plan(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<Uuid>> {
         JobSpec::Deploy(deploy) => plan_deploy(tx, job, deploy).await?,
         JobSpec::Probe(probe) => plan_probe(probe),
     };
-    if let Some(inputs) = &plan.inputs {
-        let key = cache_key(job, inputs);
-        if let Some(earlier) = note_cache_key(tx, job, &key).await? {
-            return Ok(Some(earlier));
-        }
+    let key = plan.inputs.as_ref().map(|inputs| cache_key(job, inputs));
+    if let Some(key) = key.as_deref().filter(|_| job.reuse)
+        && let Some(earlier) = same_work(tx, job, key).await?
+    {
+        return Ok(Some(SameWork { earlier, key: key.to_owned() }));
     }
-    write(tx, job, &plan).await?;
+    write(tx, job, &plan, key.as_deref()).await?;
     if let JobSpec::Scrape(scrape) = &spec {
         assign_sources(tx, job.id, &plan.tasks, scrape.options.urls_per_task).await?;
     }
@@ -173,12 +179,8 @@ fn cache_key(job: &LockedJob, inputs: &Value) -> String {
     hex::encode(Sha256::digest(all.to_string()))
 }
 
-/// Stores a job's key; the latest job that succeeded under it, if this one may take over its output.
-async fn note_cache_key(tx: &mut Tx, job: &LockedJob, key: &str) -> StoreResult<Option<Uuid>> {
-    sqlx::query!("update jobs set cache_key = $2 where id = $1", job.id, key).execute(&mut **tx).await?;
-    if !job.reuse {
-        return Ok(None);
-    }
+/// The latest job that succeeded under a key.
+async fn same_work(tx: &mut Tx, job: &LockedJob, key: &str) -> StoreResult<Option<Uuid>> {
     let earlier = sqlx::query_scalar!(
         "select id from jobs where cache_key = $1 and state = 'succeeded' and project = $2 and cached_from is null
             and not retired
@@ -191,11 +193,13 @@ async fn note_cache_key(tx: &mut Tx, job: &LockedJob, key: &str) -> StoreResult<
     Ok(earlier)
 }
 
-async fn take_over(tx: &mut Tx, job: &LockedJob, earlier: Uuid) -> StoreResult<NewEvent> {
+async fn take_over(tx: &mut Tx, job: &LockedJob, same: &SameWork) -> StoreResult<NewEvent> {
+    let SameWork { earlier, key } = same;
     sqlx::query!(
-        "update jobs set cached_from = $2, output = (select output from jobs where id = $2) where id = $1",
+        "update jobs set cached_from = $2, cache_key = $3, output = (select output from jobs where id = $2) where id = $1",
         job.id,
         earlier,
+        key,
     )
     .execute(&mut **tx)
     .await?;
@@ -205,15 +209,9 @@ async fn take_over(tx: &mut Tx, job: &LockedJob, earlier: Uuid) -> StoreResult<N
     Ok(NewEvent { message, ..event })
 }
 
-async fn has_tasks(tx: &mut Tx, job_id: Uuid) -> StoreResult<bool> {
-    let exists = sqlx::query_scalar!(r#"select exists (select from tasks where job_id = $1) as "e!""#, job_id)
-        .fetch_one(&mut **tx)
-        .await?;
-    Ok(exists)
-}
-
-/// Writes tasks after those that a job has, ready as far as it may have them at a time.
-async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan) -> StoreResult<()> {
+/// Writes tasks after those that a job has, ready as far as it may have them at a time, and under which key others may take
+/// over what comes of it.
+async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan, cache_key: Option<&str>) -> StoreResult<()> {
     let policy = job.policy()?;
     let lane = ensure_lane(tx, &job.project, job.kind, &policy).await?;
     let ids: Vec<Uuid> = plan.tasks.iter().map(|task| task.id).collect();
@@ -237,12 +235,13 @@ async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan) -> StoreResult<()> {
     .await?;
     sqlx::query!(
         "update jobs set task_count = task_count + $2, open_tasks = open_tasks + $2, units_total = units_total + $3,
-            unit = $4
+            unit = $4, cache_key = coalesce($5, cache_key)
         where id = $1",
         job.id,
         plan.tasks.len() as i32,
         units.iter().sum::<i64>(),
         plan.unit,
+        cache_key,
     )
     .execute(&mut **tx)
     .await?;

@@ -12,7 +12,8 @@ async fn orders_come_in_messages_that_are_not_too_large() {
     if let Some(v1::job_definition::Spec::Scrape(spec)) = &mut job.spec {
         spec.urls_per_task = 200;
         for url in spec.classes.iter_mut().flat_map(|class| &mut class.urls) {
-            url.push_str(&format!("?{}", "x".repeat(1800)));
+            url.push('?');
+            url.push_str(&"x".repeat(1800));
         }
     }
     let ids = fixture.submit(vec![job]).await;
