@@ -36,7 +36,13 @@ pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: 
     let batched = run(ground, report, arguments.tasks).await?;
     let figure = |theirs| peer::figure(theirs, "jobs_per_second");
     let aim = Aim::TimesPeer(1.0);
-    report.beside("throughput, many tasks per job, beside the peer's defaults", "tasks/s", batched, figure(&theirs_unbatched), aim);
+    report.beside(
+        "throughput, many tasks per job, beside the peer's defaults",
+        "tasks/s",
+        batched,
+        figure(&theirs_unbatched),
+        aim,
+    );
     report.beside("throughput, many tasks per job, beside its batches", "tasks/s", batched, figure(&theirs), aim);
 
     ground.workers.clear();

@@ -182,13 +182,12 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
     if !class.uses_up_an_attempt() {
         allow_another_attempt(tx, held.lease.task_id).await?;
     }
-    let others = match policy.workers {
-        2.. if after.is_terminal() => cancel_tasks(tx, held.job_id, GANG_FAILED).await?,
-        2.. => return_gang(tx, held).await?,
-        _ => 0,
-    };
+    let in_gang = policy.workers > 1;
     if after.is_terminal() {
+        let others = if in_gang { cancel_tasks(tx, held.job_id, GANG_FAILED).await? } else { 0 };
         count_ended(tx, held.job_id, 1 + others, 0).await?;
+    } else if in_gang {
+        return_gang(tx, held).await?;
     }
     let (kind, text) = describe_end(held, after, wait, &message);
     record(tx, &[event(held, kind, text)]).await
@@ -270,7 +269,7 @@ async fn allow_another_attempt(tx: &mut Tx, task_id: Uuid) -> StoreResult<()> {
 }
 
 /// Asks for the others of a gang back, which can do nothing without the one that stopped: they begin again together.
-async fn return_gang(tx: &mut Tx, held: &Held) -> StoreResult<i32> {
+async fn return_gang(tx: &mut Tx, held: &Held) -> StoreResult<()> {
     sqlx::query!(
         "update attempts set stop_reason = 'preempted', stop_asked_at = now(), stop_detail = $3
         where job_id = $1 and task_id <> $2 and ended_at is null and stop_reason is null",
@@ -281,7 +280,7 @@ async fn return_gang(tx: &mut Tx, held: &Held) -> StoreResult<i32> {
     .execute(&mut **tx)
     .await?;
     tx.hint(Topic::Stops);
-    Ok(0)
+    Ok(())
 }
 
 impl Store {
