@@ -1,4 +1,4 @@
-//! Ursa's rules: life cycles, leases, retry policy, planning, splits.
+//! Ursa's rules: life cycles, leases, retry policy, planning, splits, recipes.
 //!
 //! Everything here is a value in and a value out. No tokio, sqlx or tonic; the clock and randomness are arguments.
 //! What a service decides, it decides by calling this crate; what it does about the decision is its own affair.
@@ -9,10 +9,13 @@ pub mod lifecycle;
 pub mod pipeline;
 pub mod plan;
 pub mod policy;
+pub mod recipe;
 pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod scheduling;
+pub mod setting;
+pub mod sgd_lab;
 pub mod size;
 pub mod spec;
 pub mod split;

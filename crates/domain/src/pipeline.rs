@@ -305,17 +305,8 @@ fn check_recipe(recipe: &TrainRecipe) -> Result<(), String> {
     if recipe.frozen_epochs > 0 && recipe.pretrained.is_none() {
         return Err("frozen_epochs without pretrained weights would freeze random numbers: set `pretrained`, or frozen_epochs to 0".into());
     }
-    match &recipe.pretrained {
-        Some(weights) if !is_sha256(&weights.sha256) => Err(format!(
-            "pretrained.sha256 is {:?}; it must be the 64 hexadecimal digits of the file's SHA-256",
-            weights.sha256
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())
+    let Some(weights) = &recipe.pretrained else { return Ok(()) };
+    weights.check().map_err(|invalid| invalid.inside("pretrained").to_string())
 }
 
 fn check_deploy(spec: &DeploySpec) -> Result<(), String> {

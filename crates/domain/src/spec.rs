@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::lifecycle::words;
+pub use crate::recipe::{Architecture, PretrainedWeights};
 
 /// The kinds of job there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -212,23 +213,6 @@ pub enum SnapshotRef {
     },
 }
 
-/// The architectures that can be trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Architecture {
-    /// ResNet-18.
-    #[serde(rename = "resnet18")]
-    ResNet18,
-    /// ResNet-34.
-    #[serde(rename = "resnet34")]
-    ResNet34,
-}
-
-words!(Architecture, "architecture", {
-    ResNet18 => "resnet18",
-    ResNet34 => "resnet34",
-});
-
 /// How to train. Defaults follow fastai v1's `cnn_learner` and `fit_one_cycle`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainRecipe {
@@ -269,15 +253,6 @@ impl Default for TrainRecipe {
             pretrained: None,
         }
     }
-}
-
-/// Weights with torchvision's names, as safetensors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PretrainedWeights {
-    /// A path on the worker or an http(s) URL.
-    pub location: String,
-    /// SHA-256 of the file, hex: what is loaded is what was meant.
-    pub sha256: String,
 }
 
 /// Serve a model.

@@ -106,6 +106,7 @@ impl From<spec::Architecture> for Architecture {
         match architecture {
             spec::Architecture::ResNet18 => Self::RESNET18,
             spec::Architecture::ResNet34 => Self::RESNET34,
+            spec::Architecture::ResNet50 => Self::RESNET50,
         }
     }
 }

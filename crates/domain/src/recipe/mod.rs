@@ -1,0 +1,232 @@
+//! The recipe: everything that decides how a network learns, as data.
+//!
+//! The coordinator stores and checks it, the wire carries it, the learner follows it: what its words mean for a network is
+//! said there. A recipe read from JSON has every default filled in and no key that is not known here; the same recipe, data
+//! and seed give the same network.
+
+mod architecture;
+mod augmentation;
+mod balance;
+mod check;
+mod from_job;
+mod mix;
+mod numerics;
+mod pretrained;
+mod rate;
+mod rate_test;
+mod stage;
+
+use serde::{Deserialize, Serialize};
+
+pub use architecture::Architecture;
+pub use augmentation::Augmentation;
+pub use balance::Balance;
+pub use mix::Mix;
+pub use numerics::Numerics;
+pub use pretrained::PretrainedWeights;
+pub use rate::{GROUPS, Rate};
+pub use rate_test::{Method, RateTest};
+pub use stage::Stage;
+
+use crate::setting::InvalidSetting;
+
+/// How to train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recipe {
+    /// The network.
+    pub architecture: Architecture,
+    /// Whose constants: optimizer, schedule, head.
+    pub numerics: Numerics,
+    /// What is done one after another.
+    pub stages: Vec<Stage>,
+    /// Side of the square the network sees, in pixels, where a stage says nothing else.
+    pub image_size: u32,
+    /// Pictures per step; lowered to the training side's size when that is smaller.
+    pub batch_size: u32,
+    /// Decoupled weight decay: a parameter loses this share times the learning rate at each step.
+    pub weight_decay: f64,
+    /// Share of activations dropped before the last layer, half as many before the one before it (fastai's `ps`).
+    pub dropout: f64,
+    /// Share of the target spread evenly over all classes (Szegedy et al. 2015).
+    pub label_smoothing: f64,
+    /// Random variations of training pictures.
+    pub augmentation: Augmentation,
+    /// Whether pictures of a batch are mixed.
+    pub mix: Option<Mix>,
+    /// What is done about rare classes.
+    pub balance: Balance,
+    /// Decay per step of an exponential average of the weights, which is then what is measured and kept; `None` is off.
+    pub weight_average: Option<f64>,
+    /// Seeds initialisation, order, augmentation, mixing and dropout.
+    pub seed: u64,
+    /// Weights to start from; `None` is from scratch.
+    pub pretrained: Option<PretrainedWeights>,
+    /// Whether the weights to start from are a model of ours with the same classes, whose head is kept.
+    pub keep_head: bool,
+}
+
+/// Why a text is no recipe that can be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// Not the JSON of a recipe: the message names the key.
+    #[error("this is no recipe: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// One of its settings.
+    #[error("the recipe cannot be followed: {0}")]
+    Invalid(#[from] InvalidSetting),
+}
+
+impl Default for Recipe {
+    /// fastai v1's `cnn_learner(…).fit_one_cycle(4)`.
+    fn default() -> Self {
+        Self {
+            architecture: Architecture::default(),
+            numerics: Numerics::default(),
+            stages: vec![Stage::one_cycle(4, Rate::SliceTo(3e-3))],
+            image_size: 224,
+            batch_size: 64,
+            weight_decay: 1e-2,
+            dropout: 0.5,
+            label_smoothing: 0.0,
+            augmentation: Augmentation::default(),
+            mix: None,
+            balance: Balance::None,
+            weight_average: None,
+            seed: 42,
+            pretrained: None,
+            keep_head: false,
+        }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe and checks it; the error names the key.
+    pub fn from_json(json: &str) -> Result<Self, RecipeError> {
+        let recipe: Self = serde_json::from_str(json)?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The lesson's two stages: the head alone at `slice(rate)`, then everything at `slice(found, rate / 10)`, where
+    /// `found` is what the learning-rate finder says after the first stage (lesson 2, 26–34).
+    pub fn lesson_stages(frozen_epochs: u32, rate: f64, epochs: u32, found: f64) -> Vec<Stage> {
+        vec![
+            Stage::one_cycle(frozen_epochs, Rate::SliceTo(rate)).frozen(),
+            Stage::one_cycle(epochs, Rate::Slice(found, rate / 10.0)),
+        ]
+    }
+
+    /// The stages of fastai v2's `fine_tune(epochs, base_rate)`: one frozen epoch that warms up to its end, then everything
+    /// at a half of the rate, the early body at a hundredth of that. `base_rate` is 2e-3 there.
+    pub fn fine_tune_stages(epochs: u32, base_rate: f64) -> Vec<Stage> {
+        let (half, rate_ratio) = (base_rate / 2.0, 100.0);
+        let frozen = Stage::one_cycle(1, Rate::SliceTo(base_rate)).frozen();
+        let all = Stage::one_cycle(epochs, Rate::Slice(half / rate_ratio, half));
+        vec![
+            Stage { warm_up_share: Some(0.99), ..frozen },
+            Stage { warm_up_share: Some(0.3), start_divisor: Some(5.0), ..all },
+        ]
+    }
+
+    /// Epochs of all stages.
+    pub fn epochs(&self) -> u32 {
+        self.stages.iter().map(|stage| stage.epochs).sum()
+    }
+
+    /// The highest rate that any group is trained at.
+    pub fn peak_rate(&self) -> f64 {
+        self.stages.iter().flat_map(|stage| stage.rate.of_groups()).fold(0.0, f64::max)
+    }
+
+    /// The same recipe with every learning rate multiplied by `factor`.
+    #[must_use]
+    pub fn with_rates_scaled(&self, factor: f64) -> Self {
+        let scaled = |stage: &Stage| Stage { rate: stage.rate.scaled(factor), ..stage.clone() };
+        Self { stages: self.stages.iter().map(scaled).collect(), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_object_is_the_lessons_recipe() {
+        let recipe = Recipe::from_json("{}").unwrap();
+        assert_eq!(recipe, Recipe::default());
+        assert_eq!(Recipe::from_json(&serde_json::to_string(&recipe).unwrap()).unwrap(), recipe);
+    }
+
+    #[test]
+    fn a_recipe_in_words_is_read() {
+        let json = r#"{
+            "architecture": "resnet50", "numerics": "fastai-v2", "label_smoothing": 0.1, "weight_average": 0.99,
+            "mix": {"mix_up": {"alpha": 0.4}}, "balance": "oversample", "augmentation": {"max_rotate": 5},
+            "stages": [{"epochs": 1, "rate": {"slice_to": 2e-3}},
+                       {"epochs": 3, "rate": {"slice": [1e-5, 1e-3]}, "image_size": 192}]
+        }"#;
+        let recipe = Recipe::from_json(json).unwrap();
+        assert_eq!(recipe.architecture, Architecture::ResNet50);
+        assert_eq!(recipe.stages[1].rate, Rate::Slice(1e-5, 1e-3));
+        assert_eq!(recipe.augmentation, Augmentation { max_rotate: 5.0, ..Augmentation::default() });
+        assert_eq!(recipe.epochs(), 4);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_at_every_depth_by_name() {
+        for (json, key) in [
+            (r#"{"learning_rate": 1}"#, "learning_rate"),
+            (r#"{"stages": [{"epochs": 1, "rate": {"flat": 1e-3}, "freeze": true}]}"#, "freeze"),
+            (r#"{"stages": [{"epochs": 1, "rate": {"max": 1e-3}}]}"#, "max"),
+            (r#"{"augmentation": {"cutout": 1}}"#, "cutout"),
+            (r#"{"mix": {"mix_up": {"beta": 1}}}"#, "beta"),
+            (r#"{"pretrained": {"location": "/w", "sha256": "00", "sha1": "00"}}"#, "sha1"),
+            (r#"{"numerics": "fastai-v3"}"#, "fastai-v3"),
+            (r#"{"architecture": "vgg16"}"#, "vgg16"),
+        ] {
+            let error = Recipe::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(key), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_also_checked() {
+        let error = Recipe::from_json(r#"{"stages": [{"epochs": 1, "rate": {"flat": 0}}]}"#).unwrap_err();
+        assert!(matches!(&error, RecipeError::Invalid(invalid) if invalid.key == "stages[0].rate"), "{error}");
+    }
+
+    #[test]
+    fn words_are_the_same_in_json() {
+        fn same<T: Copy + Serialize + ToString>(words: &[T]) {
+            for word in words {
+                assert_eq!(serde_json::to_value(word).unwrap(), word.to_string());
+            }
+        }
+        same(Architecture::ALL);
+        same(Numerics::ALL);
+        same(Balance::ALL);
+        same(Method::ALL);
+    }
+
+    #[test]
+    fn the_stages_of_the_lesson_and_of_fine_tune_are_those_of_fastai() {
+        let [first, second] = &Recipe::lesson_stages(4, 3e-3, 2, 3e-5)[..] else { panic!() };
+        assert!(first.frozen && !second.frozen);
+        assert_eq!(first.rate, Rate::SliceTo(3e-3));
+        let rates = second.rate.of_groups();
+        for (found, expected) in rates.iter().zip([3e-5, 9.487e-5, 3e-4]) {
+            assert!((found / expected - 1.0).abs() < 1e-3, "{rates:?}");
+        }
+        let [first, second] = &Recipe::fine_tune_stages(3, 2e-3)[..] else { panic!() };
+        assert_eq!((first.frozen, first.epochs, first.warm_up_share), (true, 1, Some(0.99)));
+        assert_eq!((second.epochs, second.warm_up_share, second.start_divisor), (3, Some(0.3), Some(5.0)));
+        assert_eq!(second.rate, Rate::Slice(1e-5, 1e-3));
+    }
+
+    #[test]
+    fn rates_are_scaled_together() {
+        let recipe = Recipe { stages: Recipe::lesson_stages(1, 3e-3, 1, 3e-5), ..Recipe::default() };
+        assert!((recipe.with_rates_scaled(0.1).peak_rate() / 3e-4 - 1.0).abs() < 1e-9);
+    }
+}
