@@ -1,11 +1,13 @@
 //! What can go wrong while learning, in the kinds a caller acts on.
 
+use ursa_domain::setting::InvalidSetting;
+
 /// A learning error. The message says what happened, to what, and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LearnError {
-    /// The recipe asks for something that cannot be done.
-    #[error("the recipe cannot be followed: {0}")]
-    InvalidRecipe(String),
+    /// A recipe, a test of rates or an experiment asks for something that cannot be done.
+    #[error("the settings cannot be followed: {0}")]
+    InvalidSetting(#[from] InvalidSetting),
     /// The pictures do not make a training set.
     #[error("the data cannot be learned from: {0}")]
     UnusableData(String),

@@ -1,5 +1,5 @@
-//! Learning with libtorch: networks, recipes, the training loop and its diagnosis, the learning-rate finder, and the
-//! classifier that serving, golden examples and interpretation share.
+//! Learning with libtorch: networks, the training loop that follows a recipe, its diagnosis, the learning-rate finder, and
+//! the classifier that serving, golden examples and interpretation share.
 //!
 //! Numbers follow fastai v1 or v2 as the recipe says (see each module). Nothing here does I/O: pictures, weights and
 //! checkpoints come and go as bytes, what happens is told to the caller. Nothing here knows stores or services.
@@ -14,26 +14,30 @@ mod evaluation;
 mod find_lr;
 pub mod interpret;
 mod network;
+mod numerics;
 mod pixels;
+mod plan;
 mod randomness;
-mod recipe;
 mod recorder;
 mod schedule;
 mod sgd_lab;
 mod tensor_file;
 mod training;
 
-pub use augment::{Augmentation, Mix};
 pub use classifier::{Classifier, Heatmap, softmax};
 pub use data::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, libtorch_version, set_threads, usable_cores};
 pub use diagnosis::{Evidence, Finding, Problem, diagnose, is_absurd};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
-pub use find_lr::{Method, RateCurve, RatePoint, RateTest, Stop, Suggestion, find_lr};
-pub use network::{Architecture, GROUPS, HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
-pub use recipe::{Balance, Numerics, Rate, Recipe, Stage, StagePlan};
+pub use find_lr::{RateCurve, RatePoint, Stop, Suggestion, find_lr};
+pub use network::{HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
+pub use plan::StagePlan;
 pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, Recorder, SmoothLoss};
 pub use schedule::{OneCycle, WarmUp};
-pub use sgd_lab::{Noise, SgdLab, SgdOutcome, SgdStep};
+pub use sgd_lab::{SgdOutcome, SgdStep, run_sgd_lab};
 pub use training::{Advance, RunIdentity, Training};
+pub use ursa_domain::recipe::{
+    Architecture, Augmentation, Balance, GROUPS, Method, Mix, Numerics, Rate, RateTest, Recipe, Stage,
+};
+pub use ursa_domain::sgd_lab::{Noise, SgdLab};

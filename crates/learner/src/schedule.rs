@@ -77,12 +77,14 @@ fn cosine(start: f64, end: f64, share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::recipe::{Numerics, Rate, Stage};
+    use ursa_domain::recipe::{Numerics, Rate, Recipe, Stage};
+
+    use crate::numerics;
 
     use super::*;
 
     fn cycle(numerics: Numerics, batches: u64) -> OneCycle {
-        numerics.cycle(&Stage::one_cycle(1, Rate::Flat(1.0)), batches)
+        numerics::cycle(numerics, &Stage::one_cycle(1, Rate::Flat(1.0)), batches)
     }
 
     fn close(found: f64, expected: f64) {
@@ -115,11 +117,11 @@ mod tests {
 
     #[test]
     fn fine_tune_warms_up_almost_to_the_end_of_the_frozen_epoch() {
-        let stages = crate::recipe::Recipe::fine_tune_stages(3, 2e-3);
-        let frozen = Numerics::FastaiV2.cycle(&stages[0], 10);
+        let stages = Recipe::fine_tune_stages(3, 2e-3);
+        let frozen = numerics::cycle(Numerics::FastaiV2, &stages[0], 10);
         close(frozen.learning_rate(0, 2e-3), 8e-5);
         assert!((1..10).all(|index| frozen.learning_rate(index, 1.0) > frozen.learning_rate(index - 1, 1.0)));
-        let all = Numerics::FastaiV2.cycle(&stages[1], 30);
+        let all = numerics::cycle(Numerics::FastaiV2, &stages[1], 30);
         close(all.learning_rate(0, 1e-3), 2e-4);
         close(all.learning_rate(9, 1e-3), 1e-3);
     }

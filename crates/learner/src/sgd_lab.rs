@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
+use ursa_domain::sgd_lab::{Noise, SgdLab};
 
 use crate::LearnError;
 use crate::randomness::{Purpose, stream};
@@ -18,52 +19,6 @@ use crate::randomness::{Purpose, stream};
 const START: [f64; 2] = [-1.0, 1.0];
 /// A loss this many times the first one is no longer on its way anywhere.
 const DIVERGED: f64 = 1e3;
-const MAX_POINTS: u32 = 100_000;
-const MAX_STEPS: u32 = 100_000;
-
-/// An experiment. The defaults are the lesson's notebook of 2018.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SgdLab {
-    /// How many points.
-    pub points: u32,
-    /// Slope and intercept that the points are made with.
-    pub coefficients: [f64; 2],
-    /// What is added to them.
-    pub noise: Noise,
-    /// How far an update goes.
-    pub learning_rate: f64,
-    /// Points per update, drawn anew for each; `None` is all of them.
-    pub batch_size: Option<u32>,
-    /// Updates.
-    pub steps: u32,
-    /// Draws the points and the batches.
-    pub seed: u64,
-}
-
-/// What makes points miss the line.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Noise {
-    /// Uniform from 0 to this: it lifts the line by half of that.
-    Uniform(f64),
-    /// Normal with this standard deviation.
-    Normal(f64),
-}
-
-impl Default for SgdLab {
-    fn default() -> Self {
-        Self {
-            points: 100,
-            coefficients: [3.0, 2.0],
-            noise: Noise::Uniform(1.0),
-            learning_rate: 0.1,
-            batch_size: None,
-            steps: 100,
-            seed: 42,
-        }
-    }
-}
 
 /// The state before an update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -102,78 +57,41 @@ struct Points {
     y: Tensor,
 }
 
-impl SgdLab {
-    /// Refuses an experiment that cannot be made, naming the key.
-    pub fn check(&self) -> Result<(), LearnError> {
-        let refuse = |reason: String| Err(LearnError::InvalidRecipe(reason));
-        if !(2..=MAX_POINTS).contains(&self.points) {
-            return refuse(format!("points is {}, it must be from 2 to {MAX_POINTS}", self.points));
+/// Runs an experiment; `observe` hears of every state and may stop it.
+pub fn run_sgd_lab(
+    lab: &SgdLab,
+    mut observe: impl FnMut(&SgdStep) -> ControlFlow<()>,
+) -> Result<SgdOutcome, LearnError> {
+    lab.check()?;
+    let mut rng = stream(lab.seed, Purpose::Laboratory, 0, 0);
+    let points = Points::draw(lab, &mut rng);
+    let mut a = Tensor::from_slice(&START).set_requires_grad(true);
+    let (mut step, mut first_loss) = (0, None);
+    loop {
+        let batch = if step < lab.steps { points.batch(lab, &mut rng) } else { points.shallow_clone() };
+        let loss = batch.loss(&a);
+        let state = SgdStep { step, coefficients: pair(&a), loss: loss.double_value(&[]) };
+        if observe(&state).is_break() {
+            return Err(LearnError::Cancelled);
         }
-        if self.steps > MAX_STEPS {
-            return refuse(format!("steps is {}, it must be at most {MAX_STEPS}", self.steps));
+        let bound = DIVERGED * *first_loss.get_or_insert(state.loss.max(1e-12));
+        let diverged = !state.loss.is_finite() || state.loss > bound;
+        if diverged || step == lab.steps {
+            return Ok(SgdOutcome::of(lab, state, &points, diverged));
         }
-        if self.batch_size.is_some_and(|size| size == 0 || size > self.points) {
-            return refuse(format!("batch_size must be from 1 to the number of points, {}", self.points));
-        }
-        let (Noise::Uniform(noise) | Noise::Normal(noise)) = self.noise;
-        let numbers = [("learning_rate", self.learning_rate), ("noise", noise)];
-        if let Some((key, value)) = numbers.into_iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
-            return refuse(format!("{key} is {value}, it must be a number from 0"));
-        }
-        if !self.coefficients.iter().all(|value| value.is_finite()) {
-            return refuse(format!("coefficients are {:?}, they must be numbers", self.coefficients));
-        }
-        Ok(())
+        loss.backward();
+        // The update of the lesson: a −= lr · gradient, then the gradient is forgotten.
+        no_grad(|| a -= a.grad() * lab.learning_rate);
+        a.zero_grad();
+        step += 1;
     }
+}
 
-    /// Runs the experiment; `observe` hears of every state and may stop it.
-    pub fn run(&self, mut observe: impl FnMut(&SgdStep) -> ControlFlow<()>) -> Result<SgdOutcome, LearnError> {
-        self.check()?;
-        let mut rng = stream(self.seed, Purpose::Laboratory, 0, 0);
-        let points = self.draw(&mut rng);
-        let mut a = Tensor::from_slice(&START).set_requires_grad(true);
-        let mut first_loss = None;
-        for step in 0..=self.steps {
-            let batch = if step < self.steps { self.batch(&points, &mut rng) } else { points.shallow_clone() };
-            let loss = batch.loss(&a);
-            let state = SgdStep { step, coefficients: pair(&a), loss: loss.double_value(&[]) };
-            if observe(&state).is_break() {
-                return Err(LearnError::Cancelled);
-            }
-            let bound = DIVERGED * *first_loss.get_or_insert(state.loss.max(1e-12));
-            let diverged = !state.loss.is_finite() || state.loss > bound;
-            if diverged || step == self.steps {
-                return Ok(self.outcome(state, &points, diverged));
-            }
-            loss.backward();
-            // The update of the lesson: a −= lr · gradient, then the gradient is forgotten.
-            no_grad(|| a -= a.grad() * self.learning_rate);
-            a.zero_grad();
-        }
-        Err(LearnError::InvalidRecipe("there is no step to make".into()))
-    }
-
-    fn draw(&self, rng: &mut ChaCha8Rng) -> Points {
-        let count = self.points as usize;
-        let u: Vec<f64> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let [slope, intercept] = self.coefficients;
-        let y: Vec<f64> = u.iter().map(|u| slope * u + intercept + self.noise.draw(rng)).collect();
-        let x: Vec<f64> = u.iter().flat_map(|&u| [u, 1.0]).collect();
-        Points { x: Tensor::from_slice(&x).view([-1, 2]), y: Tensor::from_slice(&y) }
-    }
-
-    fn batch(&self, points: &Points, rng: &mut ChaCha8Rng) -> Points {
-        let Some(size) = self.batch_size else { return points.shallow_clone() };
-        let chosen = index::sample(&mut ChaCha8Rng::from_rng(rng), self.points as usize, size as usize);
-        let chosen: Vec<i64> = chosen.iter().map(|index| index as i64).collect();
-        let chosen = Tensor::from_slice(&chosen);
-        Points { x: points.x.index_select(0, &chosen), y: points.y.index_select(0, &chosen) }
-    }
-
-    fn outcome(&self, last: SgdStep, points: &Points, diverged: bool) -> SgdOutcome {
+impl SgdOutcome {
+    fn of(lab: &SgdLab, last: SgdStep, points: &Points, diverged: bool) -> Self {
         let (optimum, rate_limit) = points.solution();
         let least_loss = points.loss(&Tensor::from_slice(&optimum)).double_value(&[]);
-        let (rate, loss) = (self.learning_rate, last.loss);
+        let (rate, loss) = (lab.learning_rate, last.loss);
         let verdict = if diverged {
             format!(
                 "diverged after {} steps: at a learning rate of {rate} every update overshoots farther than the one before; \
@@ -185,24 +103,42 @@ impl SgdLab {
         } else {
             format!("converged: the loss is {loss:.4}, {least_loss:.4} is possible with {optimum:.3?}")
         };
-        SgdOutcome { last, optimum, least_loss, rate_limit, diverged, verdict }
+        Self { last, optimum, least_loss, rate_limit, diverged, verdict }
     }
 }
 
-impl Noise {
-    fn draw(self, rng: &mut ChaCha8Rng) -> f64 {
-        match self {
-            Self::Uniform(width) => width * rng.random::<f64>(),
-            // Box and Muller 1958; 1 − u is never 0.
-            Self::Normal(deviation) => {
-                let (u, angle) = (1.0 - rng.random::<f64>(), std::f64::consts::TAU * rng.random::<f64>());
-                deviation * (-2.0 * u.ln()).sqrt() * angle.cos()
-            }
+/// One draw of what is added to a point.
+fn draw(noise: Noise, rng: &mut ChaCha8Rng) -> f64 {
+    match noise {
+        Noise::Uniform(width) => width * rng.random::<f64>(),
+        // Box and Muller 1958; 1 − u is never 0.
+        Noise::Normal(deviation) => {
+            let (u, angle) = (1.0 - rng.random::<f64>(), std::f64::consts::TAU * rng.random::<f64>());
+            deviation * (-2.0 * u.ln()).sqrt() * angle.cos()
         }
     }
 }
 
 impl Points {
+    /// All points of an experiment.
+    fn draw(lab: &SgdLab, rng: &mut ChaCha8Rng) -> Self {
+        let count = lab.points as usize;
+        let u: Vec<f64> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let [slope, intercept] = lab.coefficients;
+        let y: Vec<f64> = u.iter().map(|u| slope * u + intercept + draw(lab.noise, rng)).collect();
+        let x: Vec<f64> = u.iter().flat_map(|&u| [u, 1.0]).collect();
+        Self { x: Tensor::from_slice(&x).view([-1, 2]), y: Tensor::from_slice(&y) }
+    }
+
+    /// Those of one update.
+    fn batch(&self, lab: &SgdLab, rng: &mut ChaCha8Rng) -> Self {
+        let Some(size) = lab.batch_size else { return self.shallow_clone() };
+        let chosen = index::sample(&mut ChaCha8Rng::from_rng(rng), lab.points as usize, size as usize);
+        let chosen: Vec<i64> = chosen.iter().map(|index| index as i64).collect();
+        let chosen = Tensor::from_slice(&chosen);
+        Self { x: self.x.index_select(0, &chosen), y: self.y.index_select(0, &chosen) }
+    }
+
     /// Mean squared error of the line `a`, f64 `[2]`.
     fn loss(&self, a: &Tensor) -> Tensor {
         (self.x.mv(a) - &self.y).square().mean(Kind::Double)
@@ -239,7 +175,7 @@ mod tests {
 
     fn run(lab: &SgdLab) -> Run {
         let mut steps = Vec::new();
-        let outcome = lab.run(|step| {
+        let outcome = run_sgd_lab(lab, |step| {
             steps.push(*step);
             ControlFlow::Continue(())
         });
@@ -290,7 +226,7 @@ mod tests {
     #[test]
     fn an_update_is_the_gradient_written_out() {
         let lab = SgdLab { points: 3, steps: 1, ..SgdLab::default() };
-        let points = lab.draw(&mut stream(lab.seed, Purpose::Laboratory, 0, 0));
+        let points = Points::draw(&lab, &mut stream(lab.seed, Purpose::Laboratory, 0, 0));
         let mut expected = START;
         for index in 0..3 {
             let (x, y) = (points.x.double_value(&[index, 0]), points.y.double_value(&[index]));
@@ -324,16 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn impossible_experiments_are_refused_by_key() {
-        for (key, lab) in [
-            ("points", SgdLab { points: 1, ..SgdLab::default() }),
-            ("batch_size", SgdLab { batch_size: Some(101), ..SgdLab::default() }),
-            ("learning_rate", SgdLab { learning_rate: f64::NAN, ..SgdLab::default() }),
-            ("noise", SgdLab { noise: Noise::Normal(-1.0), ..SgdLab::default() }),
-        ] {
-            assert!(lab.run(|_| ControlFlow::Continue(())).unwrap_err().to_string().contains(key));
-        }
-        assert!(serde_json::from_str::<SgdLab>(r#"{"lr": 1}"#).is_err());
-        assert_eq!(SgdLab::default().run(|_| ControlFlow::Break(())), Err(LearnError::Cancelled));
+    fn an_experiment_is_checked_first_and_can_be_stopped() {
+        let lab = SgdLab { points: 1, ..SgdLab::default() };
+        let error = run_sgd_lab(&lab, |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(error.to_string().contains("points"), "{error}");
+        assert_eq!(run_sgd_lab(&SgdLab::default(), |_| ControlFlow::Break(())), Err(LearnError::Cancelled));
     }
 }

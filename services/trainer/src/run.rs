@@ -18,7 +18,7 @@ use crate::{describe, events, model, pretrained, snapshot};
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
-    Recipe::from(&order.recipe).check()?;
+    Recipe::from(&order.recipe).check().map_err(LearnError::from)?;
     let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
     let storage = Storage::open(&order.object_store)?;
     let manifest = runtime.block_on(snapshot::manifest(&storage, &order.snapshot))?;

@@ -2,8 +2,8 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use ursa_domain::recipe::Augmentation;
 
-use super::Augmentation;
 use super::geometry::{IDENTITY, MIRROR, Map, TRANSPOSE, UPSIDE_DOWN, compose, rotation, warp, zoom};
 use crate::randomness::{Purpose, stream};
 

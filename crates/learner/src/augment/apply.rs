@@ -40,7 +40,8 @@ fn sampling_grid(alterations: &[Alteration], size: i64, device: Device) -> Tenso
 
 #[cfg(test)]
 mod tests {
-    use super::super::Augmentation;
+    use ursa_domain::recipe::Augmentation;
+
     use super::super::alteration::logit;
     use super::super::geometry::{IDENTITY, MIRROR, rotation};
     use super::*;

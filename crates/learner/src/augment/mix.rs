@@ -5,34 +5,10 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
+use ursa_domain::recipe::Mix;
 
 use crate::randomness::{Purpose, stream};
-use crate::recipe::not_within;
-
-/// How pictures are mixed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Mix {
-    /// Every picture is blended with another; its own share is the larger of λ and 1 − λ, λ ~ Beta(alpha, alpha).
-    MixUp {
-        /// In (0, 4]; fastai's default is 0.4.
-        alpha: f64,
-    },
-    /// A rectangle of every picture is another's; it has 1 − λ of the area, λ ~ Beta(alpha, alpha).
-    CutMix {
-        /// In (0, 4]; fastai's default is 1.
-        alpha: f64,
-    },
-}
-
-impl Mix {
-    pub(crate) fn find_fault(self) -> Option<String> {
-        let (Self::MixUp { alpha } | Self::CutMix { alpha }) = self;
-        not_within("mix.alpha", alpha, f64::MIN_POSITIVE, 4.0)
-    }
-}
 
 /// Labels (i64 `[n]`) and the share (f32 `[n]`) with which each counts.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
+use ursa_domain::recipe::Balance;
 
 use crate::LearnError;
-use crate::recipe::Balance;
 
 /// The pictures of one side of the split. Pictures, labels and ids correspond by position.
 #[derive(Debug)]

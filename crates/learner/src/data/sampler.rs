@@ -2,9 +2,9 @@
 
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use ursa_domain::recipe::Balance;
 
 use crate::randomness::{Purpose, stream};
-use crate::recipe::Balance;
 
 /// Cuts epochs into batches of positions in the training side.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,11 +13,11 @@ mod too_little_data;
 mod unbalanced;
 
 use serde::{Deserialize, Serialize};
+use ursa_domain::recipe::Recipe;
 
 pub use rate_too_high::is_absurd;
 
 use crate::LearnError;
-use crate::recipe::Recipe;
 use crate::recorder::{BatchReport, EpochReport};
 
 /// What is known of a run.

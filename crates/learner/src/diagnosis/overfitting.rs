@@ -1,9 +1,9 @@
 //! Overfitting: the error rate gets worse. Nothing else counts: a training loss below the validation loss is what a good
 //! fit looks like.
 
+use ursa_domain::recipe::{Augmentation, Recipe, Stage};
+
 use super::{Evidence, Finding, Problem};
-use crate::augment::Augmentation;
-use crate::recipe::{Recipe, Stage};
 
 /// An error rate must stay worse for so many epochs.
 const EPOCHS: u32 = 2;

@@ -1,9 +1,9 @@
 //! The rules on the lesson's validation losses and errors; it printed no un-smoothed training loss, so those are made up to go
 //! with them. That real runs show such numbers is tested with the training.
 
+use ursa_domain::recipe::{Augmentation, Balance, Rate, Stage};
+
 use super::*;
-use crate::augment::Augmentation;
-use crate::recipe::{Balance, Rate, Stage};
 use crate::recorder::{Measurement, Proportion};
 
 const CHANCE_3: f64 = 1.0986;

@@ -1,7 +1,8 @@
 //! Too few epochs: the run ended while it was getting better.
 
+use ursa_domain::recipe::{Recipe, Stage};
+
 use super::{Evidence, Finding, Problem};
-use crate::recipe::{Recipe, Stage};
 
 /// The validation loss of an epoch, in shares of the one before, above which nothing moves any more.
 const STILL_FALLING: f64 = 0.95;

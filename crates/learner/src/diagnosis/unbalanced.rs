@@ -1,7 +1,8 @@
 //! Unbalanced classes: usually that just works; it is a problem where the rare class fares worse.
 
+use ursa_domain::recipe::{Balance, Recipe};
+
 use super::{Evidence, Finding, Problem};
-use crate::recipe::{Balance, Recipe};
 use crate::recorder::Proportion;
 
 /// A class with less than this share of the largest one's pictures is rare.

@@ -1,51 +1,12 @@
 //! The finder's schedule, its smoothed losses and when it stops. Pure.
 
 use serde::{Deserialize, Serialize};
+use ursa_domain::recipe::RateTest;
 
-use crate::LearnError;
 use crate::recorder::SmoothLoss;
 
 /// A loss this many times the best ends the test.
 const DIVERGED: f64 = 4.0;
-
-/// Which rates are tried. The defaults are fastai's.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RateTest {
-    /// The first rate.
-    pub start: f64,
-    /// What the rates would reach after the last batch.
-    pub end: f64,
-    /// Batches, hence points, at most.
-    pub steps: u32,
-    /// Whether to stop at four times the best loss.
-    pub stop_when_diverging: bool,
-}
-
-impl Default for RateTest {
-    fn default() -> Self {
-        Self { start: 1e-7, end: 10.0, steps: 100, stop_when_diverging: true }
-    }
-}
-
-impl RateTest {
-    pub(super) fn check(&self) -> Result<(), LearnError> {
-        let sound = |rate: f64| rate.is_finite() && rate > 0.0;
-        if !sound(self.start) || !sound(self.end) || self.start >= self.end {
-            let reason = format!("rates from {} to {} do not rise from above 0", self.start, self.end);
-            return Err(LearnError::InvalidRecipe(reason));
-        }
-        if !(1..=10_000).contains(&self.steps) {
-            return Err(LearnError::InvalidRecipe(format!("steps is {}, it must be from 1 to 10000", self.steps)));
-        }
-        Ok(())
-    }
-
-    /// The rate of batch `step` (from 0): even steps in the logarithm.
-    pub fn rate(&self, step: u32) -> f64 {
-        self.start * (self.end / self.start).powf(f64::from(step) / f64::from(self.steps))
-    }
-}
 
 /// One batch of the test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -161,14 +122,5 @@ mod tests {
     fn a_loss_that_is_no_number_ends_the_test_and_is_no_point() {
         let curve = curve(|step| if step < 7 { 1.0 } else { f64::NAN });
         assert_eq!((curve.points.len(), curve.stop), (7, Some(Stop::NotANumber)));
-    }
-
-    #[test]
-    fn rates_that_do_not_rise_are_refused() {
-        let refused = |test: RateTest| test.check().is_err();
-        assert!(refused(RateTest { start: 0.0, ..RateTest::default() }));
-        assert!(refused(RateTest { start: 1.0, end: 0.1, ..RateTest::default() }));
-        assert!(refused(RateTest { steps: 0, ..RateTest::default() }));
-        assert!(serde_json::from_str::<RateTest>(r#"{"begin": 1}"#).is_err());
     }
 }

@@ -8,8 +8,9 @@ mod suggestion;
 
 use std::ops::ControlFlow;
 
-pub use curve::{RateCurve, RatePoint, RateTest, Stop};
-pub use suggestion::{Method, Suggestion};
+pub use curve::{RateCurve, RatePoint, Stop};
+pub use suggestion::Suggestion;
+use ursa_domain::recipe::{GROUPS, RateTest};
 
 use crate::LearnError;
 use crate::randomness::Purpose;
@@ -33,7 +34,7 @@ pub fn find_lr(
     for (step, (epoch, indices)) in (0..).zip(batches) {
         let Some(rate) = curve.next_rate() else { break };
         let moment = Moment { epoch, step, image_size };
-        let stride = Stride { rates: [rate; crate::GROUPS], momentum: MOMENTUM };
+        let stride = Stride { rates: [rate; GROUPS], momentum: MOMENTUM };
         let loss = engine.step(&training.data().train.batch(&indices), &moment, &stride);
         if let Some(point) = curve.add(loss)
             && observe(point).is_break()

@@ -1,6 +1,7 @@
 //! Which rate a curve speaks for, by the methods of fastai v1 and v2 under their names, each with its reason. Pure.
 
 use serde::{Deserialize, Serialize};
+use ursa_domain::recipe::Method;
 
 use super::curve::{RateCurve, RatePoint};
 
@@ -8,23 +9,6 @@ use super::curve::{RateCurve, RatePoint};
 const SKIPPED_END: usize = 5;
 /// Fewer say nothing about a slope.
 const LEAST_POINTS: usize = 3;
-
-/// How a rate is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// In the middle of the longest falling stretch (fastai v2's default).
-    Valley,
-    /// Where the loss falls fastest (fastai v1's "min numerical gradient").
-    Steepest,
-    /// A tenth of the rate with the lowest loss.
-    MinimumOver10,
-}
-
-impl Method {
-    /// All of them, the one to begin with first.
-    pub const ALL: [Self; 3] = [Self::Valley, Self::Steepest, Self::MinimumOver10];
-}
 
 /// A rate and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +31,7 @@ impl RateCurve {
 
     /// What each method says; the error says why none can be followed.
     pub fn suggestions(&self) -> Result<Vec<Suggestion>, String> {
-        Method::ALL.into_iter().map(|method| self.suggest(method)).collect()
+        Method::ALL.iter().map(|&method| self.suggest(method)).collect()
     }
 
     /// What `method` says.
@@ -110,7 +94,8 @@ fn minimum_over_10(points: &[RatePoint]) -> (f64, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::curve::RateTest;
+    use ursa_domain::recipe::RateTest;
+
     use super::*;
 
     /// A curve with these smoothed losses.

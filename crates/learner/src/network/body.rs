@@ -1,8 +1,9 @@
 //! The body of a residual network: a stem and four layers of blocks, each with a way around it.
 
 use tch::{Kind, Tensor};
+use ursa_domain::recipe::Architecture;
 
-use super::architecture::{Architecture, BlockKind, LAYER_CHANNELS};
+use super::architecture::{BlockKind, LAYER_CHANNELS, Layers};
 use super::convolution::{Convolution, Shape};
 use super::parameters::Parameters;
 
@@ -72,9 +73,9 @@ impl Body {
         let (name, norm) = ("body.conv1".to_owned(), "body.bn1".to_owned());
         let stem = Convolution::new(parameters, &Shape { name, norm, from: 3, to: 64, kernel: 7, stride: 2 });
         let mut body = Self { stem, blocks: Vec::new() };
-        let kind = architecture.block;
+        let Layers { block: kind, blocks: counts } = Layers::of(architecture);
         let mut from = LAYER_CHANNELS[0];
-        for (layer, (inside, count)) in LAYER_CHANNELS.into_iter().zip(architecture.blocks).enumerate() {
+        for (layer, (inside, count)) in LAYER_CHANNELS.into_iter().zip(counts).enumerate() {
             for index in 0..count {
                 let name = format!("body.layer{}.{index}", layer + 1);
                 let stride = if layer > 0 && index == 0 { 2 } else { 1 };

@@ -10,8 +10,8 @@ mod head;
 mod parameters;
 
 use tch::{Device, Kind, Tensor, no_grad};
+use ursa_domain::recipe::Architecture;
 
-pub use architecture::{Architecture, GROUPS};
 pub(crate) use body::Body;
 pub(crate) use head::Head;
 pub use head::{HEAD, HeadKind, HeadSpec};
@@ -21,6 +21,7 @@ pub use parameters::{Parameter, Role};
 use crate::LearnError;
 use crate::randomness::{Purpose, seed_libtorch};
 use crate::tensor_file::{self, TensorFile};
+use architecture::Layers;
 use parameters::Parameters;
 
 const WEIGHTS: &str = "the model's weights file";
@@ -38,8 +39,8 @@ pub struct Network {
 
 impl Network {
     /// A network that knows nothing, with fastai v1's head: weights drawn from `seed`, the same on every device.
-    pub fn new(architecture: impl Into<Architecture>, classes: usize, seed: u64, device: Device) -> Self {
-        Self::with_head(architecture.into(), classes, HeadSpec::default(), seed, device)
+    pub fn new(architecture: Architecture, classes: usize, seed: u64, device: Device) -> Self {
+        Self::with_head(architecture, classes, HeadSpec::default(), seed, device)
     }
 
     /// As [`Network::new`] with a head of choice.
@@ -51,14 +52,14 @@ impl Network {
     /// A network with the weights of [`Network::to_safetensors`]; which head it has shows in the names of the tensors. Every
     /// tensor must be there and fit, and none be left over.
     pub fn load(
-        architecture: impl Into<Architecture>,
+        architecture: Architecture,
         classes: usize,
         weights: &[u8],
         device: Device,
     ) -> Result<Self, LearnError> {
         let file = TensorFile::parse(WEIGHTS, weights)?;
         let head = HeadSpec { kind: HeadKind::of_tensors(&file.names()), ..HeadSpec::default() };
-        let mut network = Self::build(architecture.into(), classes, head, Parameters::new(device, false));
+        let mut network = Self::build(architecture, classes, head, Parameters::new(device, false));
         network.take(&file)?;
         Ok(network)
     }
@@ -76,7 +77,7 @@ impl Network {
 
     fn build(architecture: Architecture, classes: usize, head: HeadSpec, mut parameters: Parameters) -> Self {
         let body = Body::new(&mut parameters, architecture);
-        let head = Head::new(&mut parameters, architecture.features() as i64, classes as i64, head);
+        let head = Head::new(&mut parameters, Layers::of(architecture).features(), classes as i64, head);
         Self { architecture, classes, parameters, body, head }
     }
 
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn resnet34_has_the_lessons_numbers_of_parameters() {
-        let mut network = network(Architecture::RESNET34);
+        let mut network = network(Architecture::ResNet34);
         assert_eq!(count(network.parameters().iter()), 21_814_083);
         for (group, expected) in [(0, 1_347_904), (1, 19_936_768), (2, 529_411)] {
             assert_eq!(count(network.parameters().iter().filter(|parameter| parameter.group == group)), expected);
@@ -201,12 +202,12 @@ mod tests {
     #[test]
     fn resnet18_has_torchvisions_number_of_parameters() {
         let body = 11_689_512 - 513_000; // the whole network less its last layer
-        assert_eq!(count(network(Architecture::RESNET18).parameters().iter()), body + 529_411);
+        assert_eq!(count(network(Architecture::ResNet18).parameters().iter()), body + 529_411);
     }
 
     #[test]
     fn resnet50_has_torchvisions_numbers_and_shapes() {
-        let network = network(Architecture::RESNET50);
+        let network = network(Architecture::ResNet50);
         let body = network.parameters().iter().filter(|parameter| parameter.name.starts_with("body."));
         assert_eq!(count(body), 25_557_032 - 2_049_000);
         let shape = |wanted: &str| network.named().into_iter().find(|(name, _)| name == wanted).unwrap().1.size();
@@ -224,12 +225,12 @@ mod tests {
         use tch::vision::resnet::{resnet18_no_final_layer, resnet34_no_final_layer, resnet50_no_final_layer};
         crate::set_threads(1);
         tch::manual_seed(3);
-        for architecture in Architecture::ALL {
+        for &architecture in Architecture::ALL {
             let store = VarStore::new(Device::Cpu);
-            let reference: Box<dyn ModuleT> = match architecture.name() {
-                "resnet18" => Box::<FuncT<'static>>::new(resnet18_no_final_layer(&store.root())),
-                "resnet34" => Box::<FuncT<'static>>::new(resnet34_no_final_layer(&store.root())),
-                _ => Box::new(resnet50_no_final_layer(&store.root())),
+            let reference: Box<dyn ModuleT> = match architecture {
+                Architecture::ResNet18 => Box::<FuncT<'static>>::new(resnet18_no_final_layer(&store.root())),
+                Architecture::ResNet34 => Box::<FuncT<'static>>::new(resnet34_no_final_layer(&store.root())),
+                Architecture::ResNet50 => Box::new(resnet50_no_final_layer(&store.root())),
             };
             let mut weights: Vec<(String, Tensor)> = store.variables().into_iter().collect();
             weights.sort_by(|one, other| one.0.cmp(&other.0));
@@ -258,19 +259,19 @@ mod tests {
     #[test]
     fn the_head_of_v2_has_no_biases_and_is_known_by_its_tensors() {
         let head = HeadSpec { kind: HeadKind::FastaiV2, dropout: 0.5 };
-        let network = Network::with_head(Architecture::RESNET34, 3, head, 1, Device::Cpu);
+        let network = Network::with_head(Architecture::ResNet34, 3, head, 1, Device::Cpu);
         assert_eq!(count(network.parameters().iter().filter(|parameter| parameter.group == 2)), 528_896);
         let shift = network.parameters().iter().find(|parameter| parameter.name == "head.bn1.bias").unwrap();
         assert!((shift.tensor.double_value(&[0]) - 1e-3).abs() < 1e-9);
         let bytes = network.to_safetensors().unwrap();
-        let read = Network::load(Architecture::RESNET34, 3, &bytes, Device::Cpu).unwrap();
+        let read = Network::load(Architecture::ResNet34, 3, &bytes, Device::Cpu).unwrap();
         assert_eq!(read.head(), HeadKind::FastaiV2);
         assert_eq!(read.to_safetensors().unwrap(), bytes);
     }
 
     #[test]
     fn a_duplicate_has_the_same_numbers_and_shares_none() {
-        let first = network(Architecture::RESNET18);
+        let first = network(Architecture::ResNet18);
         let before = first.to_safetensors().unwrap();
         let second = first.duplicate();
         assert_eq!(second.to_safetensors().unwrap(), before);
@@ -280,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_head_starts_as_kaiming_says() {
-        let network = network(Architecture::RESNET18);
+        let network = network(Architecture::ResNet18);
         for (name, deviation) in [("head.fc1.weight", 0.0442), ("head.fc2.weight", 0.0625)] {
             let parameter = network.parameters().iter().find(|parameter| parameter.name == name).unwrap();
             let found = parameter.tensor.std(true).double_value(&[]);
@@ -290,35 +291,35 @@ mod tests {
 
     #[test]
     fn weights_are_written_and_read_back_unchanged() {
-        let first = network(Architecture::RESNET18).to_safetensors().unwrap();
-        let second = Network::load(Architecture::RESNET18, 3, &first, Device::Cpu).unwrap();
+        let first = network(Architecture::ResNet18).to_safetensors().unwrap();
+        let second = Network::load(Architecture::ResNet18, 3, &first, Device::Cpu).unwrap();
         assert_eq!(second.to_safetensors().unwrap(), first);
     }
 
     #[test]
     fn the_seed_decides_the_first_weights() {
-        let bytes = |seed| Network::new(Architecture::RESNET18, 2, seed, Device::Cpu).to_safetensors().unwrap();
+        let bytes = |seed| Network::new(Architecture::ResNet18, 2, seed, Device::Cpu).to_safetensors().unwrap();
         assert_eq!(bytes(5), bytes(5));
         assert_ne!(bytes(5), bytes(6));
     }
 
     #[test]
     fn weights_of_another_network_are_refused_naming_the_tensor() {
-        let bytes = network(Architecture::RESNET18).to_safetensors().unwrap();
+        let bytes = network(Architecture::ResNet18).to_safetensors().unwrap();
         let refused = |architecture, classes, bytes: &[u8]| {
             Network::load(architecture, classes, bytes, Device::Cpu).unwrap_err().to_string()
         };
-        assert!(refused(Architecture::RESNET34, 3, &bytes).contains("body.layer1.2.conv1.weight"));
-        assert!(refused(Architecture::RESNET18, 4, &bytes).contains("F32 [3, 512], the network needs F32 [4, 512]"));
-        assert!(refused(Architecture::RESNET18, 3, b"PK pickle").contains("safetensors"));
-        let larger = network(Architecture::RESNET34).to_safetensors().unwrap();
-        let text = refused(Architecture::RESNET18, 3, &larger);
+        assert!(refused(Architecture::ResNet34, 3, &bytes).contains("body.layer1.2.conv1.weight"));
+        assert!(refused(Architecture::ResNet18, 4, &bytes).contains("F32 [3, 512], the network needs F32 [4, 512]"));
+        assert!(refused(Architecture::ResNet18, 3, b"PK pickle").contains("safetensors"));
+        let larger = network(Architecture::ResNet34).to_safetensors().unwrap();
+        let text = refused(Architecture::ResNet18, 3, &larger);
         assert!(text.contains("that the network has not"), "{text}");
     }
 
     #[test]
     fn a_torchvision_body_replaces_the_body_and_leaves_the_head() {
-        let donor = network(Architecture::RESNET18);
+        let donor = network(Architecture::ResNet18);
         let mut torchvision: Vec<(String, Tensor)> = donor
             .named()
             .into_iter()
@@ -326,7 +327,7 @@ mod tests {
             .collect();
         torchvision.push(("fc.weight".into(), Tensor::zeros([1000, 512], (Kind::Float, Device::Cpu))));
         let bytes = tensor_file::write("test", &torchvision, None).unwrap();
-        let mut network = Network::new(Architecture::RESNET18, 3, 2, Device::Cpu);
+        let mut network = Network::new(Architecture::ResNet18, 3, 2, Device::Cpu);
         network.load_body(&bytes).unwrap();
         for ((name, ours), (_, theirs)) in network.named().iter().zip(donor.named()) {
             let taken = name.starts_with("body.") || !name.ends_with("fc1.weight") && !name.ends_with("fc2.weight");

@@ -9,12 +9,11 @@ mod proportion;
 mod smooth;
 
 use serde::{Deserialize, Serialize};
+use ursa_domain::recipe::GROUPS;
 
 pub use measurement::Measurement;
 pub use proportion::Proportion;
 pub use smooth::SmoothLoss;
-
-use crate::network::GROUPS;
 
 /// What one batch gave.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

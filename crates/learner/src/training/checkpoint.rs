@@ -6,10 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use ursa_domain::recipe::Recipe;
 
 use super::engine::Engine;
 use crate::LearnError;
-use crate::recipe::Recipe;
 use crate::recorder::{EpochReport, SmoothLoss};
 use crate::tensor_file::{self, TensorFile};
 

@@ -1,6 +1,7 @@
 //! One step at a time: pictures in, weights moved, a loss out. The engine knows nothing of stages and epochs.
 
 use tch::{Device, Kind, Tensor};
+use ursa_domain::recipe::{GROUPS, Recipe};
 use ursa_vision::Preprocessing;
 
 use super::average::WeightAverage;
@@ -10,10 +11,9 @@ use crate::augment::{self, Alteration, Mixture, Target};
 use crate::data::{Batch, Dataset};
 use crate::device::Precision;
 use crate::evaluation::{Evaluation, evaluate};
-use crate::network::{GROUPS, Network, channels_last};
+use crate::network::{Network, channels_last};
 use crate::pixels;
 use crate::randomness::{Purpose, seed_libtorch};
-use crate::recipe::Recipe;
 
 /// A network that learns.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use tch::Device;
+use ursa_domain::recipe::Recipe;
 
 pub use checkpoint::RunIdentity;
 use checkpoint::{Checkpoint, Position};
@@ -26,7 +27,8 @@ use crate::data::sampler::{Sampler, sample};
 use crate::data::{Batch, Dataset};
 use crate::device::Precision;
 use crate::network::Network;
-use crate::recipe::{Recipe, StagePlan};
+use crate::numerics;
+use crate::plan::StagePlan;
 use crate::recorder::{BatchReport, EpochReport, Measurement, SmoothLoss};
 
 /// What [`Training::advance`] did.
@@ -91,7 +93,7 @@ impl Training {
         let sampler = Sampler::new(data.train.labels(), recipe.balance, recipe.batch_size as usize, recipe.seed);
         let mut training = Self {
             sample: sample(data.train.len(), data.valid.len(), recipe.seed),
-            plan: recipe.plan(sampler.batches_per_epoch()),
+            plan: StagePlan::all(recipe, sampler.batches_per_epoch()),
             engine: Engine::new(recipe, &data, network, device, precision),
             sampler,
             order: Vec::new(),
@@ -285,7 +287,7 @@ fn first_network(
     pretrained: Option<&[u8]>,
     device: Device,
 ) -> Result<Network, LearnError> {
-    let mut network = Network::with_head(recipe.architecture, classes, recipe.head(), recipe.seed, device);
+    let mut network = Network::with_head(recipe.architecture, classes, numerics::head(recipe), recipe.seed, device);
     match pretrained {
         Some(weights) if recipe.keep_head => network.load_weights(weights)?,
         Some(weights) => network.load_body(weights)?,

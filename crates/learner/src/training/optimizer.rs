@@ -4,11 +4,12 @@
 //! Moments are plain tensors, so that a checkpoint can hold them. Parameters without a gradient are left alone.
 
 use tch::{Tensor, no_grad};
+use ursa_domain::recipe::{GROUPS, Numerics};
 
 use super::fused::{self, Factors, Lane};
 use crate::LearnError;
-use crate::network::{GROUPS, Parameter};
-use crate::recipe::Numerics;
+use crate::network::Parameter;
+use crate::numerics;
 use crate::tensor_file::TensorFile;
 
 const BETA2: f64 = 0.99;
@@ -58,10 +59,10 @@ impl Adam {
             first: parameter.tensor.zeros_like(),
             second: parameter.tensor.zeros_like(),
             group: parameter.group,
-            weight_decay: if numerics.decays(parameter.role) { weight_decay } else { 0.0 },
+            weight_decay: if numerics::decays(numerics, parameter.role) { weight_decay } else { 0.0 },
         };
         let learning = parameters.iter().filter(|parameter| parameter.tensor.requires_grad());
-        Self { slots: no_grad(|| learning.map(slot).collect()), steps: 0, epsilon: numerics.epsilon() }
+        Self { slots: no_grad(|| learning.map(slot).collect()), steps: 0, epsilon: numerics::epsilon(numerics) }
     }
 
     /// Steps made so far.

@@ -38,7 +38,7 @@ fn one_picture_per_class_and_side_is_trained_as_one_small_batch_and_said_to_be()
 
 #[test]
 fn weights_of_another_architecture_are_refused_by_tensor() {
-    let recipe = Recipe { architecture: Architecture::RESNET34, pretrained: Some(some_weights()), ..recipe(1, 1e-3) };
+    let recipe = Recipe { architecture: Architecture::ResNet34, pretrained: Some(some_weights()), ..recipe(1, 1e-3) };
     let error = refused(data(), recipe, Some(&pretrained_body()));
     assert!(error.contains("layer1.2.conv1.weight") && error.contains("another architecture"), "{error}");
 }

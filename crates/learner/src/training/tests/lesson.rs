@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::*;
 use crate::diagnosis::{Evidence, Finding, Problem, diagnose};
-use crate::find_lr::{Method, RateTest, Stop, find_lr};
+use crate::find_lr::{Stop, find_lr};
 use crate::recorder::Recorder;
 
 /// A run as it would be watched, and the findings at its end.
@@ -92,7 +92,7 @@ fn the_finder_leaves_no_trace_and_finds_the_same_twice() {
     assert_eq!(find_lr(&training, &test, |_| ControlFlow::Continue(())).unwrap(), curve);
     assert_eq!(find_lr(&training, &test, |_| ControlFlow::Break(())), Err(LearnError::Cancelled));
     assert!(curve.stop != Some(Stop::NotANumber), "{curve:#?}");
-    for method in Method::ALL {
+    for &method in Method::ALL {
         let suggestion = curve.suggest(method).unwrap();
         assert!((1e-6..1.0).contains(&suggestion.rate), "{suggestion:?}");
     }

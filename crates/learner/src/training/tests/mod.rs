@@ -5,13 +5,12 @@ mod lesson;
 mod options;
 mod resume;
 
-use ursa_domain::spec::PretrainedWeights;
+use ursa_domain::recipe::{
+    Architecture, Augmentation, Balance, Method, Mix, Numerics, PretrainedWeights, Rate, RateTest, Stage,
+};
 
 use super::*;
-use crate::augment::Augmentation;
 use crate::data::Examples;
-use crate::network::Architecture;
-use crate::recipe::{Rate, Stage};
 
 const SIZE: u32 = 32;
 
@@ -41,7 +40,7 @@ fn data() -> Dataset {
 
 fn recipe(epochs: u32, rate: f64) -> Recipe {
     Recipe {
-        architecture: Architecture::RESNET18,
+        architecture: Architecture::ResNet18,
         stages: vec![Stage::one_cycle(epochs, Rate::Flat(rate))],
         batch_size: 8,
         image_size: SIZE,
@@ -64,7 +63,7 @@ fn training(recipe: Recipe) -> Training {
 
 /// The body of a network as torchvision would write it.
 fn pretrained_body() -> Vec<u8> {
-    let body: Vec<_> = Network::new(Architecture::RESNET18, 2, 3, Device::Cpu)
+    let body: Vec<_> = Network::new(Architecture::ResNet18, 2, 3, Device::Cpu)
         .named()
         .into_iter()
         .filter_map(|(name, tensor)| Some((name.strip_prefix("body.")?.to_owned(), tensor)))
@@ -73,7 +72,7 @@ fn pretrained_body() -> Vec<u8> {
 }
 
 fn some_weights() -> PretrainedWeights {
-    PretrainedWeights { location: "/weights".into(), sha256: String::new() }
+    PretrainedWeights { location: "/weights".into(), sha256: "0".repeat(64) }
 }
 
 /// Advances to the end or to an error; what was said.
@@ -115,7 +114,7 @@ fn bright_and_dark_are_learned_and_the_loss_falls() {
 fn the_schedule_reaches_the_reports_of_every_group() {
     let recipe = Recipe { stages: vec![Stage::one_cycle(2, Rate::Slice(1e-5, 1e-3))], ..recipe(2, 1e-3) };
     let (batches, _) = run(&mut training(recipe.clone()));
-    let cycle = recipe.plan(2)[0].cycle;
+    let cycle = StagePlan::all(&recipe, 2)[0].cycle;
     for (index, report) in (0..).zip(&batches) {
         for (rate, peak) in report.learning_rates.iter().zip(recipe.stages[0].rate.of_groups()) {
             assert!((rate - cycle.learning_rate(index, peak)).abs() < 1e-12);

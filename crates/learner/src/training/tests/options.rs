@@ -1,8 +1,6 @@
 //! What the recipe may ask for beside the usual.
 
 use super::*;
-use crate::augment::Mix;
-use crate::recipe::{Balance, Numerics};
 
 fn learns(recipe: Recipe) -> Training {
     let mut training = training(recipe);
@@ -55,7 +53,7 @@ fn a_model_can_be_gone_on_from_head_and_all() {
     let model = first.network().to_safetensors().unwrap();
     let on = Recipe { pretrained: Some(some_weights()), keep_head: true, ..recipe(1, 1e-4) };
     assert!(training_on(data(), on.clone(), Some(&model)).network().to_safetensors().unwrap() == model);
-    let other = Network::new(Architecture::RESNET18, 5, 1, Device::Cpu).to_safetensors().unwrap();
+    let other = Network::new(Architecture::ResNet18, 5, 1, Device::Cpu).to_safetensors().unwrap();
     let error = Training::new(identity(on), data(), Some(&other), Device::Cpu, Precision::Float32).unwrap_err();
     assert!(matches!(error, LearnError::TensorMismatch { .. }), "{error}");
 }

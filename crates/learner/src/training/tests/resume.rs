@@ -3,7 +3,6 @@
 use tch::Tensor;
 
 use super::*;
-use crate::augment::Mix;
 
 /// Everything on, so that everything would have to be restored.
 fn rich() -> Recipe {
@@ -14,7 +13,7 @@ fn rich() -> Recipe {
         mix: Some(Mix::MixUp { alpha: 0.4 }),
         label_smoothing: 0.1,
         weight_average: Some(0.9),
-        balance: crate::Balance::Oversample,
+        balance: Balance::Oversample,
         ..recipe(0, 1e-3)
     }
 }
