@@ -47,6 +47,14 @@ pub enum LearnError {
         /// Type and shape of the file's tensor.
         found: String,
     },
+    /// Names that do not belong to a network's outputs.
+    #[error("{names} names were given for the {classes} classes that the network tells apart")]
+    ClassNames {
+        /// How many were given.
+        names: usize,
+        /// How many are needed.
+        classes: usize,
+    },
     /// A checkpoint of another run.
     #[error("the checkpoint belongs to another run: {what} differs; start again without it")]
     DifferentRun {

@@ -15,6 +15,7 @@ mod find_lr;
 pub mod interpret;
 mod network;
 mod numerics;
+pub mod onnx;
 mod pixels;
 mod plan;
 mod randomness;

@@ -29,7 +29,7 @@ pub(crate) fn write(
 }
 
 /// The tensor's numbers in row-major order, whatever its layout.
-fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+pub(crate) fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     let plain = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let mut bytes = vec![0; plain.numel() * size_of::<f32>()];
     plain.copy_data_u8(&mut bytes, plain.numel());

@@ -72,15 +72,20 @@ pub enum ModelFile {
     Weights,
     /// golden.safetensors.
     Golden,
+    /// model.onnx, in packages that have one.
+    Onnx,
 }
 
 impl ModelFile {
+    const ALL: [Self; 4] = [Self::Manifest, Self::Weights, Self::Golden, Self::Onnx];
+
     /// Its name in the package.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "model.json",
             Self::Weights => "model.safetensors",
             Self::Golden => "golden.safetensors",
+            Self::Onnx => "model.onnx",
         }
     }
 }
@@ -139,7 +144,7 @@ fn number(file: &str, suffix: &str) -> Option<u32> {
 }
 
 fn model_file(name: &str) -> Option<ModelFile> {
-    [ModelFile::Manifest, ModelFile::Weights, ModelFile::Golden].into_iter().find(|file| file.as_str() == name)
+    ModelFile::ALL.into_iter().find(|file| file.as_str() == name)
 }
 
 #[cfg(test)]
@@ -155,6 +160,7 @@ mod tests {
             Key::Manifest { digest },
             Key::Checkpoint { task, attempt: 2, epoch: 10 },
             Key::ModelFile { digest, file: ModelFile::Weights },
+            Key::ModelFile { digest, file: ModelFile::Onnx },
             Key::Logs { task, attempt: 3, digest },
             Key::Probe { id: task },
         ] {

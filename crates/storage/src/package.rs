@@ -1,7 +1,8 @@
 //! Model packages: weights, what they mean, and the proof that they work.
 //!
-//! A package is three objects. `model.json` names the SHA-256 of the other two, and the package's digest is the SHA-256
-//! of `model.json`: one flipped byte anywhere is found. No file of a package can hold code.
+//! A package is `model.json`, the weights, the golden examples and, since there is an export, the same model as ONNX.
+//! `model.json` names the SHA-256 of the others, and the package's digest is the SHA-256 of `model.json`: one flipped byte
+//! anywhere is found. No file of a package can hold code.
 
 use std::collections::BTreeMap;
 
@@ -114,21 +115,31 @@ pub struct ModelPackage {
     pub weights: Bytes,
     /// `golden.safetensors`.
     pub golden: Bytes,
+    /// `model.onnx`, which only its maker has at hand: to serve, Ursa needs none, and leaves it in the store.
+    pub onnx: Option<Bytes>,
 }
 
 impl ModelPackage {
     /// Completes `manifest` with the files' digests.
-    pub fn seal(mut manifest: ModelManifest, weights: Bytes, golden: Bytes) -> Result<Self, StorageError> {
+    pub fn seal(
+        mut manifest: ModelManifest,
+        weights: Bytes,
+        golden: Bytes,
+        onnx: Option<Bytes>,
+    ) -> Result<Self, StorageError> {
         let info = |bytes: &Bytes| FileInfo { sha256: Digest::of(bytes), bytes: bytes.len() as u64 };
-        manifest.files = BTreeMap::from([
-            (ModelFile::Weights.as_str().to_owned(), info(&weights)),
-            (ModelFile::Golden.as_str().to_owned(), info(&golden)),
-        ]);
+        let files = [
+            (ModelFile::Weights, Some(&weights)),
+            (ModelFile::Golden, Some(&golden)),
+            (ModelFile::Onnx, onnx.as_ref()),
+        ];
+        let named = |(file, bytes): (ModelFile, Option<&Bytes>)| Some((file.as_str().to_owned(), info(bytes?)));
+        manifest.files = files.into_iter().filter_map(named).collect();
         let json = serde_json::to_vec_pretty(&manifest).map_err(|error| StorageError::malformed(WHAT, error))?;
         // JSON has no NaN: it would be written as null, and nobody could read the package again.
         parse_manifest(&json)?;
         check(&manifest, &golden)?;
-        Ok(Self { manifest, manifest_json: json.into(), weights, golden })
+        Ok(Self { manifest, manifest_json: json.into(), weights, golden, onnx })
     }
 
     /// The package's digest.
@@ -142,10 +153,13 @@ impl ModelPackage {
         let key = |file| Key::ModelFile { digest, file };
         storage.put(&key(ModelFile::Weights), self.weights.clone()).await?;
         storage.put(&key(ModelFile::Golden), self.golden.clone()).await?;
+        if let Some(onnx) = &self.onnx {
+            storage.put(&key(ModelFile::Onnx), onnx.clone()).await?;
+        }
         storage.put(&key(ModelFile::Manifest), self.manifest_json.clone()).await
     }
 
-    /// Reads a package and checks every byte of it.
+    /// Reads what serving needs of a package and checks every byte of it.
     pub async fn download(storage: &Storage, digest: &Digest) -> Result<Self, StorageError> {
         let key = |file| Key::ModelFile { digest: *digest, file };
         let manifest_json = storage.get_verified(&key(ModelFile::Manifest), digest).await?;
@@ -159,7 +173,14 @@ impl ModelPackage {
         }
         let [weights, golden] = files;
         check(&manifest, &golden)?;
-        Ok(Self { manifest, manifest_json, weights, golden })
+        Ok(Self { manifest, manifest_json, weights, golden, onnx: None })
+    }
+
+    /// Reads the package's ONNX model and checks every byte of it; `None` where the package was made without one.
+    pub async fn download_onnx(&self, storage: &Storage) -> Result<Option<Bytes>, StorageError> {
+        let Some(info) = self.manifest.files.get(ModelFile::Onnx.as_str()) else { return Ok(None) };
+        let key = Key::ModelFile { digest: self.digest(), file: ModelFile::Onnx };
+        storage.get_verified(&key, &info.sha256).await.map(Some)
     }
 }
 

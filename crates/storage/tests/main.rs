@@ -40,6 +40,7 @@ on_every_backend!(
     deleting_twice_is_no_error,
     a_start_up_check_passes_and_leaves_nothing,
     a_package_survives_and_one_flipped_byte_is_found,
+    a_package_of_before_there_was_an_export_is_read,
 );
 
 fn key() -> Key {
@@ -96,9 +97,10 @@ async fn a_package_survives_and_one_flipped_byte_is_found(store: Storage) {
     let package = package();
     let digest = package.upload(&store).await.unwrap();
     let back = ModelPackage::download(&store, &digest).await.unwrap();
-    assert_eq!((back.manifest, back.weights), (package.manifest.clone(), package.weights.clone()));
+    assert_eq!((&back.manifest, &back.weights), (&package.manifest, &package.weights));
     let golden = GoldenExamples::from_safetensors(&back.golden).unwrap();
     assert_eq!(golden, golden_examples());
+    assert_eq!(back.download_onnx(&store).await.unwrap(), package.onnx);
     for file in [ModelFile::Manifest, ModelFile::Weights, ModelFile::Golden] {
         let key = Key::ModelFile { digest, file };
         let sound = store.get(&key).await.unwrap();
@@ -110,6 +112,18 @@ async fn a_package_survives_and_one_flipped_byte_is_found(store: Storage) {
         store.put(&key, sound).await.unwrap();
     }
     ModelPackage::download(&store, &digest).await.unwrap();
+    let onnx = Key::ModelFile { digest, file: ModelFile::Onnx };
+    store.put(&onnx, Bytes::from_static(b"another model")).await.unwrap();
+    let error = back.download_onnx(&store).await.unwrap_err();
+    assert!(matches!(&error, StorageError::Corrupt { key: named, .. } if *named == onnx.to_string()), "{error:?}");
+}
+
+async fn a_package_of_before_there_was_an_export_is_read(store: Storage) {
+    let ModelPackage { manifest, weights, golden, .. } = package();
+    let package = ModelPackage::seal(manifest, weights, golden, None).unwrap();
+    assert!(!String::from_utf8_lossy(&package.manifest_json).contains("onnx"));
+    let back = ModelPackage::download(&store, &package.upload(&store).await.unwrap()).await.unwrap();
+    assert_eq!((&back.manifest, back.download_onnx(&store).await.unwrap()), (&package.manifest, None));
 }
 
 fn golden_examples() -> GoldenExamples {
@@ -148,7 +162,7 @@ fn package() -> ModelPackage {
         files: std::collections::BTreeMap::new(),
     };
     let golden = golden_examples().to_safetensors().unwrap();
-    ModelPackage::seal(manifest, Bytes::from(vec![7; 1000]), golden).unwrap()
+    ModelPackage::seal(manifest, Bytes::from(vec![7; 1000]), golden, Some(Bytes::from(vec![8; 1000]))).unwrap()
 }
 
 #[test]
@@ -164,7 +178,7 @@ fn a_package_whose_parts_disagree_is_not_sealed() {
     let refused = |change: fn(&mut ModelManifest)| {
         let mut package = package();
         change(&mut package.manifest);
-        ModelPackage::seal(package.manifest, package.weights, package.golden).unwrap_err().to_string()
+        ModelPackage::seal(package.manifest, package.weights, package.golden, None).unwrap_err().to_string()
     };
     assert!(refused(|manifest| manifest.golden.count = 3).contains("model.json says 3"));
     assert!(refused(|manifest| manifest.classes.push("panda".into())).contains("3 classes"));

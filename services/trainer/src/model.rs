@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use ursa_domain::run::{RunOrder, RunResult};
 use ursa_domain::split::Side;
-use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HeadKind, Training, evaluate};
+use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
 use ursa_storage::Storage;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::package::{
@@ -39,7 +39,8 @@ pub(crate) async fn store(
     let golden = golden_examples(storage, manifest, &classifier).await?;
     let head = training.network().head();
     let description = describe(order, manifest, head, &preprocessing, &evaluation, golden.images.len())?;
-    let package = ModelPackage::seal(description, weights, golden.to_safetensors()?)?;
+    let onnx = export(order, manifest, training, &preprocessing)?;
+    let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, Some(onnx))?;
     let digest = package.upload(storage).await?;
     Ok(RunResult {
         model_digest: digest.to_string(),
@@ -47,6 +48,18 @@ pub(crate) async fn store(
         error_rates: training.history().iter().map(EpochReport::error_rate).collect(),
         confusion: evaluation.confusion,
     })
+}
+
+/// The same model for runtimes that are not ours.
+fn export(
+    order: &RunOrder,
+    manifest: &Manifest,
+    training: &Training,
+    preprocessing: &Preprocessing,
+) -> Result<Bytes, Failure> {
+    let name = format!("{}-{}", order.snapshot.dataset, order.recipe.architecture);
+    let description = onnx::Description { name: &name, classes: &manifest.classes, preprocessing };
+    Ok(onnx::export(training.network(), &description)?.into())
 }
 
 async fn golden_examples(

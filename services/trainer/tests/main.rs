@@ -90,6 +90,10 @@ fn a_run_tells_what_it_does_and_leaves_a_model_that_reproduces_its_examples() {
     assert_eq!(result.confusion.iter().flatten().sum::<u64>(), package.manifest.metrics.validated);
     assert_eq!(result.model_json.as_bytes(), package.manifest_json);
 
+    let onnx = world.runtime.block_on(package.download_onnx(&world.storage)).unwrap().unwrap();
+    let info = package.manifest.files[ModelFile::Onnx.as_str()];
+    assert_eq!((info.bytes, info.bytes > package.weights.len() as u64 / 2), (onnx.len() as u64, true));
+
     let preprocessing: Preprocessing = serde_json::from_value(package.manifest.preprocessing.clone()).unwrap();
     let architecture = package.manifest.architecture.parse::<Architecture>().unwrap();
     let classes = package.manifest.classes.len();

@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 use ursa_domain::recipe::Architecture;
 
-use super::architecture::{BlockKind, LAYER_CHANNELS, Layers};
-use super::convolution::{Convolution, Shape};
+use super::convolution::Convolution;
+use super::outline::{BlockOutline, Outline, POOL};
 use super::parameters::Parameters;
 
 /// Convolutions one after another, and a way around them.
@@ -14,37 +14,11 @@ struct Block {
     around: Option<Convolution>,
 }
 
-/// Channels inside a block: `from` enters, `inside` is what the 3×3 convolutions work on.
-#[derive(Clone, Copy)]
-struct Channels {
-    from: i64,
-    inside: i64,
-}
-
-/// (from, to, kernel, stride) of each convolution of a block.
-fn convolutions(kind: BlockKind, Channels { from, inside }: Channels, stride: i64) -> Vec<(i64, i64, i64, i64)> {
-    match kind {
-        BlockKind::Basic => vec![(from, inside, 3, stride), (inside, inside, 3, 1)],
-        BlockKind::Bottleneck => {
-            vec![(from, inside, 1, 1), (inside, inside, 3, stride), (inside, inside * kind.expansion(), 1, 1)]
-        }
-    }
-}
-
 impl Block {
-    fn new(parameters: &mut Parameters, kind: BlockKind, name: &str, channels: Channels, stride: i64) -> Self {
-        let mut convolution = |conv: &str, norm: &str, (from, to, kernel, stride)| {
-            let (name, norm) = (format!("{name}.{conv}"), format!("{name}.{norm}"));
-            Convolution::new(parameters, &Shape { name, norm, from, to, kernel, stride })
-        };
-        let through = convolutions(kind, channels, stride)
-            .into_iter()
-            .zip(1..)
-            .map(|(shape, number)| convolution(&format!("conv{number}"), &format!("bn{number}"), shape))
-            .collect();
-        let (from, to) = (channels.from, channels.inside * kind.expansion());
-        let changes = stride != 1 || from != to;
-        Self { through, around: changes.then(|| convolution("downsample.0", "downsample.1", (from, to, 1, stride))) }
+    fn new(parameters: &mut Parameters, outline: &BlockOutline) -> Self {
+        let mut convolution = |shape| Convolution::new(parameters, shape);
+        let through = outline.through.iter().map(&mut convolution).collect();
+        Self { through, around: outline.around.as_ref().map(convolution) }
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
@@ -70,26 +44,15 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn new(parameters: &mut Parameters, architecture: Architecture) -> Self {
-        let (name, norm) = ("body.conv1".to_owned(), "body.bn1".to_owned());
-        let stem = Convolution::new(parameters, &Shape { name, norm, from: 3, to: 64, kernel: 7, stride: 2 });
-        let mut body = Self { stem, blocks: Vec::new() };
-        let Layers { block: kind, blocks: counts } = Layers::of(architecture);
-        let mut from = LAYER_CHANNELS[0];
-        for (layer, (inside, count)) in LAYER_CHANNELS.into_iter().zip(counts).enumerate() {
-            for index in 0..count {
-                let name = format!("body.layer{}.{index}", layer + 1);
-                let stride = if layer > 0 && index == 0 { 2 } else { 1 };
-                body.blocks.push(Block::new(parameters, kind, &name, Channels { from, inside }, stride));
-                from = inside * kind.expansion();
-            }
-        }
-        body
+        let Outline { stem, blocks } = Outline::of(architecture);
+        let stem = Convolution::new(parameters, &stem);
+        Self { stem, blocks: blocks.iter().map(|block| Block::new(parameters, block)).collect() }
     }
 
     /// Computes in `kind`; parameters and statistics stay float.
     pub(crate) fn forward(&self, x: &Tensor, train: bool, kind: Kind) -> Tensor {
         let stem = self.stem.forward(&x.to_kind(kind), train).relu_();
-        let pooled = stem.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        let pooled = stem.max_pool2d([POOL.kernel; 2], [POOL.stride; 2], [POOL.padding; 2], [1, 1], false);
         self.blocks.iter().fold(pooled, |x, block| block.forward(&x, train))
     }
 

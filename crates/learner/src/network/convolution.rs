@@ -2,9 +2,11 @@
 
 use tch::Tensor;
 
+use super::outline::Shape;
 use super::parameters::{Parameters, Role};
 
-const EPSILON: f64 = 1e-5;
+/// Added to variances.
+pub(crate) const EPSILON: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 /// Batch normalisation.
@@ -51,24 +53,13 @@ pub(crate) struct Convolution {
     padding: i64,
 }
 
-/// Names, shape and stride of a convolution.
-#[derive(Debug, Clone)]
-pub(crate) struct Shape {
-    pub name: String,
-    pub norm: String,
-    pub from: i64,
-    pub to: i64,
-    pub kernel: i64,
-    pub stride: i64,
-}
-
 impl Convolution {
     pub(crate) fn new(parameters: &mut Parameters, shape: &Shape) -> Self {
         let &Shape { ref name, ref norm, from, to, kernel, stride } = shape;
         // Kaiming normal, fan-out, as torchvision starts its residual networks.
         let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
         let weight = parameters.weight(&format!("{name}.weight"), &[to, from, kernel, kernel], deviation);
-        Self { weight, after: After::Norm(Norm::new(parameters, norm, to, 0.0)), stride, padding: kernel / 2 }
+        Self { weight, after: After::Norm(Norm::new(parameters, norm, to, 0.0)), stride, padding: shape.padding() }
     }
 
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {

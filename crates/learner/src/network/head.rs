@@ -8,6 +8,11 @@ use super::parameters::{Parameters, Role};
 
 const HIDDEN: i64 = 512;
 
+/// The names of its two normalisations.
+pub(crate) const NORMS: [&str; 2] = ["head.bn1", "head.bn2"];
+/// The names of its two linear layers.
+pub(crate) const LINEARS: [&str; 2] = ["head.fc1", "head.fc2"];
+
 /// The name of [`HeadKind::FastaiV1`] in `model.json`.
 pub const HEAD: &str = "fastai-v1";
 
@@ -40,7 +45,8 @@ impl HeadKind {
         if names.contains(&"head.fc1.bias") { Self::FastaiV1 } else { Self::FastaiV2 }
     }
 
-    fn has_biases(self) -> bool {
+    /// Whether linear layers have biases.
+    pub(crate) fn has_biases(self) -> bool {
         self == Self::FastaiV1
     }
 
@@ -104,10 +110,10 @@ impl Head {
         let (biased, shift) = (spec.kind.has_biases(), spec.kind.first_shift());
         Self {
             spec,
-            norm1: Norm::new(parameters, "head.bn1", 2 * features, shift),
-            linear1: Linear::new(parameters, "head.fc1", 2 * features, HIDDEN, biased),
-            norm2: Norm::new(parameters, "head.bn2", HIDDEN, shift),
-            linear2: Linear::new(parameters, "head.fc2", HIDDEN, classes, biased),
+            norm1: Norm::new(parameters, NORMS[0], 2 * features, shift),
+            linear1: Linear::new(parameters, LINEARS[0], 2 * features, HIDDEN, biased),
+            norm2: Norm::new(parameters, NORMS[1], HIDDEN, shift),
+            linear2: Linear::new(parameters, LINEARS[1], HIDDEN, classes, biased),
         }
     }
 

@@ -7,14 +7,17 @@ mod architecture;
 mod body;
 mod convolution;
 mod head;
+mod outline;
 mod parameters;
 
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_domain::recipe::Architecture;
 
 pub(crate) use body::Body;
-pub(crate) use head::Head;
+pub(crate) use convolution::EPSILON;
 pub use head::{HEAD, HeadKind, HeadSpec};
+pub(crate) use head::{Head, LINEARS, NORMS};
+pub(crate) use outline::{BlockOutline, Outline, POOL, Shape};
 pub(crate) use parameters::channels_last;
 pub use parameters::{Parameter, Role};
 

@@ -38,7 +38,7 @@ pub(crate) fn package(seed: u64) -> ModelPackage {
     let prepared: Vec<Vec<u8>> =
         images.iter().map(|image| preprocessing.prepare(image, &Limits::default()).unwrap()).collect();
     let golden = GoldenExamples { logits: classifier.logits(&prepared).unwrap(), images };
-    ModelPackage::seal(manifest(preprocessing, seed), weights.into(), golden.to_safetensors().unwrap()).unwrap()
+    ModelPackage::seal(manifest(preprocessing, seed), weights.into(), golden.to_safetensors().unwrap(), None).unwrap()
 }
 
 /// The package with a changed manifest or golden examples, sealed again as a forger would.
@@ -49,7 +49,7 @@ pub(crate) fn reseal(
     let mut manifest = package.manifest.clone();
     let mut golden = GoldenExamples::from_safetensors(&package.golden).unwrap();
     change(&mut manifest, &mut golden);
-    ModelPackage::seal(manifest, package.weights.clone(), golden.to_safetensors().unwrap()).unwrap()
+    ModelPackage::seal(manifest, package.weights.clone(), golden.to_safetensors().unwrap(), None).unwrap()
 }
 
 /// `bytes` with one bit flipped.
