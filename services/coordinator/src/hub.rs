@@ -103,13 +103,13 @@ impl Hub {
     async fn tell(&self, store: &Store) {
         loop {
             self.news.notified().await;
+            tokio::time::sleep(GATHER).await;
             let mut topics = std::mem::take(&mut *self.untold.lock().unwrap_or_else(PoisonError::into_inner));
             topics.sort_unstable();
             topics.dedup();
             if let Err(error) = store.announce(&topics).await {
                 tracing::debug!(%error, "could not hint other coordinators; their sweeps go on");
             }
-            tokio::time::sleep(GATHER).await;
         }
     }
 }

@@ -18,10 +18,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_reflection::server::Builder as Reflection;
 use ursa_fetch::{FetchPolicy, Fetcher};
 use ursa_proto::MAX_MESSAGE_BYTES;
@@ -174,9 +174,10 @@ fn reflection() -> Reflection<'static> {
 async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<JobServiceServer<api::JobApi>>().await;
+    // The builder's own option does not reach connections that it is handed.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = Server::builder()
         .accept_http1(true)
-        .tcp_nodelay(true)
         // A peer that died without a word is noticed after both.
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
@@ -195,7 +196,7 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         .add_service(service!(ExternalScalerServer, api::ScalerApi(context.clone())))
         .add_service(service!(WorkerServiceServer, api::WorkerApi(context.clone())))
         .add_service(service!(NodeServiceServer, api::NodeApi(context)))
-        .serve_with_incoming(TcpListenerStream::new(listener));
+        .serve_with_incoming(incoming);
     // Sessions never end by themselves, so there is nothing to drain: peers come back and repeat what was not answered.
     tokio::select! {
         outcome = serving => Ok(outcome?),

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,12 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
     let address = listener.local_addr()?;
     tracing::info!(%address, coordinator = config.coordinator, "the dashboard is ready");
     listening(address);
+    let listener = listener.tap_io(|stream| {
+        // Small events would wait for the browser's word that it has the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "what happens may show late on this connection");
+        }
+    });
     let serving = axum::serve(listener, pages::router(app)).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         outcome = serving.into_future() => Ok(outcome?),

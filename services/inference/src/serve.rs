@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Builder as Reflection;
@@ -27,6 +28,12 @@ pub(crate) async fn http(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Small answers would wait for the client's word that it has the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "answers on this connection may be late");
+        }
+    });
     let serving = axum::serve(listener, crate::http::router(predictor));
     let serving = serving.with_graceful_shutdown(stop.clone().cancelled_owned());
     within_bounds(async { serving.await.map_err(Into::into) }, &stop).await
@@ -43,9 +50,10 @@ pub(crate) async fn grpc(
     let inference = GrpcInferenceServiceServer::new(InferenceApi(predictor))
         .max_decoding_message_size(MAX_INFERENCE_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_INFERENCE_MESSAGE_BYTES);
+    // The builder's own option does not reach connections that it is handed.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = Server::builder()
         .accept_http1(true)
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
@@ -53,7 +61,7 @@ pub(crate) async fn grpc(
         // What grpcio's and older tools' reflection clients still speak.
         .add_service(reflection().build_v1alpha()?)
         .add_service(inference)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     tokio::select! {
         outcome = within_bounds(async { serving.await.map_err(Into::into) }, &stop) => outcome,
         never = tell_health(&health, catalog) => match never {},

@@ -50,7 +50,8 @@ impl Worker {
 
     /// Says its state and hears the answer, with everything else that is there to hear.
     pub async fn say(&mut self) -> anyhow::Result<v1::WorkerOrders> {
-        self.reports.send(self.report.clone()).await?;
+        // Of a session that has ended, the last word is still to be heard.
+        let _ = self.reports.send(self.report.clone()).await;
         let mut orders = self.hear().await?;
         while let Ok(more) = tokio::time::timeout(NOW, self.hear()).await {
             let more = more?;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::{join_all, try_join};
+use futures::future::{FutureExt as _, join_all};
 use prost::Message as _;
 use tokio::time::Instant;
 use ursa_domain::scheduling::{Assignment, LaneView, Offer, ProjectView, Promises, Request, Running};
@@ -59,6 +59,7 @@ pub(super) async fn run(context: Context) {
     let mut outage = false;
     loop {
         wake.borrow_and_update();
+        let _ = context.roster.room.notified().now_or_never();
         match rounds(&context, &mut memory).await {
             Ok(()) => outage = false,
             Err(error) if error.is_outage() => {
@@ -76,33 +77,40 @@ pub(super) async fn run(context: Context) {
     }
 }
 
+/// Whether another round may find something to place. What becomes ready meanwhile wakes the dispatcher by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Something,
+    Nothing,
+}
+
 /// Until nothing more can be placed.
 async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<()> {
-    while round(context, memory).await? > 0 {}
+    while round(context, memory).await? == Rest::Something {}
     Ok(())
 }
 
-/// One round; how many tasks were given out.
-async fn round(context: &Context, memory: &mut Memory) -> StoreResult<usize> {
+async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
     let (offers, running) = context.roster.offers(context.config.patience());
     let room: usize = offers.iter().filter(|offer| !offer.draining).map(|offer| offer.slots as usize).sum();
     let may_preempt = running.iter().any(|attempt| attempt.preemptible);
     if room == 0 && !may_preempt {
-        return Ok(0);
+        return Ok(Rest::Nothing);
     }
     let limit = room.clamp(1, AT_A_TIME);
     let lanes = look(context, memory, limit).await?;
     if lanes.is_empty() {
-        return Ok(0);
+        return Ok(Rest::Nothing);
     }
-    let (projects, paused) = try_join(projects(context, &lanes), context.store.paused_queues()).await?;
-    let views: Vec<LaneView> = lanes.iter().map(|lane| view(lane, &paused)).collect();
-    let plan = memory.promises.assign(&views, &projects, &offers, seconds(Utc::now()), limit);
+    let views: Vec<LaneView> = lanes.iter().map(view).collect();
+    let plan = memory.promises.assign(&views, &owners(&lanes), &offers, seconds(Utc::now()), limit);
     let given = give(context, memory, &lanes, &plan.assignments).await?;
     if given == 0 && may_preempt {
         make_room(context, &mut memory.promises, &views, &plan.blocked, &offers, &running).await?;
     }
-    Ok(given)
+    let seen: usize = lanes.iter().map(|lane| lane.ready as usize).sum();
+    let all_seen = lanes.iter().all(|lane| lane.gang == 1 && (lane.ready as usize) < limit);
+    Ok(if given == 0 || (given == seen && all_seen) { Rest::Nothing } else { Rest::Something })
 }
 
 async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResult<Vec<LaneHead>> {
@@ -119,13 +127,13 @@ async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResu
     Ok(lanes)
 }
 
-async fn projects(context: &Context, lanes: &[LaneHead]) -> StoreResult<Vec<ProjectView>> {
-    let wanted: HashSet<&str> = lanes.iter().map(|lane| lane.project.as_str()).collect();
-    let usage = context.store.project_usage().await?;
-    Ok(usage.into_iter().filter(|project| wanted.contains(project.name.as_str())).map(ProjectView::from).collect())
+/// Whose lanes they are, each once.
+fn owners(lanes: &[LaneHead]) -> Vec<ProjectView> {
+    let mut seen = HashSet::new();
+    lanes.iter().map(|lane| &lane.owner).filter(|owner| seen.insert(owner.name.as_str())).cloned().collect()
 }
 
-fn view(lane: &LaneHead, paused: &HashSet<String>) -> LaneView {
+fn view(lane: &LaneHead) -> LaneView {
     LaneView {
         id: i64::from(lane.id),
         project: lane.project.clone(),
@@ -135,7 +143,7 @@ fn view(lane: &LaneHead, paused: &HashSet<String>) -> LaneView {
         ready: lane.ready,
         head_ready_at: seconds(lane.head_ready_at),
         gang: lane.gang,
-        paused: paused.contains(lane.kind.as_str()),
+        paused: lane.paused,
     }
 }
 
@@ -160,10 +168,12 @@ async fn give(
             Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head, Vec::new())).1.push(place),
         }
     }
+    let quotas = lanes.iter().any(|lane| lane.owner.max_running.is_some() || lane.owner.max_gpus.is_some());
+    let lease = context.config.lease;
     let mut claimed =
-        if singles.is_empty() { Vec::new() } else { context.store.claim(&singles, context.config.lease).await? };
+        if singles.is_empty() { Vec::new() } else { context.store.claim(&singles, quotas, lease).await? };
     for (head, places) in gangs.into_values() {
-        claimed.extend(context.store.claim_gang(head, &places, context.config.lease).await?);
+        claimed.extend(context.store.claim_gang(head, &places, lease).await?);
     }
     let given = claimed.len();
     hand_over(context, &memory.directory, claimed).await;

@@ -33,9 +33,9 @@ impl Store {
         task::next(TaskState::Leased, TaskEvent::Complete)?;
         let mut tx = self.begin().await?;
         let once = once(leases);
-        let endings = lock(&mut tx, &once).await?;
+        let endings = end(&mut tx, &once).await?;
         if !endings.is_empty() {
-            end(&mut tx, &endings).await?;
+            tell(&mut tx, &endings).await?;
         }
         let repeated = if endings.len() < once.len() { succeeded_before(&mut tx, &once).await? } else { Vec::new() };
         tx.commit().await?;
@@ -59,17 +59,12 @@ fn answer(lease: &Lease, ended: bool) -> Completion {
     Err(ApiError::new(ErrorCode::LeaseLost, message))
 }
 
-/// Locks the tasks of those leases that are current, in order.
-async fn lock(tx: &mut Tx, leases: &[Lease]) -> StoreResult<Vec<Ending>> {
+/// Ends the attempts of those leases that are current, and their tasks.
+async fn end(tx: &mut Tx, leases: &[Lease]) -> StoreResult<Vec<Ending>> {
     let (tasks, attempts, tokens) = columns(leases);
-    let rows = sqlx::query_as!(
+    let rows = sqlx::query_file_as!(
         Ending,
-        r#"select t.id as task_id, t.job_id, t.attempt, t.ordinal, a.lease_token as token, t.units
-        from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
-        join tasks t on t.id = l.id and t.attempt = l.attempt and t.state in ('leased', 'running')
-        join attempts a on a.task_id = t.id and a.number = t.attempt and a.lease_token = l.token and a.ended_at is null
-        join jobs j on j.id = t.job_id and j.kind = $4
-        order by t.id for update of t"#,
+        "src/store/sql/end_well.sql",
         &tasks,
         &attempts,
         &tokens,
@@ -95,19 +90,8 @@ async fn succeeded_before(tx: &mut Tx, leases: &[Lease]) -> StoreResult<Vec<Uuid
     Ok(rows)
 }
 
-async fn end(tx: &mut Tx, endings: &[Ending]) -> StoreResult<()> {
-    let ids: Vec<Uuid> = endings.iter().map(|ending| ending.task_id).collect();
-    let numbers: Vec<i32> = endings.iter().map(|ending| ending.attempt).collect();
-    sqlx::query!(
-        "update attempts a set state = 'succeeded', ended_at = now()
-        from unnest($1::uuid[], $2::integer[]) as e (id, number)
-        where a.task_id = e.id and a.number = e.number and a.ended_at is null",
-        &ids,
-        &numbers,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!("update tasks set state = 'succeeded' where id = any ($1)", &ids).execute(&mut **tx).await?;
+/// Counts and records what has ended.
+async fn tell(tx: &mut Tx, endings: &[Ending]) -> StoreResult<()> {
     let mut ended: Vec<&Ending> = endings.iter().collect();
     ended.sort_by_key(|ending| ending.job_id);
     let mut events = gather(ended.into_iter().map(succeeded).collect(), "tasks.succeeded", "answered");
@@ -134,12 +118,11 @@ async fn count(tx: &mut Tx, endings: &[Ending]) -> StoreResult<Vec<NewEvent>> {
         *units += ending.units;
     }
     let jobs: Vec<Uuid> = sums.keys().copied().collect();
-    sqlx::query!("select from jobs where id = any ($1) order by id for no key update", &jobs)
-        .execute(&mut **tx)
-        .await?;
     let counted = sqlx::query!(
-        "update jobs j set open_tasks = j.open_tasks - e.tasks, units_done = j.units_done + e.units
-        from unnest($1::uuid[], $2::integer[], $3::bigint[]) as e (id, tasks, units) where j.id = e.id
+        "with mine as materialized (select id from jobs where id = any ($1) order by id for no key update)
+        update jobs j set open_tasks = j.open_tasks - e.tasks, units_done = j.units_done + e.units
+        from mine m join unnest($1::uuid[], $2::integer[], $3::bigint[]) as e (id, tasks, units) on e.id = m.id
+        where j.id = m.id
         returning j.id, j.open_tasks, j.parallelism",
         &jobs,
         &jobs.iter().map(|job| sums[job].0).collect::<Vec<_>>(),
@@ -154,7 +137,6 @@ async fn count(tx: &mut Tx, endings: &[Ending]) -> StoreResult<Vec<NewEvent>> {
     if done.is_empty() {
         return Ok(Vec::new());
     }
-    tx.hint(Topic::Jobs);
     settle(tx, &done).await
 }
 
@@ -165,12 +147,17 @@ async fn settle(tx: &mut Tx, jobs: &[Uuid]) -> StoreResult<Vec<NewEvent>> {
         "update jobs j set state = $2, finished_at = now()
         where id = any ($1) and state = 'running' and open_tasks = 0 and not exists (
             select from tasks t where t.job_id = j.id and t.state <> 'succeeded')
-        returning id, name",
+        returning id, name,
+            exists (select from job_dependencies d where d.depends_on = j.id) as \"awaited!\"",
         jobs,
         after.as_str(),
     )
     .fetch_all(&mut **tx)
     .await?;
+    // Somebody waits for one of them, or has to look at why it is not settled.
+    if settled.len() < jobs.len() || settled.iter().any(|row| row.awaited) {
+        tx.hint(Topic::Jobs);
+    }
     let event =
         |id, name| NewEvent { job_id: id, task: None, kind: "job.succeeded", message: format!("{name} is succeeded") };
     Ok(settled.into_iter().map(|row| event(row.id, row.name)).collect())

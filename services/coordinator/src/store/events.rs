@@ -49,7 +49,7 @@ pub(crate) enum EventSubject {
 
 /// So many tasks of a job, and more, that something happens to in one transaction are one event: a job of a million tasks
 /// has thousands.
-const MANY: usize = 64;
+pub(super) const MANY: usize = 64;
 
 /// Events of single tasks, those of the same job side by side; where there are many of one job, one instead that says
 /// `what` happened to them.
@@ -77,8 +77,8 @@ pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> 
     let attempts: Vec<Option<i32>> = events.iter().map(|event| event.task.map(|(_, number)| number as i32)).collect();
     let kinds: Vec<String> = events.iter().map(|event| event.kind.to_owned()).collect();
     let messages: Vec<String> = events.iter().map(|event| event.message.clone()).collect();
-    let deliveries = sqlx::query_file_scalar!(
-        "src/store/sql/record_events.sql",
+    let deliveries = sqlx::query_scalar!(
+        r#"select record_events($1, $2, $3, $4, $5) as "made!""#,
         &jobs,
         &tasks as &[Option<Uuid>],
         &attempts as &[Option<i32>],

@@ -96,8 +96,8 @@ pub(super) struct LockedJob {
     pub open_tasks: i32,
     /// Tasks that it was planned into, in any round.
     pub task_count: i32,
-    spec: Value,
-    policy: Value,
+    pub spec: Value,
+    pub policy: Value,
 }
 
 impl LockedJob {
@@ -147,7 +147,8 @@ async fn lock_to_stop(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
     lock(tx, id).await
 }
 
-/// Moves a locked job by `event` and returns the state it is in then, and the event to record.
+/// Moves a locked job by `event` and returns the state it is in then, and the event to record. Whoever looks after jobs is
+/// woken, unless it runs now: then its tasks are what there is to do.
 pub(super) async fn transition(
     tx: &mut Tx,
     job: &LockedJob,
@@ -169,10 +170,17 @@ pub(super) async fn transition(
     .execute(&mut **tx)
     .await?;
     ensure_rows("job", &result, 1)?;
-    tx.hint(Topic::Jobs);
+    if after != JobState::Running {
+        tx.hint(Topic::Jobs);
+    }
+    Ok((after, moved(job, after, error)))
+}
+
+/// The event that a job has moved.
+pub(super) fn moved(job: &LockedJob, after: JobState, error: &str) -> NewEvent {
     let message =
         if error.is_empty() { format!("{} is {after}", job.name) } else { format!("{} is {after}: {error}", job.name) };
-    Ok((after, NewEvent { job_id: job.id, task: None, kind: event_kind(after), message }))
+    NewEvent { job_id: job.id, task: None, kind: event_kind(after), message }
 }
 
 fn event_kind(state: JobState) -> &'static str {

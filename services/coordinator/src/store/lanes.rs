@@ -6,9 +6,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use ursa_domain::JobKind;
 use ursa_domain::policy::JobPolicy;
-use ursa_domain::scheduling::Resources;
+use ursa_domain::scheduling::{ProjectView, Resources};
 use uuid::Uuid;
 
+use super::projects::ProjectUsage;
 use super::{Store, StoreError, StoreResult, Tx, word};
 
 /// A lane that has ready tasks.
@@ -32,6 +33,10 @@ pub(crate) struct LaneHead {
     pub head_ready_at: DateTime<Utc>,
     /// The first of them.
     pub head: Uuid,
+    /// What its project may have, and has.
+    pub owner: ProjectView,
+    /// Whether the queue of its kind is paused.
+    pub paused: bool,
 }
 
 /// What a lane is.
@@ -106,6 +111,15 @@ impl Store {
             .await?;
         rows.into_iter()
             .map(|row| {
+                let owner = ProjectUsage {
+                    name: row.project.clone(),
+                    weight: row.weight,
+                    max_running: row.max_running,
+                    max_gpus: row.max_gpus,
+                    paused: row.project_paused,
+                    running: row.running,
+                    gpus: row.gpus,
+                };
                 Ok(LaneHead {
                     id: row.id,
                     project: row.project,
@@ -117,6 +131,8 @@ impl Store {
                     ready: row.ready as u32,
                     head_ready_at: row.head_ready_at,
                     head: row.head,
+                    owner: owner.into(),
+                    paused: row.queue_paused,
                 })
             })
             .collect()

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::PgExecutor;
 use ursa_domain::Lease;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use uuid::Uuid;
 
-use super::events::{NewEvent, gather, record};
+use super::events::{MANY, NewEvent, record};
 use super::projects::lock_quotas;
 use super::tasks::{Failure, end_badly, hold};
 use super::{Store, StoreResult, Topic, Tx};
@@ -95,17 +96,21 @@ pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<Uuid>) {
 
 impl Store {
     /// Leases the next task of each place's lane for `ttl`. Places whose lane has no more, or whose project's quota is used
-    /// up by now, stay empty.
+    /// up by now, stay empty. Where no project has a quota, one statement is all it takes; where one is given to a project
+    /// meanwhile, nothing is leased.
     #[tracing::instrument(skip_all, err(level = "debug"))]
-    pub(crate) async fn claim(&self, places: &[Place], ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
+    pub(crate) async fn claim(&self, places: &[Place], quotas: bool, ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
+        if !quotas {
+            let claims = claim(&self.pool, places, Quotas::None, ttl).await?;
+            self.hub.committed(claims.topics());
+            return Ok(claims.tasks);
+        }
         let mut tx = self.begin().await?;
         let places = within_quotas(&mut tx, places).await?;
-        let claimed = claim(&mut tx, &places, ttl).await?;
-        if claimed.is_empty() {
-            return Ok(claimed);
-        }
+        let claims = claim(&mut *tx, &places, Quotas::Locked, ttl).await?;
+        claims.topics().iter().for_each(|topic| tx.hint(*topic));
         tx.commit().await?;
-        Ok(claimed)
+        Ok(claims.tasks)
     }
 
     /// The same for a gang: every place gets a task of the same job, `head`'s, or none does.
@@ -121,12 +126,13 @@ impl Store {
         if allowed.len() < places.len() || !gather_gang(&mut tx, head, places.len()).await? {
             return Ok(Vec::new());
         }
-        let claimed = claim(&mut tx, &allowed, ttl).await?;
-        if claimed.len() < places.len() {
+        let claims = claim(&mut *tx, &allowed, Quotas::Locked, ttl).await?;
+        if claims.tasks.len() < places.len() {
             return Ok(Vec::new());
         }
+        claims.topics().iter().for_each(|topic| tx.hint(*topic));
         tx.commit().await?;
-        Ok(claimed)
+        Ok(claims.tasks)
     }
 
     /// Renews every lease that is listed and current, in one statement, and tells every open attempt of the workers.
@@ -323,10 +329,39 @@ impl Store {
     }
 }
 
-async fn claim(tx: &mut Tx, places: &[Place], ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
-    if places.is_empty() {
-        return Ok(Vec::new());
+/// What is known of the quotas of those whose tasks are leased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quotas {
+    /// There were none a moment ago.
+    None,
+    /// They are locked, and what is asked for fits.
+    Locked,
+}
+
+/// Tasks that were leased.
+#[derive(Debug)]
+struct Claims {
+    tasks: Vec<ClaimedTask>,
+    /// Whether a webhook is told of it.
+    addressed: bool,
+}
+
+impl Claims {
+    fn topics(&self) -> &'static [Topic] {
+        match (self.tasks.is_empty(), self.addressed) {
+            (true, _) => &[],
+            (false, false) => &[Topic::Events],
+            (false, true) => &[Topic::Events, Topic::Deliveries],
+        }
     }
+}
+
+async fn claim(
+    database: impl PgExecutor<'_>,
+    places: &[Place],
+    quotas: Quotas,
+    ttl: Duration,
+) -> StoreResult<Claims> {
     task::next(TaskState::Ready, TaskEvent::Lease)?;
     let rows = sqlx::query_file!(
         "src/store/sql/claim.sql",
@@ -336,20 +371,13 @@ async fn claim(tx: &mut Tx, places: &[Place], ttl: Duration) -> StoreResult<Vec<
         &places.iter().map(|place| array_text(&place.gpus)).collect::<Vec<_>>(),
         &places.iter().map(|place| place.since).collect::<Vec<_>>(),
         ttl.as_secs_f64(),
+        quotas == Quotas::Locked,
+        MANY as i64,
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(database)
     .await?;
-    let events: Vec<_> = rows
-        .iter()
-        .map(|row| NewEvent {
-            job_id: row.job_id,
-            task: Some((row.id, row.attempt as u32)),
-            kind: "task.leased",
-            message: format!("task {} was leased to {}, attempt {}", row.ordinal, row.worker_name, row.attempt),
-        })
-        .collect();
-    record(tx, &gather(events, "tasks.leased", "were leased")).await?;
-    Ok(rows
+    let addressed = rows.first().is_some_and(|row| row.deliveries > 0);
+    let tasks = rows
         .into_iter()
         .map(|row| ClaimedTask {
             lease: Lease { task_id: row.id, attempt: row.attempt as u32, token: row.token },
@@ -360,7 +388,8 @@ async fn claim(tx: &mut Tx, places: &[Place], ttl: Duration) -> StoreResult<Vec<
             gpus: row.gpus.iter().map(|gpu| *gpu as u32).collect(),
             preemptible: row.preemptible,
         })
-        .collect())
+        .collect();
+    Ok(Claims { tasks, addressed })
 }
 
 /// As Postgres writes an array of integers: arrays of arrays of different lengths cannot be sent.

@@ -244,13 +244,18 @@ impl Store {
         Ok(Hints { listener })
     }
 
-    /// Tells the other coordinators on this database that `topics` have something to look at.
+    /// Tells the other coordinators on this database that `topics` have something to look at. A hint is not worth waiting
+    /// for the disk: it may get lost.
     pub(crate) async fn announce(&self, topics: &[Topic]) -> StoreResult<()> {
         let from = self.hub.id();
         let hints: Vec<String> = topics.iter().map(|topic| format!("{from} {}", topic.as_str())).collect();
-        sqlx::query!("select pg_notify($1, hint) from unnest($2::text[]) as hint", CHANNEL, &hints)
-            .execute(&self.pool)
-            .await?;
+        sqlx::query!(
+            "select set_config('synchronous_commit', 'off', true), pg_notify($1, hint) from unnest($2::text[]) as hint",
+            CHANNEL,
+            &hints,
+        )
+        .fetch_all(&self.pool)
+        .await?;
         Ok(())
     }
 

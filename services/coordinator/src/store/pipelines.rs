@@ -1,14 +1,19 @@
 //! Pipelines: submitted whole or not at all.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use ursa_domain::pipeline::PipelineSpec;
+use serde_json::Value;
+use ursa_domain::lifecycle::job::JobState;
+use ursa_domain::pipeline::{JobDefinition, PipelineSpec};
+use ursa_domain::policy::{Deadlines, JobPolicy};
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::jobs::{JobRow, lock};
+use super::jobs::{JobRow, LockedJob};
 use super::planning::start;
-use super::projects::ensure_project;
 use super::{Store, StoreError, StoreResult, Topic, Tx};
 
 /// A pipeline that was checked and is to be stored.
@@ -104,28 +109,17 @@ impl Store {
 /// Stores a pipeline as part of a transaction; see [`Store::submit`].
 pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
     let id = Uuid::now_v7();
-    let spec = serde_json::to_value(submission.pipeline)
-        .map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
-    ensure_project(tx, &submission.pipeline.project).await?;
-    let inserted = sqlx::query!(
-        "insert into pipelines (id, name, project, idempotency_key, fingerprint, spec, rerun_of)
-        values ($1, $2, $3, $4, $5, $6, $7) on conflict (project, idempotency_key) do nothing",
-        id,
-        submission.pipeline.name,
-        submission.pipeline.project,
-        submission.idempotency_key,
-        &submission.fingerprint[..],
-        spec,
-        submission.rerun_of,
-    )
-    .execute(&mut **tx)
-    .await?;
-    if inserted.rows_affected() == 0 {
+    let jobs = NewJobs::of(submission.pipeline)?;
+    if !insert(tx, id, submission, &jobs).await? {
         return Ok((existing(tx, submission).await?, true));
     }
-    let (mut events, first) = insert_jobs(tx, id, submission.pipeline).await?;
-    events.extend(start_first(tx, &first).await?);
-    tx.hint(Topic::Jobs);
+    let mut events = jobs.events();
+    for job in jobs.first() {
+        events.push(start(tx, &job).await?);
+    }
+    if !jobs.dependencies.is_empty() {
+        tx.hint(Topic::Jobs);
+    }
     record(tx, &events).await?;
     Ok((id, false))
 }
@@ -148,67 +142,106 @@ async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid>
     )))
 }
 
-/// Starts the jobs that wait for no other, so that nothing has to look for them.
-async fn start_first(tx: &mut Tx, first: &[Uuid]) -> StoreResult<Vec<NewEvent>> {
-    let mut events = Vec::with_capacity(first.len());
-    for id in first {
-        if let Some(job) = lock(tx, *id).await? {
-            events.push(start(tx, &job).await?);
-        }
-    }
-    Ok(events)
+/// A pipeline's jobs as they are stored, in its order.
+struct NewJobs<'a> {
+    pipeline: &'a PipelineSpec,
+    ids: Vec<Uuid>,
+    specs: Vec<Value>,
+    policies: Vec<Value>,
+    /// Who waits, and for whom.
+    dependencies: Vec<(Uuid, Uuid)>,
 }
 
-/// Stores a pipeline's jobs; their events, and those of them that wait for no other.
-async fn insert_jobs(
-    tx: &mut Tx,
-    pipeline_id: Uuid,
-    pipeline: &PipelineSpec,
-) -> StoreResult<(Vec<NewEvent>, Vec<Uuid>)> {
-    let ids: Vec<Uuid> = pipeline.jobs.iter().map(|_| Uuid::now_v7()).collect();
-    let mut events = Vec::new();
-    for (ordinal, (job, id)) in pipeline.jobs.iter().zip(&ids).enumerate() {
-        let json = |what, value: serde_json::Result<_>| value.map_err(|error| StoreError::unreadable(what, &error));
-        let deadlines = &job.policy.deadlines;
-        sqlx::query!(
-            "insert into jobs (id, pipeline_id, project, ordinal, name, kind, spec, policy, priority, reuse, parallelism,
-                queue_wait, run_deadline, no_progress, expires_at)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, make_interval(secs => $12), make_interval(secs => $13),
-                make_interval(secs => $14), now() + make_interval(secs => $15))",
-            id,
-            pipeline_id,
-            pipeline.project,
-            ordinal as i32,
-            job.name,
-            job.spec.kind().as_str(),
-            json("job specification", serde_json::to_value(&job.spec))?,
-            json("job policy", serde_json::to_value(&job.policy))?,
-            job.policy.priority,
-            pipeline.reuse,
-            job.policy.parallelism.map(|parallelism| parallelism as i32),
-            deadlines.queue_wait.map(|deadline| deadline.as_secs_f64()),
-            deadlines.run.map(|deadline| deadline.as_secs_f64()),
-            deadlines.no_progress.map(|deadline| deadline.as_secs_f64()),
-            deadlines.total.map(|deadline| deadline.as_secs_f64()),
-        )
-        .execute(&mut **tx)
-        .await?;
-        let message = format!("{} was submitted", job.name);
-        events.push(NewEvent { job_id: *id, task: None, kind: "job.waiting", message });
+impl<'a> NewJobs<'a> {
+    fn of(pipeline: &'a PipelineSpec) -> StoreResult<Self> {
+        let ids: Vec<Uuid> = pipeline.jobs.iter().map(|_| Uuid::now_v7()).collect();
+        let known: HashMap<&str, Uuid> = pipeline.jobs.iter().map(|job| job.name.as_str()).zip(ids.clone()).collect();
+        let waits = |(job, id): (&'a JobDefinition, &Uuid)| {
+            let (id, known) = (*id, &known);
+            job.dependencies().into_iter().filter_map(move |name| Some((id, *known.get(name)?))).collect::<Vec<_>>()
+        };
+        Ok(Self {
+            dependencies: pipeline.jobs.iter().zip(&ids).flat_map(waits).collect(),
+            specs: json("job specification", pipeline.jobs.iter().map(|job| serde_json::to_value(&job.spec)))?,
+            policies: json("job policy", pipeline.jobs.iter().map(|job| serde_json::to_value(&job.policy)))?,
+            pipeline,
+            ids,
+        })
     }
-    let mut first = Vec::new();
-    for (job, id) in pipeline.jobs.iter().zip(&ids) {
-        let dependencies = job.dependencies();
-        if dependencies.is_empty() {
-            first.push(*id);
-        }
-        for dependency in dependencies {
-            let depends_on =
-                pipeline.jobs.iter().zip(&ids).find(|(other, _)| other.name == dependency).map(|(_, id)| id);
-            sqlx::query!("insert into job_dependencies (job_id, depends_on) values ($1, $2)", id, depends_on)
-                .execute(&mut **tx)
-                .await?;
-        }
+
+    fn events(&self) -> Vec<NewEvent> {
+        let submitted = |(job, id): (&JobDefinition, &Uuid)| {
+            let message = format!("{} was submitted", job.name);
+            NewEvent { job_id: *id, task: None, kind: "job.waiting", message }
+        };
+        self.pipeline.jobs.iter().zip(&self.ids).map(submitted).collect()
     }
-    Ok((events, first))
+
+    /// Those that wait for no other: they are started at once, so that nothing has to look for them. Nobody else sees them
+    /// before the transaction is committed, which is as good as a lock.
+    fn first(&self) -> impl Iterator<Item = LockedJob> {
+        let waits = |id: &Uuid| self.dependencies.iter().any(|(waiting, _)| waiting == id);
+        let free = self.pipeline.jobs.iter().enumerate().filter(move |(place, _)| !waits(&self.ids[*place]));
+        free.map(|(place, job)| LockedJob {
+            id: self.ids[place],
+            project: self.pipeline.project.clone(),
+            name: job.name.clone(),
+            kind: job.spec.kind(),
+            state: JobState::Waiting,
+            reuse: self.pipeline.reuse,
+            error: String::new(),
+            open_tasks: 0,
+            task_count: 0,
+            spec: self.specs[place].clone(),
+            policy: self.policies[place].clone(),
+        })
+    }
+
+    /// One value of each job's policy.
+    fn each<T>(&self, of: impl Fn(&JobPolicy) -> T) -> Vec<T> {
+        self.pipeline.jobs.iter().map(|job| of(&job.policy)).collect()
+    }
+
+    fn deadlines(&self, of: impl Fn(&Deadlines) -> Option<Duration>) -> Vec<Option<f64>> {
+        self.each(|policy| of(&policy.deadlines).map(|deadline| deadline.as_secs_f64()))
+    }
+}
+
+fn json(what: &'static str, values: impl Iterator<Item = serde_json::Result<Value>>) -> StoreResult<Vec<Value>> {
+    values.collect::<Result<_, _>>().map_err(|error| StoreError::unreadable(what, &error))
+}
+
+/// Stores a pipeline with its jobs; `false` when its key is known.
+async fn insert(tx: &mut Tx, id: Uuid, submission: &Submission<'_>, jobs: &NewJobs<'_>) -> StoreResult<bool> {
+    let pipeline = submission.pipeline;
+    let spec = serde_json::to_value(pipeline)
+        .map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
+    let (waiting, awaited): (Vec<Uuid>, Vec<Uuid>) = jobs.dependencies.iter().copied().unzip();
+    let made = sqlx::query_file!(
+        "src/store/sql/insert_pipeline.sql",
+        id,
+        pipeline.name,
+        pipeline.project,
+        submission.idempotency_key,
+        &submission.fingerprint[..],
+        spec,
+        submission.rerun_of,
+        &jobs.ids,
+        &pipeline.jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>(),
+        &pipeline.jobs.iter().map(|job| job.spec.kind().as_str().to_owned()).collect::<Vec<_>>(),
+        &jobs.specs,
+        &jobs.policies,
+        &jobs.each(|policy| policy.priority),
+        &jobs.each(|policy| policy.parallelism.map(|parallelism| parallelism as i32)) as &[Option<i32>],
+        &jobs.deadlines(|deadlines| deadlines.queue_wait) as &[Option<f64>],
+        &jobs.deadlines(|deadlines| deadlines.run) as &[Option<f64>],
+        &jobs.deadlines(|deadlines| deadlines.no_progress) as &[Option<f64>],
+        &jobs.deadlines(|deadlines| deadlines.total) as &[Option<f64>],
+        pipeline.reuse,
+        &waiting,
+        &awaited,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(made.is_some())
 }

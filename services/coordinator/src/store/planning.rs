@@ -2,18 +2,20 @@
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use ursa_domain::lifecycle::job::{JobEvent, JobOutcome, JobState, Readiness};
+use sqlx::postgres::PgQueryResult;
+use ursa_domain::lifecycle::job::{self, JobEvent, JobOutcome, JobState, Readiness};
 use ursa_domain::spec::{
     ClassUrls, DeploySpec, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec, VerifySpec,
 };
-use ursa_domain::{JobSpec, plan};
+use ursa_domain::policy::JobPolicy;
+use ursa_domain::{JobKind, JobSpec, plan};
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::jobs::{Feeding, LockedJob, lock, output_of, readiness_of, release_waiting, set_output, transition};
+use super::jobs::{Feeding, LockedJob, lock, moved, output_of, readiness_of, release_waiting, set_output, transition};
 use super::lanes::ensure_lane;
-use super::{Store, StoreError, StoreResult, Topic, Tx};
+use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 
 /// What became of a waiting job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,7 @@ impl Store {
         if plan.tasks.is_empty() {
             return Ok(());
         }
-        write(&mut tx, &job, &plan, None).await?;
+        write(&mut tx, &job, &plan, None, JobState::Running).await?;
         tx.commit().await
     }
 }
@@ -126,33 +128,58 @@ pub(super) async fn has_more(tx: &mut Tx, job: &LockedJob) -> StoreResult<bool> 
     Ok(more)
 }
 
+/// What planning came to.
+enum Planning {
+    /// The job runs, with tasks.
+    Tasks(NewEvent),
+    /// The job runs, with nothing to do as far as is known now.
+    Nothing(NewEvent),
+    /// Somebody has done the same work before.
+    Before(SameWork),
+}
+
 /// Starts a job whose condition is fulfilled. A plan that cannot be made is the user's to mend: the job fails and says why.
 pub(super) async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<NewEvent> {
-    sqlx::query!("savepoint planning").execute(&mut **tx).await?;
-    let planned = plan(tx, job).await;
-    let event = match planned {
-        Ok(Some(same)) => return take_over(tx, job, &same).await,
-        Ok(None) => transition(tx, job, JobEvent::Start, "").await?.1,
-        Err(StoreError::Api(error)) => {
+    let spec = job.spec()?;
+    // A plan that is made of nothing but its specification cannot fail half-way.
+    let may_fail = !matches!(spec, JobSpec::Probe(_));
+    if may_fail {
+        sqlx::query!("savepoint planning").execute(&mut **tx).await?;
+    }
+    let event = match plan(tx, job, &spec).await {
+        Ok(Planning::Before(same)) => return take_over(tx, job, &same).await,
+        Ok(Planning::Tasks(event)) => event,
+        Ok(Planning::Nothing(event)) => {
+            // It may be over.
+            tx.hint(Topic::Jobs);
+            event
+        }
+        Err(StoreError::Api(error)) if may_fail => {
             sqlx::query!("rollback to savepoint planning").execute(&mut **tx).await?;
             transition(tx, job, JobEvent::Finish(JobOutcome::Failed), &error.message).await?.1
         }
         Err(error) => return Err(error),
     };
-    sqlx::query!("release savepoint planning").execute(&mut **tx).await?;
+    if may_fail {
+        sqlx::query!("release savepoint planning").execute(&mut **tx).await?;
+    }
     tx.hint(Topic::Tasks);
+    if job.kind == JobKind::Scrape {
+        // Others may be fed by it.
+        tx.hint(Topic::Jobs);
+    }
     Ok(event)
 }
 
 /// Writes a job's tasks, or finds the earlier job that did the same work.
-async fn plan(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<SameWork>> {
+async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Planning> {
     if job.task_count > 0 {
         // Another round of a job that was planned before.
         release_waiting(tx, &job.id).await?;
-        return Ok(None);
+        let (_, event) = transition(tx, job, JobEvent::Start, "").await?;
+        return Ok(if job.open_tasks > 0 { Planning::Tasks(event) } else { Planning::Nothing(event) });
     }
-    let spec = job.spec()?;
-    let plan = match &spec {
+    let plan = match spec {
         JobSpec::Scrape(scrape) => plan_scrape(tx, job, scrape).await?,
         JobSpec::Verify(verify) => plan_verify(tx, job, verify).await?,
         JobSpec::Snapshot(snapshot) => plan_snapshot(tx, snapshot).await?,
@@ -164,13 +191,15 @@ async fn plan(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<SameWork>> {
     if let Some(key) = key.as_deref().filter(|_| job.reuse)
         && let Some(earlier) = same_work(tx, job, key).await?
     {
-        return Ok(Some(SameWork { earlier, key: key.to_owned() }));
+        return Ok(Planning::Before(SameWork { earlier, key: key.to_owned() }));
     }
-    write(tx, job, &plan, key.as_deref()).await?;
-    if let JobSpec::Scrape(scrape) = &spec {
+    let after = job::next(job.state, JobEvent::Start)?;
+    write(tx, job, &plan, key.as_deref(), after).await?;
+    if let JobSpec::Scrape(scrape) = spec {
         assign_sources(tx, job.id, &plan.tasks, scrape.options.urls_per_task).await?;
     }
-    Ok(None)
+    let event = moved(job, after, "");
+    Ok(if plan.tasks.is_empty() { Planning::Nothing(event) } else { Planning::Tasks(event) })
 }
 
 /// The same key means the same output: kind, inputs, and the version of the code that would do the work.
@@ -209,47 +238,60 @@ async fn take_over(tx: &mut Tx, job: &LockedJob, same: &SameWork) -> StoreResult
     Ok(NewEvent { message, ..event })
 }
 
-/// Writes tasks after those that a job has, ready as far as it may have them at a time, and under which key others may take
-/// over what comes of it.
-async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan, cache_key: Option<&str>) -> StoreResult<()> {
+/// Writes tasks after those that a job has, ready as far as it may have them at a time; under which key others may take
+/// over what comes of it, and the state it is in then.
+async fn write(
+    tx: &mut Tx,
+    job: &LockedJob,
+    plan: &Plan,
+    cache_key: Option<&str>,
+    after: JobState,
+) -> StoreResult<()> {
     let policy = job.policy()?;
-    let lane = ensure_lane(tx, &job.project, job.kind, &policy).await?;
-    let ids: Vec<Uuid> = plan.tasks.iter().map(|task| task.id).collect();
-    let payloads: Vec<Value> = plan.tasks.iter().map(|task| task.payload.clone()).collect();
-    let units: Vec<i64> = plan.tasks.iter().map(|task| task.units as i64).collect();
-    sqlx::query!(
-        "insert into tasks (id, job_id, lane_id, ordinal, payload, state, max_attempts, units)
-        select n.id, $1, $2, j.task_count + n.place - 1, n.payload,
-            case when j.parallelism is null then 'ready' else 'waiting' end, $3, n.units
-        from jobs j
-        cross join unnest($4::uuid[], $5::jsonb[], $6::bigint[]) with ordinality as n (id, payload, units, place)
-        where j.id = $1",
-        job.id,
-        lane,
-        policy.max_attempts as i32,
-        &ids,
-        &payloads,
-        &units,
-    )
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query!(
-        "update jobs set task_count = task_count + $2, open_tasks = open_tasks + $2, units_total = units_total + $3,
-            unit = $4, cache_key = coalesce($5, cache_key)
-        where id = $1",
-        job.id,
-        plan.tasks.len() as i32,
-        units.iter().sum::<i64>(),
-        plan.unit,
-        cache_key,
-    )
-    .execute(&mut **tx)
-    .await?;
+    let mut written = insert_tasks(tx, job, &policy, plan, cache_key, after).await?;
+    if written.rows_affected() == 0 {
+        ensure_lane(tx, &job.project, job.kind, &policy).await?;
+        written = insert_tasks(tx, job, &policy, plan, cache_key, after).await?;
+    }
+    ensure_rows("job", &written, 1)?;
     if policy.parallelism.is_some() {
         release_waiting(tx, &job.id).await?;
     }
     tx.hint(Topic::Tasks);
     Ok(())
+}
+
+/// Touches no row when there is no lane for them yet.
+async fn insert_tasks(
+    tx: &mut Tx,
+    job: &LockedJob,
+    policy: &JobPolicy,
+    plan: &Plan,
+    cache_key: Option<&str>,
+    after: JobState,
+) -> StoreResult<PgQueryResult> {
+    let resources =
+        serde_json::to_value(&policy.resources).map_err(|error| StoreError::unreadable("resources", &error))?;
+    let written = sqlx::query_file!(
+        "src/store/sql/write_tasks.sql",
+        job.id,
+        job.project,
+        job.kind.as_str(),
+        policy.priority,
+        resources,
+        policy.workers as i32,
+        policy.max_attempts as i32,
+        &plan.tasks.iter().map(|task| task.id).collect::<Vec<_>>(),
+        &plan.tasks.iter().map(|task| task.payload.clone()).collect::<Vec<_>>(),
+        &plan.tasks.iter().map(|task| task.units as i64).collect::<Vec<_>>(),
+        plan.unit,
+        cache_key,
+        job.state.as_str(),
+        after.as_str(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(written)
 }
 
 fn plan_probe(spec: &ProbeSpec) -> Plan {

@@ -1,12 +1,20 @@
 -- Leases ready tasks and opens their attempts, in one statement. Side by side: $1 lanes, $2 workers, $3 their names,
--- $4 GPUs, $5 where to begin in the lane; $6 seconds to live. Never waits for another coordinator's claim.
+-- $4 GPUs, $5 where to begin in the lane; $6 seconds to live; $7 whether the projects' quotas are locked and looked after,
+-- else nothing is leased where there are any; $8 so many tasks of a job, and more, are one event. Never waits for another
+-- coordinator's claim.
 with wanted as (
     select w.*, row_number() over (partition by w.lane_id order by w.place) as turn
     from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
         with ordinality as w (lane_id, worker_id, worker_name, gpus, since, place)
 ),
 counts as (
-    select lane_id, count(*) as count, min(since) as since from wanted group by lane_id
+    select lane_id, count(*) as count, min(since) as since
+    from wanted
+    where $7 or not exists (
+        select from lanes l join projects p on p.name = l.project
+        where l.id = any ($1) and (p.max_running is not null or p.max_gpus is not null)
+    )
+    group by lane_id
 ),
 picked as materialized (
     select c.lane_id, t.id, t.ready_at
@@ -39,10 +47,28 @@ opened as (
         l.id, l.attempt, l.job_id, j.project, l.worker_id, l.worker_name, l.token, l.gpus,
         now() + make_interval(secs => $6), l.units, j.unit, now() + j.run_deadline, j.no_progress
     from leased l join jobs j on j.id = l.job_id
+),
+-- A job of a million tasks has thousands of events, not millions.
+crowds as (
+    select job_id, count(*) as count from leased group by job_id having count(*) >= $8
+),
+news as (
+    select
+        job_id, id as task_id, attempt, 'task.leased' as kind,
+        'task ' || ordinal || ' was leased to ' || worker_name || ', attempt ' || attempt as message
+    from leased where job_id not in (select job_id from crowds)
+    union all
+    select job_id, null, null, 'tasks.leased', count || ' tasks were leased' from crowds
+),
+told as (
+    select record_events(array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(kind), array_agg(message))
+        as deliveries
+    from (select * from news order by job_id, task_id) n
+    having count(*) > 0
 )
 select
     l.id as "id!", l.job_id as "job_id!", l.lane_id as "lane_id!", l.ordinal as "ordinal!", l.payload as "payload!",
     l.attempt as "attempt!", l.token as "token!", l.worker_id as "worker_id!", l.worker_name as "worker_name!",
-    l.gpus as "gpus!", (j.policy ->> 'preemptible')::boolean as "preemptible!"
-from leased l join jobs j on j.id = l.job_id
+    l.gpus as "gpus!", (j.policy ->> 'preemptible')::boolean as "preemptible!", e.deliveries as "deliveries!"
+from told e cross join leased l join jobs j on j.id = l.job_id
 order by l.job_id, l.ordinal

@@ -1,32 +1,50 @@
--- Lanes with ready tasks: the first one, and how many there are up to $3. $1 lanes and $2 where to begin in them. Of a
--- lane for gangs: the first job all of whose open tasks are ready.
+-- Lanes with ready tasks: the first one, and how many there are up to $3; whose they are, with what those may have and
+-- have, and whether the queue is paused. $1 lanes and $2 where to begin in them. Of a lane for gangs: the first job all of
+-- whose open tasks are ready.
+with heads as materialized (
+    select
+        l.id, l.project, l.kind, l.priority, l.resources, l.gang, h.ready::bigint as ready, h.ready_at, h.id as head
+    from lanes l
+    left join unnest($1::integer[], $2::timestamptz[]) as s (lane_id, at) on s.lane_id = l.id
+    cross join lateral (
+        select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
+        from (
+            select id, ready_at from tasks
+            where state = 'ready' and lane_id = l.id and ready_at >= coalesce(s.at, '-infinity')
+            order by ready_at, id
+            limit $3
+        ) t
+    ) h
+    where l.gang = 1 and h.ready > 0
+    union all
+    select l.id, l.project, l.kind, l.priority, l.resources, l.gang, g.ready, g.ready_at, g.id
+    from lanes l
+    cross join lateral (
+        select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
+        from tasks t
+        join jobs j on j.id = t.job_id
+        where t.state = 'ready' and t.lane_id = l.id
+        group by j.id
+        having count(*) = j.open_tasks
+        order by 2
+        limit 1
+    ) g
+    where l.gang > 1
+),
+-- Only where somebody is to be asked about.
+usage as materialized (
+    select project, count(*) as running, sum(cardinality(gpus)) as gpus
+    from attempts
+    where ended_at is null and exists (select from heads)
+    group by project
+)
 select
-    l.id as "id!", l.project as "project!", l.kind as "kind!", l.priority as "priority!",
-    l.resources as "resources!", l.gang as "gang!",
-    h.ready as "ready!", h.ready_at as "head_ready_at!", h.id as "head!"
-from lanes l
-left join unnest($1::integer[], $2::timestamptz[]) as s (lane_id, at) on s.lane_id = l.id
-cross join lateral (
-    select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
-    from (
-        select id, ready_at from tasks
-        where state = 'ready' and lane_id = l.id and ready_at >= coalesce(s.at, '-infinity')
-        order by ready_at, id
-        limit $3
-    ) t
-) h
-where l.gang = 1 and h.ready > 0
-union all
-select l.id, l.project, l.kind, l.priority, l.resources, g.ready::integer, g.ready, g.ready_at, g.id
-from lanes l
-cross join lateral (
-    select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
-    from tasks t
-    join jobs j on j.id = t.job_id
-    where t.state = 'ready' and t.lane_id = l.id
-    group by j.id
-    having count(*) = j.open_tasks
-    order by 2
-    limit 1
-) g
-where l.gang > 1
+    h.id as "id!", h.project as "project!", h.kind as "kind!", h.priority as "priority!",
+    h.resources as "resources!", h.gang as "gang!", h.ready as "ready!", h.ready_at as "head_ready_at!", h.head as "head!",
+    p.weight as "weight!", p.max_running, p.max_gpus, p.paused as "project_paused!",
+    coalesce(u.running, 0) as "running!", coalesce(u.gpus, 0) as "gpus!",
+    coalesce(q.paused, false) as "queue_paused!"
+from heads h
+join projects p on p.name = h.project
+left join usage u on u.project = h.project
+left join queues q on q.kind = h.kind

@@ -1,0 +1,21 @@
+-- Ends the probe attempts that are current among those listed side by side, $1 tasks, $2 numbers, $3 tokens, and their
+-- tasks, which are locked in order. $4 is the kind of their jobs.
+with current as materialized (
+    select t.id, t.job_id, t.attempt, t.ordinal, a.lease_token, t.units
+    from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
+    join tasks t on t.id = l.id and t.attempt = l.attempt and t.state in ('leased', 'running')
+    join attempts a on a.task_id = t.id and a.number = t.attempt and a.lease_token = l.token and a.ended_at is null
+    join jobs j on j.id = t.job_id and j.kind = $4
+    order by t.id
+    for update of t
+),
+closed as (
+    update attempts a set state = 'succeeded', ended_at = now()
+    from current c
+    where a.task_id = c.id and a.number = c.attempt and a.lease_token = c.lease_token and a.ended_at is null
+)
+update tasks t set state = 'succeeded'
+from current c
+where t.id = c.id
+returning
+    t.id as task_id, t.job_id, t.attempt, t.ordinal, c.lease_token as token, t.units
