@@ -38,7 +38,7 @@ begin
                 'id', e.id::text,
                 'source', '/ursa/jobs/' || e.job_id,
                 'type', 'dev.ursa.' || e.kind,
-                'subject', case e.kind when 'model.created' then j.output ->> 'model_digest' else j.name end,
+                'subject', case e.kind when 'model.created' then j.output ->> 'registered' else j.name end,
                 'time', to_char(e.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
                 'datacontenttype', 'application/json',
                 'data', jsonb_build_object(
@@ -49,7 +49,7 @@ begin
                     else jsonb_build_object('task_id', e.task_id, 'attempt', e.attempt) end
                 || case e.kind
                     when 'job.succeeded' then jsonb_build_object('output', j.output)
-                    when 'model.created' then jsonb_build_object('model_digest', j.output ->> 'model_digest')
+                    when 'model.created' then jsonb_build_object('model_digest', j.output ->> 'registered')
                     else '{}' end
             )::text
             from jobs j where j.id = e.job_id

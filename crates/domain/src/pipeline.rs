@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::JobPolicy;
 use crate::spec::{
-    DeploySpec, JobKind, JobSpec, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec,
+    DeploySpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec,
     VerifySpec,
 };
 
@@ -14,6 +14,10 @@ use crate::spec::{
 pub const DEFAULT_PROJECT: &str = "default";
 /// The most tasks of a probe.
 pub const MAX_PROBES: u32 = 1_000_000;
+/// The most seeds one job may train with.
+pub const MAX_SEEDS: u32 = 50;
+/// The most points a learning curve may have.
+pub const MAX_SHARES: usize = 20;
 /// The most jobs one pipeline may have.
 pub const MAX_JOBS: usize = 100;
 
@@ -47,7 +51,7 @@ impl JobDefinition {
     /// The names of all jobs it waits for, each once.
     pub fn dependencies(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.after.iter().map(String::as_str).collect();
-        names.extend(self.spec.input_job());
+        names.extend(self.spec.inputs().into_iter().map(|(name, _)| name));
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(*name));
         names
@@ -173,14 +177,15 @@ fn check_dependencies(job: &JobDefinition, by_name: &HashMap<&str, &JobDefinitio
             });
         }
     }
-    let Some(input) = job.spec.input_job() else { return Ok(()) };
-    let wanted = if job.spec.kind() == JobKind::Train { JobKind::Snapshot } else { JobKind::Train };
-    let found = by_name[input].spec.kind();
-    if found == wanted {
-        return Ok(());
+    for (input, wanted) in job.spec.inputs() {
+        let found = by_name[input].spec.kind();
+        if found != wanted {
+            let reason =
+                format!("takes its input from job {input:?}, which is a {found} job; it must be a {wanted} job");
+            return Err(PipelineError::BadSpec { job: job.name.clone(), reason });
+        }
     }
-    let reason = format!("takes its input from job {input:?}, which is a {found} job; it must be a {wanted} job");
-    Err(PipelineError::BadSpec { job: job.name.clone(), reason })
+    Ok(())
 }
 
 /// The candidate that differs from `word` in the fewest letters, if it is near enough to be meant.
@@ -226,8 +231,10 @@ fn check_spec(spec: &JobSpec) -> Result<(), String> {
         JobSpec::Scrape(scrape) => check_scrape(scrape),
         JobSpec::Verify(verify) => check_verify(verify),
         JobSpec::Snapshot(snapshot) => check_snapshot(snapshot),
+        JobSpec::FindLr(find_lr) => check_find_lr(find_lr),
         JobSpec::Train(train) => check_train(train),
         JobSpec::Deploy(deploy) => check_deploy(deploy),
+        JobSpec::SgdLab(lab) => lab.check().map_err(|invalid| invalid.to_string()),
         JobSpec::Probe(probe) => check_probe(probe),
     }
 }
@@ -288,36 +295,50 @@ fn check_snapshot(spec: &SnapshotSpec) -> Result<(), String> {
     within("valid_percent", spec.valid_percent, 1, 99)
 }
 
-fn check_train(spec: &TrainSpec) -> Result<(), String> {
-    if let SnapshotRef::Numbered { dataset, .. } = &spec.snapshot {
-        check_name("dataset", dataset)?;
-    }
-    check_recipe(&spec.recipe)
+fn check_find_lr(spec: &FindLrSpec) -> Result<(), String> {
+    check_learning(&spec.from)?;
+    spec.test.check().map_err(|invalid| invalid.to_string())
 }
 
-fn check_recipe(recipe: &TrainRecipe) -> Result<(), String> {
-    within("epochs", recipe.epochs, 1, 10_000)?;
-    within("frozen_epochs", recipe.frozen_epochs, 0, 10_000)?;
-    within("batch_size", recipe.batch_size, 2, 8192)?;
-    within("image_size", recipe.image_size, 32, 1024)?;
-    within("max_learning_rate", recipe.max_learning_rate, 1e-9, 100.0)?;
-    within("weight_decay", recipe.weight_decay, 0.0, 10.0)?;
-    if recipe.frozen_epochs > 0 && recipe.pretrained.is_none() {
-        return Err("frozen_epochs without pretrained weights would freeze random numbers: set `pretrained`, or frozen_epochs to 0".into());
+fn check_train(spec: &TrainSpec) -> Result<(), String> {
+    check_learning(&spec.from)?;
+    within("seeds", spec.seeds, 1, MAX_SEEDS)?;
+    let percents = &spec.train_percents;
+    let rising = percents.windows(2).all(|pair| pair[0] < pair[1]);
+    if percents.is_empty() || percents.len() > MAX_SHARES || !rising {
+        return Err(format!("train_percents must be 1 to {MAX_SHARES} rising numbers, for instance 25, 50, 100"));
     }
-    let Some(weights) = &recipe.pretrained else { return Ok(()) };
-    weights.check().map_err(|invalid| invalid.inside("pretrained").to_string())
+    percents.iter().try_for_each(|percent| within("train_percents", *percent, 1, 100))
+}
+
+fn check_learning(from: &Learning) -> Result<(), String> {
+    if let SnapshotRef::Numbered { dataset, .. } = &from.snapshot {
+        check_name("dataset", dataset)?;
+    }
+    let Some(model) = &from.model else { return from.recipe.check().map_err(|invalid| invalid.to_string()) };
+    if from.recipe.pretrained.is_some() {
+        return Err("goes on from a model and from pretrained weights: name one of them".into());
+    }
+    if let ModelRef::Digest(digest) = model {
+        check_digest(digest)?;
+    }
+    from.recipe.going_on_from("a model", &"0".repeat(64)).check().map_err(|invalid| invalid.to_string())
 }
 
 fn check_deploy(spec: &DeploySpec) -> Result<(), String> {
     check_name("endpoint", &spec.endpoint)?;
     within("timeout_seconds", spec.timeout_seconds, 1, 3600)?;
     match &spec.model {
-        ModelRef::Digest(digest) if digest.len() < 8 || !digest.chars().all(|c| c.is_ascii_hexdigit()) => {
-            Err(format!("model digest {digest:?} must be at least 8 hexadecimal digits"))
-        }
-        _ => Ok(()),
+        ModelRef::FromJob(_) => Ok(()),
+        ModelRef::Digest(digest) => check_digest(digest),
     }
+}
+
+fn check_digest(digest: &str) -> Result<(), String> {
+    if digest.len() >= 8 && digest.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err(format!("model digest {digest:?} must be at least 8 hexadecimal digits"))
 }
 
 fn check_probe(spec: &ProbeSpec) -> Result<(), String> {
@@ -329,7 +350,8 @@ fn check_probe(spec: &ProbeSpec) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{ClassUrls, ScrapeOptions, VerifyOptions};
+    use crate::recipe::{Method, Recipe};
+    use crate::spec::{ClassUrls, FoundRate, ScrapeOptions, VerifyOptions};
 
     fn job(name: &str, after: &[&str]) -> JobDefinition {
         let spec = JobSpec::Verify(VerifySpec { dataset: "bears".into(), options: VerifyOptions::default() });
@@ -383,11 +405,50 @@ mod tests {
 
     #[test]
     fn a_train_job_takes_its_input_from_a_snapshot_job() {
-        let spec = JobSpec::Train(TrainSpec {
-            snapshot: SnapshotRef::FromJob("scrape".into()),
-            recipe: TrainRecipe::default(),
-        });
+        let spec = JobSpec::Train(TrainSpec::once(learning("scrape")));
         let text = message(vec![scrape(&["http://x"]), JobDefinition { spec, ..job("train", &[]) }]);
         assert!(text.contains("must be a snapshot job"), "{text}");
+    }
+
+    fn learning(snapshot: &str) -> Learning {
+        Learning { snapshot: SnapshotRef::FromJob(snapshot.into()), recipe: Recipe::default(), model: None }
+    }
+
+    /// What is said of a train job that takes its rate from `rate`, after `change`.
+    fn refusal(rate: Option<&str>, change: fn(&mut TrainSpec)) -> String {
+        let rate = rate.map(|job| FoundRate { job: job.into(), method: Method::Valley });
+        let mut train = TrainSpec { rate, ..TrainSpec::once(learning("snapshot")) };
+        change(&mut train);
+        let snapshot = SnapshotSpec { dataset: "bears".into(), seed: 1, valid_percent: 20 };
+        let jobs = vec![
+            JobDefinition { spec: JobSpec::Snapshot(snapshot), ..job("snapshot", &[]) },
+            JobDefinition { spec: JobSpec::Train(train), ..job("train", &[]) },
+        ];
+        message(jobs)
+    }
+
+    #[test]
+    fn a_rate_comes_from_a_job_that_finds_rates() {
+        let text = refusal(Some("snapshot"), |_| {});
+        assert!(text.contains("must be a find_lr job"), "{text}");
+    }
+
+    #[test]
+    fn runs_that_cannot_be_are_refused_by_key() {
+        let cases: [(&str, fn(&mut TrainSpec)); 6] = [
+            ("seeds is 0", |train| train.seeds = 0),
+            ("train_percents", |train| train.train_percents = vec![50, 25]),
+            ("train_percents is 101", |train| train.train_percents = vec![101]),
+            ("frozen", |train| train.from.recipe.stages[0].frozen = true),
+            ("name one of them", |train| {
+                train.from.recipe = train.from.recipe.going_on_from("/w", "");
+                train.from.model = Some(ModelRef::Digest("01234567".into()));
+            }),
+            ("hexadecimal", |train| train.from.model = Some(ModelRef::Digest("cafe".into()))),
+        ];
+        for (said, change) in cases {
+            let text = refusal(None, change);
+            assert!(text.contains(said), "{said}: {text}");
+        }
     }
 }

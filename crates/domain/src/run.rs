@@ -8,16 +8,20 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ErrorClass;
-use crate::spec::TrainRecipe;
+use crate::lifecycle::words;
+use crate::recipe::{Method, RateTest, Recipe};
+use crate::sgd_lab::SgdLab;
 
 /// A line the worker writes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TrainerInput {
-    /// The run to execute; always the first line.
+    /// The run to execute; it or [`TrainerInput::Lab`] is always the first line.
     Run(Box<RunOrder>),
-    /// Stop after the present batch, see the last epoch's checkpoint into the store, and exit. A run can be saved between
-    /// epochs only: the next attempt does the batches of the present epoch again.
+    /// The experiment to make.
+    Lab(SgdLab),
+    /// Stop after the present batch, see a checkpoint of it into the store, and exit: the next attempt goes on with the next
+    /// batch.
     Cancel,
 }
 
@@ -33,7 +37,11 @@ pub struct RunOrder {
     /// The snapshot to learn from.
     pub snapshot: SnapshotInfo,
     /// What to train and how.
-    pub recipe: TrainRecipe,
+    pub recipe: Recipe,
+    /// Share of the training side to learn from, in percent.
+    pub train_percent: u32,
+    /// The rates to try, when they are what is wanted, and no model.
+    pub rate_test: Option<RateTest>,
     /// Where to go on, when an earlier attempt left a checkpoint.
     pub resume: Option<CheckpointInfo>,
     /// Where the object store is, in the form `ursa-storage` opens.
@@ -66,6 +74,8 @@ pub struct CheckpointInfo {
     pub attempt: u32,
     /// Epochs completed when it was written.
     pub epoch: u32,
+    /// Batches done in the whole run when it was written.
+    pub step: u64,
     /// Key in the object store.
     pub key: String,
     /// SHA-256, hex.
@@ -109,7 +119,7 @@ pub enum TrainerEvent {
     },
     /// A checkpoint is in the object store.
     Checkpoint(CheckpointInfo),
-    /// The run is over and its model package is in the object store.
+    /// The run is over and what it made is in the object store, where it makes something to be kept there.
     Finished(Box<RunResult>),
     /// The run cannot go on.
     Failed {
@@ -122,7 +132,19 @@ pub enum TrainerEvent {
 
 /// What a run leaves behind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunResult {
+#[serde(rename_all = "snake_case")]
+pub enum RunResult {
+    /// A model.
+    Model(TrainedModel),
+    /// What a test of learning rates found.
+    Rates(FoundRates),
+    /// How an experiment ended.
+    Lab(SgdOutcome),
+}
+
+/// A trained model, and how its run went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainedModel {
     /// Digest of the model package (SHA-256 of its model.json), hex.
     pub model_digest: String,
     /// The package's model.json, verbatim.
@@ -131,4 +153,117 @@ pub struct RunResult {
     pub error_rates: Vec<f64>,
     /// Confusion matrix on the validation side: rows actual, columns predicted.
     pub confusion: Vec<Vec<u64>>,
+    /// Images of the validation side that it takes for another class.
+    pub errors: u64,
+    /// Images of the validation side.
+    pub validated: u64,
+    /// Training images.
+    pub trained: u64,
+    /// What is wrong with the run, the most urgent first.
+    pub findings: Vec<Finding>,
+}
+
+/// What can go wrong with a training run (lesson 2, 54–58).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// The loss explodes, or the validation loss is absurd.
+    RateTooHigh,
+    /// The losses fall, slowly.
+    RateTooLow,
+    /// The losses were still falling at the end.
+    TooFewEpochs,
+    /// The error rate got worse.
+    Overfitting,
+    /// The network knows its pictures and not new ones.
+    TooLittleData,
+    /// A rare class fares worse than the others.
+    UnbalancedClasses,
+}
+
+words!(Problem, "problem", {
+    RateTooHigh => "rate_too_high",
+    RateTooLow => "rate_too_low",
+    TooFewEpochs => "too_few_epochs",
+    Overfitting => "overfitting",
+    TooLittleData => "too_little_data",
+    UnbalancedClasses => "unbalanced_classes",
+});
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What.
+    pub problem: Problem,
+    /// What was seen, with its numbers.
+    pub seen: String,
+    /// Why it matters.
+    pub why: String,
+    /// What to do.
+    pub advice: String,
+    /// The recipe to submit next, where a changed recipe helps.
+    pub recipe: Option<Recipe>,
+    /// The epoch (from 0) after which the network was last good, where going back helps.
+    pub go_back_to: Option<u32>,
+}
+
+/// What a test of learning rates found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoundRates {
+    /// In the order of the rates.
+    pub points: Vec<RatePoint>,
+    /// What each method says; the error says why none can be followed.
+    pub suggestions: Result<Vec<Suggestion>, String>,
+}
+
+/// One batch of a test of learning rates.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RatePoint {
+    /// From 0.
+    pub step: u32,
+    /// Of every group.
+    pub rate: f64,
+    /// Debiased exponential average (beta 0.98): what is plotted.
+    pub loss: f64,
+    /// Of the batch alone.
+    pub batch_loss: f64,
+}
+
+/// A learning rate and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suggestion {
+    /// How it was chosen.
+    pub method: Method,
+    /// The rate.
+    pub rate: f64,
+    /// One sentence for people.
+    pub reason: String,
+}
+
+/// The state of an experiment before an update.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SgdStep {
+    /// Updates done.
+    pub step: u32,
+    /// Slope and intercept.
+    pub coefficients: [f64; 2],
+    /// Mean squared error of the points of the update that follows; of all points after the last one.
+    pub loss: f64,
+}
+
+/// How an experiment ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SgdOutcome {
+    /// The last state.
+    pub last: SgdStep,
+    /// The coefficients with the least loss on these points.
+    pub optimum: [f64; 2],
+    /// That loss.
+    pub least_loss: f64,
+    /// Above this learning rate full-batch updates overshoot farther each time: 2 / the largest curvature of the loss.
+    pub rate_limit: f64,
+    /// Whether the loss left all bounds.
+    pub diverged: bool,
+    /// One sentence for people.
+    pub verdict: String,
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::lifecycle::words;
-pub use crate::recipe::{Architecture, PretrainedWeights};
+use crate::recipe::{Method, RateTest, Recipe};
+use crate::sgd_lab::SgdLab;
 
 /// The kinds of job there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,10 +20,14 @@ pub enum JobKind {
     Verify,
     /// Freeze a dataset into an immutable, split version.
     Snapshot,
+    /// Find the learning rate that a classifier learns best at.
+    FindLr,
     /// Train a classifier on a snapshot.
     Train,
     /// Serve a model under an endpoint's name.
     Deploy,
+    /// SGD from scratch: fit a line to points, and watch.
+    SgdLab,
     /// Do nothing on workers, on purpose: shows that the system works, and how fast.
     Probe,
 }
@@ -31,8 +36,10 @@ words!(JobKind, "job kind", {
     Scrape => "scrape",
     Verify => "verify",
     Snapshot => "snapshot",
+    FindLr => "find_lr",
     Train => "train",
     Deploy => "deploy",
+    SgdLab => "sgd_lab",
     Probe => "probe",
 });
 
@@ -40,6 +47,11 @@ impl JobKind {
     /// Whether workers execute it. The others touch nothing but the coordinator's own state and are executed there.
     pub fn runs_on_workers(self) -> bool {
         !matches!(self, Self::Snapshot | Self::Deploy)
+    }
+
+    /// Whether it teaches a network: it wants a GPU where there is one, and all of a processor where there is none.
+    pub fn learns(self) -> bool {
+        matches!(self, Self::Train | Self::FindLr)
     }
 }
 
@@ -53,10 +65,14 @@ pub enum JobSpec {
     Verify(VerifySpec),
     /// See [`SnapshotSpec`].
     Snapshot(SnapshotSpec),
+    /// See [`FindLrSpec`].
+    FindLr(FindLrSpec),
     /// See [`TrainSpec`].
     Train(TrainSpec),
     /// See [`DeploySpec`].
     Deploy(DeploySpec),
+    /// See [`SgdLab`].
+    SgdLab(SgdLab),
     /// See [`ProbeSpec`].
     Probe(ProbeSpec),
 }
@@ -68,8 +84,10 @@ impl JobSpec {
             Self::Scrape(_) => JobKind::Scrape,
             Self::Verify(_) => JobKind::Verify,
             Self::Snapshot(_) => JobKind::Snapshot,
+            Self::FindLr(_) => JobKind::FindLr,
             Self::Train(_) => JobKind::Train,
             Self::Deploy(_) => JobKind::Deploy,
+            Self::SgdLab(_) => JobKind::SgdLab,
             Self::Probe(_) => JobKind::Probe,
         }
     }
@@ -80,16 +98,20 @@ impl JobSpec {
             Self::Scrape(spec) => Some(&spec.dataset),
             Self::Verify(spec) => Some(&spec.dataset),
             Self::Snapshot(spec) => Some(&spec.dataset),
-            Self::Train(_) | Self::Deploy(_) | Self::Probe(_) => None,
+            Self::FindLr(_) | Self::Train(_) | Self::Deploy(_) | Self::SgdLab(_) | Self::Probe(_) => None,
         }
     }
 
-    /// The job of the same pipeline whose output it takes, by name.
-    pub fn input_job(&self) -> Option<&str> {
+    /// The jobs of the same pipeline whose outputs it takes, by name, and what kind each has to be.
+    pub fn inputs(&self) -> Vec<(&str, JobKind)> {
         match self {
-            Self::Train(TrainSpec { snapshot: SnapshotRef::FromJob(name), .. })
-            | Self::Deploy(DeploySpec { model: ModelRef::FromJob(name), .. }) => Some(name),
-            _ => None,
+            Self::Scrape(_) | Self::Verify(_) | Self::Snapshot(_) | Self::SgdLab(_) | Self::Probe(_) => Vec::new(),
+            Self::FindLr(spec) => spec.from.inputs(),
+            Self::Train(spec) => {
+                let rate = spec.rate.as_ref().map(|rate| (rate.job.as_str(), JobKind::FindLr));
+                spec.from.inputs().into_iter().chain(rate).collect()
+            }
+            Self::Deploy(spec) => spec.model.input().into_iter().collect(),
         }
     }
 
@@ -189,13 +211,65 @@ pub struct SnapshotSpec {
     pub valid_percent: u32,
 }
 
-/// Train a classifier.
+/// What a network learns from, how, and where it begins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainSpec {
+pub struct Learning {
     /// What to learn from.
     pub snapshot: SnapshotRef,
     /// How.
-    pub recipe: TrainRecipe,
+    pub recipe: Recipe,
+    /// The model to go on from, in place of the recipe's pretrained weights; its head is kept where the classes are the same.
+    pub model: Option<ModelRef>,
+}
+
+impl Learning {
+    fn inputs(&self) -> Vec<(&str, JobKind)> {
+        let snapshot = match &self.snapshot {
+            SnapshotRef::FromJob(job) => Some((job.as_str(), JobKind::Snapshot)),
+            SnapshotRef::Numbered { .. } => None,
+        };
+        snapshot.into_iter().chain(self.model.as_ref().and_then(ModelRef::input)).collect()
+    }
+}
+
+/// Find the learning rate that a classifier learns best at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindLrSpec {
+    /// What would be trained; the test looks at the last of its stages.
+    #[serde(flatten)]
+    pub from: Learning,
+    /// Which rates to try.
+    pub test: RateTest,
+}
+
+/// Train a classifier, once or several times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainSpec {
+    /// What to train.
+    #[serde(flatten)]
+    pub from: Learning,
+    /// Where the rates come from, if not from the recipe alone.
+    pub rate: Option<FoundRate>,
+    /// Runs with so many seeds, from the recipe's own on.
+    pub seeds: u32,
+    /// Runs with so much of the training side each, in percent, rising: a learning curve. The last is what counts.
+    pub train_percents: Vec<u32>,
+}
+
+impl TrainSpec {
+    /// Trains `from` once, on everything.
+    pub fn once(from: Learning) -> Self {
+        Self { from, rate: None, seeds: 1, train_percents: vec![100] }
+    }
+}
+
+/// A rate that a job of the same pipeline finds: the recipe's rates are scaled together so that the highest is this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundRate {
+    /// The job.
+    pub job: String,
+    /// Which of its suggestions.
+    pub method: Method,
 }
 
 /// Which snapshot is meant.
@@ -211,48 +285,6 @@ pub enum SnapshotRef {
         /// Its number; `None` is the latest.
         number: Option<u32>,
     },
-}
-
-/// How to train. Defaults follow fastai v1's `cnn_learner` and `fit_one_cycle`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainRecipe {
-    /// The network.
-    pub architecture: Architecture,
-    /// Epochs with the whole network trainable.
-    pub epochs: u32,
-    /// Epochs before that with the body frozen; only sensible with pretrained weights.
-    pub frozen_epochs: u32,
-    /// Pictures per step; lowered to the training side's size when that is smaller.
-    pub batch_size: u32,
-    /// Side of the square the network sees, in pixels.
-    pub image_size: u32,
-    /// Peak of the one-cycle schedule.
-    pub max_learning_rate: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Whether to flip, rotate, zoom, warp and light the training pictures.
-    pub augment: bool,
-    /// Seeds initialisation, sampling, augmentation and dropout.
-    pub seed: u64,
-    /// Weights of the body to start from; `None` is from scratch.
-    pub pretrained: Option<PretrainedWeights>,
-}
-
-impl Default for TrainRecipe {
-    fn default() -> Self {
-        Self {
-            architecture: Architecture::ResNet34,
-            epochs: 4,
-            frozen_epochs: 0,
-            batch_size: 64,
-            image_size: 224,
-            max_learning_rate: 3e-3,
-            weight_decay: 1e-2,
-            augment: true,
-            seed: 42,
-            pretrained: None,
-        }
-    }
 }
 
 /// Serve a model.
@@ -274,6 +306,15 @@ pub enum ModelRef {
     FromJob(String),
     /// One that exists, by digest.
     Digest(String),
+}
+
+impl ModelRef {
+    fn input(&self) -> Option<(&str, JobKind)> {
+        match self {
+            Self::FromJob(job) => Some((job, JobKind::Train)),
+            Self::Digest(_) => None,
+        }
+    }
 }
 
 /// Do nothing on workers.

@@ -13,6 +13,7 @@ mod error;
 mod evaluation;
 mod find_lr;
 pub mod interpret;
+mod memory;
 mod network;
 mod numerics;
 pub mod onnx;
@@ -28,15 +29,16 @@ mod training;
 pub use classifier::{Classifier, Heatmap, softmax};
 pub use data::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, libtorch_version, set_threads, usable_cores};
-pub use diagnosis::{Evidence, Finding, Problem, diagnose, is_absurd};
+pub use diagnosis::{Evidence, diagnose, is_absurd};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
-pub use find_lr::{RateCurve, RatePoint, Stop, Suggestion, find_lr};
+pub use find_lr::{RateCurve, Stop, find_lr};
+pub use memory::keep_memory;
 pub use network::{HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
 pub use plan::StagePlan;
 pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, Recorder, SmoothLoss};
 pub use schedule::{OneCycle, WarmUp};
-pub use sgd_lab::{SgdOutcome, SgdStep, run_sgd_lab};
+pub use sgd_lab::run_sgd_lab;
 pub use training::{Advance, RunIdentity, Training};
 pub use ursa_domain::recipe::{
     Architecture, Augmentation, Balance, GROUPS, Method, Mix, Numerics, Rate, RateTest, Recipe, Stage,

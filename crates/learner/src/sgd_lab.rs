@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
+use ursa_domain::run::{SgdOutcome, SgdStep};
 use ursa_domain::sgd_lab::{Noise, SgdLab};
 
 use crate::LearnError;
@@ -19,34 +19,6 @@ use crate::randomness::{Purpose, stream};
 const START: [f64; 2] = [-1.0, 1.0];
 /// A loss this many times the first one is no longer on its way anywhere.
 const DIVERGED: f64 = 1e3;
-
-/// The state before an update.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SgdStep {
-    /// Updates done.
-    pub step: u32,
-    /// Slope and intercept.
-    pub coefficients: [f64; 2],
-    /// Mean squared error of the points of the update that follows; of all points after the last one.
-    pub loss: f64,
-}
-
-/// How an experiment ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SgdOutcome {
-    /// The last state.
-    pub last: SgdStep,
-    /// The coefficients with the least loss on these points.
-    pub optimum: [f64; 2],
-    /// That loss.
-    pub least_loss: f64,
-    /// Above this learning rate full-batch updates overshoot farther each time: 2 / the largest curvature of the loss.
-    pub rate_limit: f64,
-    /// Whether the loss left all bounds.
-    pub diverged: bool,
-    /// One sentence for people.
-    pub verdict: String,
-}
 
 /// The points of an experiment.
 #[derive(Debug)]
@@ -77,7 +49,7 @@ pub fn run_sgd_lab(
         let bound = DIVERGED * *first_loss.get_or_insert(state.loss.max(1e-12));
         let diverged = !state.loss.is_finite() || state.loss > bound;
         if diverged || step == lab.steps {
-            return Ok(SgdOutcome::of(lab, state, &points, diverged));
+            return Ok(outcome(lab, state, &points, diverged));
         }
         loss.backward();
         // The update of the lesson: a −= lr · gradient, then the gradient is forgotten.
@@ -87,24 +59,22 @@ pub fn run_sgd_lab(
     }
 }
 
-impl SgdOutcome {
-    fn of(lab: &SgdLab, last: SgdStep, points: &Points, diverged: bool) -> Self {
-        let (optimum, rate_limit) = points.solution();
-        let least_loss = points.loss(&Tensor::from_slice(&optimum)).double_value(&[]);
-        let (rate, loss) = (lab.learning_rate, last.loss);
-        let verdict = if diverged {
-            format!(
-                "diverged after {} steps: at a learning rate of {rate} every update overshoots farther than the one before; \
-                 below {rate_limit:.2} it would not",
-                last.step
-            )
-        } else if loss > 2.0 * least_loss && loss > least_loss + 0.1 {
-            format!("not there yet: the loss is {loss:.4}, {least_loss:.4} is possible; more steps or a higher rate")
-        } else {
-            format!("converged: the loss is {loss:.4}, {least_loss:.4} is possible with {optimum:.3?}")
-        };
-        Self { last, optimum, least_loss, rate_limit, diverged, verdict }
-    }
+fn outcome(lab: &SgdLab, last: SgdStep, points: &Points, diverged: bool) -> SgdOutcome {
+    let (optimum, rate_limit) = points.solution();
+    let least_loss = points.loss(&Tensor::from_slice(&optimum)).double_value(&[]);
+    let (rate, loss) = (lab.learning_rate, last.loss);
+    let verdict = if diverged {
+        format!(
+            "diverged after {} steps: at a learning rate of {rate} every update overshoots farther than the one before; \
+             below {rate_limit:.2} it would not",
+            last.step
+        )
+    } else if loss > 2.0 * least_loss && loss > least_loss + 0.1 {
+        format!("not there yet: the loss is {loss:.4}, {least_loss:.4} is possible; more steps or a higher rate")
+    } else {
+        format!("converged: the loss is {loss:.4}, {least_loss:.4} is possible with {optimum:.3?}")
+    };
+    SgdOutcome { last, optimum, least_loss, rate_limit, diverged, verdict }
 }
 
 /// One draw of what is added to a point.

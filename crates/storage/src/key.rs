@@ -31,14 +31,16 @@ pub enum Key {
         /// Of its bytes.
         digest: Digest,
     },
-    /// The state of a training run after an epoch.
+    /// The state of a training run after a batch.
     Checkpoint {
         /// The task.
         task: Uuid,
         /// The attempt.
         attempt: u32,
-        /// Epochs completed.
+        /// Epochs completed, measuring included.
         epoch: u32,
+        /// Batches done in the whole run.
+        step: u64,
     },
     /// A file of a model package.
     ModelFile {
@@ -96,7 +98,9 @@ impl fmt::Display for Key {
             Self::RawShard { task, attempt } => write!(f, "shards/raw/{task}/{attempt}.tar"),
             Self::NormalShard { task, attempt } => write!(f, "shards/normal/{task}/{attempt}.tar"),
             Self::Manifest { digest } => write!(f, "snapshots/{digest}.parquet"),
-            Self::Checkpoint { task, attempt, epoch } => write!(f, "checkpoints/{task}/{attempt}/{epoch}.safetensors"),
+            Self::Checkpoint { task, attempt, epoch, step } => {
+                write!(f, "checkpoints/{task}/{attempt}/{epoch}-{step}.safetensors")
+            }
             Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
             Self::Logs { task, attempt, digest } => write!(f, "logs/{task}/{attempt}/{digest}.ndjson.zst"),
             Self::Probe { id } => write!(f, "probes/{id}"),
@@ -122,7 +126,13 @@ fn parse(text: &str) -> Option<Key> {
         ["shards", "normal", task, file] => Key::NormalShard { task: id(task)?, attempt: number(file, ".tar")? },
         ["snapshots", file] => Key::Manifest { digest: file.strip_suffix(".parquet")?.parse().ok()? },
         ["checkpoints", task, attempt, file] => {
-            Key::Checkpoint { task: id(task)?, attempt: attempt.parse().ok()?, epoch: number(file, ".safetensors")? }
+            let (epoch, step) = file.strip_suffix(".safetensors")?.split_once('-')?;
+            Key::Checkpoint {
+                task: id(task)?,
+                attempt: attempt.parse().ok()?,
+                epoch: epoch.parse().ok()?,
+                step: step.parse().ok()?,
+            }
         }
         ["models", digest, file] => Key::ModelFile { digest: digest.parse().ok()?, file: model_file(file)? },
         ["logs", task, attempt, file] => Key::Logs {
@@ -158,7 +168,7 @@ mod tests {
             Key::RawShard { task, attempt: 1 },
             Key::NormalShard { task, attempt: 12 },
             Key::Manifest { digest },
-            Key::Checkpoint { task, attempt: 2, epoch: 10 },
+            Key::Checkpoint { task, attempt: 2, epoch: 10, step: 1 << 40 },
             Key::ModelFile { digest, file: ModelFile::Weights },
             Key::ModelFile { digest, file: ModelFile::Onnx },
             Key::Logs { task, attempt: 3, digest },

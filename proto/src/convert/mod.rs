@@ -1,5 +1,7 @@
 //! Between messages and the values of `ursa-domain`: the one place where defaults of the wire (0, empty) are filled in.
 
+mod learning;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,8 +10,7 @@ use ursa_domain::policy::{DEFAULT_PRIORITY, Deadlines, JobPolicy};
 use ursa_domain::retry::Backoff;
 use ursa_domain::scheduling::Resources;
 use ursa_domain::spec::{
-    Architecture, ClassUrls, DeploySpec, ModelRef, PretrainedWeights, ProbeSpec, ScrapeOptions, ScrapeSpec,
-    SnapshotRef, SnapshotSpec, TrainRecipe, TrainSpec, VerifyOptions, VerifySpec,
+    ClassUrls, DeploySpec, ModelRef, ProbeSpec, ScrapeOptions, ScrapeSpec, SnapshotSpec, VerifyOptions, VerifySpec,
 };
 use ursa_domain::{ErrorClass, JobSpec, Lease};
 use uuid::Uuid;
@@ -189,8 +190,10 @@ impl TryFrom<v1::job_definition::Spec> for JobSpec {
             Spec::Scrape(scrape) => Self::Scrape(scrape.into()),
             Spec::Verify(verify) => Self::Verify(verify.into()),
             Spec::Snapshot(snapshot) => Self::Snapshot(snapshot.into()),
+            Spec::FindLr(find_lr) => Self::FindLr(find_lr.try_into()?),
             Spec::Train(train) => Self::Train(train.try_into()?),
             Spec::Deploy(deploy) => Self::Deploy(deploy.try_into()?),
+            Spec::SgdLab(lab) => Self::SgdLab(lab.into()),
             Spec::Probe(probe) => Self::Probe(ProbeSpec {
                 tasks: or_default(probe.tasks, 1),
                 duration_ms: probe.duration_ms,
@@ -255,73 +258,6 @@ impl From<v1::SnapshotSpec> for SnapshotSpec {
     }
 }
 
-impl TryFrom<v1::TrainSpec> for TrainSpec {
-    type Error = BadField;
-
-    fn try_from(spec: v1::TrainSpec) -> Result<Self, BadField> {
-        use v1::train_spec::Snapshot;
-        let snapshot = match required("snapshot", spec.snapshot)? {
-            Snapshot::SnapshotFromJob(job) => SnapshotRef::FromJob(job),
-            Snapshot::SnapshotName(name) => {
-                SnapshotRef::Numbered { dataset: name.dataset, number: (name.number > 0).then_some(name.number) }
-            }
-        };
-        Ok(Self { snapshot, recipe: spec.recipe.unwrap_or_default().try_into()? })
-    }
-}
-
-impl TryFrom<v1::TrainRecipe> for TrainRecipe {
-    type Error = BadField;
-
-    fn try_from(recipe: v1::TrainRecipe) -> Result<Self, BadField> {
-        let default = Self::default();
-        Ok(Self {
-            architecture: architecture(&recipe.architecture, default.architecture)?,
-            epochs: or_default(recipe.epochs, default.epochs),
-            frozen_epochs: recipe.frozen_epochs,
-            batch_size: or_default(recipe.batch_size, default.batch_size),
-            image_size: or_default(recipe.image_size, default.image_size),
-            max_learning_rate: or_default(recipe.max_learning_rate, default.max_learning_rate),
-            weight_decay: recipe.weight_decay.unwrap_or(default.weight_decay),
-            augment: recipe.augment.unwrap_or(default.augment),
-            seed: recipe.seed.unwrap_or(default.seed),
-            pretrained: recipe
-                .pretrained
-                .map(|weights| PretrainedWeights { location: weights.location, sha256: weights.sha256 }),
-        })
-    }
-}
-
-fn architecture(word: &str, default: Architecture) -> Result<Architecture, BadField> {
-    if word.is_empty() {
-        return Ok(default);
-    }
-    word.parse().map_err(|_| {
-        let known: Vec<_> = Architecture::ALL.iter().map(|architecture| architecture.as_str()).collect();
-        BadField::new("recipe.architecture", format!("{word:?} is not known; known are {}", known.join(", ")))
-    })
-}
-
-impl From<&TrainRecipe> for v1::TrainRecipe {
-    fn from(recipe: &TrainRecipe) -> Self {
-        Self {
-            architecture: recipe.architecture.to_string(),
-            epochs: recipe.epochs,
-            frozen_epochs: recipe.frozen_epochs,
-            batch_size: recipe.batch_size,
-            image_size: recipe.image_size,
-            max_learning_rate: recipe.max_learning_rate,
-            weight_decay: Some(recipe.weight_decay),
-            augment: Some(recipe.augment),
-            seed: Some(recipe.seed),
-            pretrained: recipe.pretrained.as_ref().map(|weights| v1::PretrainedWeights {
-                location: weights.location.clone(),
-                sha256: weights.sha256.clone(),
-            }),
-        }
-    }
-}
-
 impl TryFrom<v1::DeploySpec> for DeploySpec {
     type Error = BadField;
 
@@ -338,26 +274,6 @@ impl TryFrom<v1::DeploySpec> for DeploySpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_recipe_survives_the_wire() {
-        let recipe = TrainRecipe {
-            architecture: Architecture::ResNet18,
-            weight_decay: 0.0,
-            augment: false,
-            seed: 0,
-            pretrained: Some(PretrainedWeights { location: "/weights".into(), sha256: "00".into() }),
-            ..TrainRecipe::default()
-        };
-        assert_eq!(TrainRecipe::try_from(v1::TrainRecipe::from(&recipe)), Ok(recipe));
-    }
-
-    #[test]
-    fn an_unknown_architecture_names_the_known_ones() {
-        let recipe = v1::TrainRecipe { architecture: "vgg".into(), ..Default::default() };
-        let message = TrainRecipe::try_from(recipe).unwrap_err().to_string();
-        assert!(message.contains("resnet18, resnet34"), "{message}");
-    }
 
     #[test]
     fn a_bad_member_is_named_with_its_job() {

@@ -23,6 +23,11 @@ pub(crate) fn emit(event: &TrainerEvent) {
     }
 }
 
+/// One measurement.
+pub(crate) fn metric(name: &str, step: u64, epoch: u32, value: f64) {
+    emit(&TrainerEvent::Metric { name: name.to_owned(), step, epoch, value });
+}
+
 /// Something a person may want to read.
 pub(crate) fn log(level: &str, message: impl Into<String>) {
     emit(&TrainerEvent::Log { level: level.to_owned(), message: message.into() });

@@ -5,9 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ursa_domain::run::{RunOrder, TrainerInput};
+use ursa_domain::sgd_lab::SgdLab;
 
 use crate::events::{ORPHANED, exit_now};
 use crate::failure::Failure;
+
+/// What there is to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Learn from a snapshot.
+    Run(Box<RunOrder>),
+    /// Fit a line to points.
+    Lab(SgdLab),
+}
 
 /// What the supervisor wants, as far as heard.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +58,7 @@ impl Supervisor {
 }
 
 /// Reads the order, then listens on a thread of its own. The end of `input` ends the process.
-pub(crate) fn read_order(input: impl Read + Send + 'static) -> Result<(RunOrder, Supervisor), Failure> {
+pub(crate) fn read_order(input: impl Read + Send + 'static) -> Result<(Order, Supervisor), Failure> {
     let mut input = BufReader::new(input);
     let mut line = String::new();
     let read = input.read_line(&mut line);
@@ -57,7 +67,8 @@ pub(crate) fn read_order(input: impl Read + Send + 'static) -> Result<(RunOrder,
         exit_now(ORPHANED);
     }
     let order = match serde_json::from_str(&line) {
-        Ok(TrainerInput::Run(order)) => *order,
+        Ok(TrainerInput::Run(order)) => Order::Run(order),
+        Ok(TrainerInput::Lab(lab)) => Order::Lab(lab),
         Ok(TrainerInput::Cancel) => return Err(Failure::cancelled()),
         Err(error) => return Err(Failure::fatal(format!("the order cannot be read: {error}"))),
     };

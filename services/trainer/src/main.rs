@@ -1,4 +1,4 @@
-//! One training run per process: the order comes on standard input, events go to standard output, as JSON lines.
+//! One run per process, be it training, a test of learning rates or SGD from scratch: the order comes on standard input, events go to standard output, as JSON lines.
 //!
 //! The process may be killed at any moment: what matters is in the object store, and the next attempt goes on from the last
 //! checkpoint. It knows neither coordinator nor database. It ends
@@ -11,17 +11,22 @@ mod describe;
 mod events;
 mod failure;
 mod input;
-mod memory;
+mod lab;
 mod model;
 mod pixel_cache;
 mod pretrained;
+mod rates;
 mod run;
 mod snapshot;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use ursa_domain::run::TrainerEvent;
+use ursa_domain::run::{RunResult, TrainerEvent};
+
+use failure::Failure;
+use input::{Order, Supervisor};
+use ursa_learner::keep_memory;
 
 /// Trains one classifier. Started by a worker, which writes the run's order to standard input.
 #[derive(Debug, Parser)]
@@ -33,7 +38,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    memory::keep();
+    keep_memory();
     let arguments = Arguments::parse();
     ursa_telemetry::init_logging();
     if arguments.describe {
@@ -41,7 +46,7 @@ fn main() -> ExitCode {
     }
     events::tell_of_panics();
     let result = input::read_order(std::io::stdin())
-        .and_then(|(order, supervisor)| run::run(&order, &supervisor).inspect(|_| supervisor.dismiss()));
+        .and_then(|(order, supervisor)| execute(&order, &supervisor).inspect(|_| supervisor.dismiss()));
     match result {
         Ok(result) => {
             events::emit(&TrainerEvent::Finished(Box::new(result)));
@@ -52,5 +57,12 @@ fn main() -> ExitCode {
             events::emit(&TrainerEvent::Failed { class: failure.class, message: failure.message });
             ExitCode::FAILURE
         }
+    }
+}
+
+fn execute(order: &Order, supervisor: &Supervisor) -> Result<RunResult, Failure> {
+    match order {
+        Order::Run(order) => run::run(order, supervisor),
+        Order::Lab(lab) => lab::run(lab, supervisor).map(RunResult::Lab),
     }
 }

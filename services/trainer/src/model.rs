@@ -3,7 +3,7 @@
 //! What is measured and what the golden examples say comes from the class that serves, loaded from the very bytes stored.
 
 use bytes::Bytes;
-use ursa_domain::run::{RunOrder, RunResult};
+use ursa_domain::run::{Finding, RunOrder, TrainedModel};
 use ursa_domain::split::Side;
 use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
 use ursa_storage::Storage;
@@ -29,7 +29,8 @@ pub(crate) async fn store(
     order: &RunOrder,
     training: &Training,
     device: Device,
-) -> Result<RunResult, Failure> {
+    findings: Vec<Finding>,
+) -> Result<TrainedModel, Failure> {
     let weights = Bytes::from(training.network().to_safetensors()?);
     let preprocessing = Preprocessing::imagenet(order.recipe.image_size);
     let classes = manifest.classes.len();
@@ -42,11 +43,15 @@ pub(crate) async fn store(
     let onnx = export(order, manifest, training, &preprocessing)?;
     let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, Some(onnx))?;
     let digest = package.upload(storage).await?;
-    Ok(RunResult {
+    Ok(TrainedModel {
         model_digest: digest.to_string(),
         model_json: String::from_utf8_lossy(&package.manifest_json).into_owned(),
         error_rates: training.history().iter().map(EpochReport::error_rate).collect(),
+        errors: evaluation.wrong,
+        validated: evaluation.validated,
+        trained: training.data().train.len() as u64,
         confusion: evaluation.confusion,
+        findings,
     })
 }
 
@@ -111,7 +116,7 @@ fn describe(
             validated: evaluation.validated,
             valid_loss: evaluation.loss,
             confusion: evaluation.confusion.clone(),
-            epochs: recipe.frozen_epochs + recipe.epochs,
+            epochs: recipe.epochs(),
         },
         lineage: Lineage {
             job_id: order.job_id.to_string(),

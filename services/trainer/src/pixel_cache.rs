@@ -25,10 +25,14 @@ pub(crate) struct PixelCache {
 }
 
 impl PixelCache {
-    /// For the snapshot and image size of `order`.
+    /// For the snapshot, the share of it and the image size of `order`.
     pub(crate) fn of(order: &RunOrder) -> Self {
-        let (digest, size) = (&order.snapshot.digest, order.recipe.image_size);
-        Self { path: Path::new(&order.cache_dir).join("pixels").join(format!("{digest}-{size}-{FORMAT}.{SUFFIX}")) }
+        let (digest, size, percent) = (&order.snapshot.digest, order.recipe.image_size, order.train_percent);
+        Self {
+            path: Path::new(&order.cache_dir)
+                .join("pixels")
+                .join(format!("{digest}-{percent}-{size}-{FORMAT}.{SUFFIX}")),
+        }
     }
 
     /// The file, if it is there and has `bytes` bytes. Finding it keeps it for longer.

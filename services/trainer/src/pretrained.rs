@@ -1,26 +1,34 @@
-//! Pretrained weights: from a file or the web, proven by their SHA-256, kept for the next run on this machine.
+//! Weights to start from: a file's, the web's, which are kept for the next run on this machine, or a model's of ours. They
+//! are proven by their SHA-256.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ursa_domain::ErrorClass;
+use ursa_domain::recipe::PretrainedWeights;
 use ursa_domain::run::RunOrder;
-use ursa_domain::spec::PretrainedWeights;
 use ursa_fetch::{FetchPolicy, Fetcher, Network};
-use ursa_storage::Digest;
+use ursa_storage::{Digest, Key, ModelFile, Storage};
 
 use crate::events;
 use crate::failure::Failure;
 
 /// The largest published weights of the networks we know are a tenth of this.
 const MAX_BYTES: u64 = 1 << 30;
+/// What a location begins with that is the digest of a model.
+const MODEL: &str = "model:";
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Reads the weights and checks that they are the ones meant.
-pub(crate) async fn load(weights: &PretrainedWeights, order: &RunOrder) -> Result<Bytes, Failure> {
+pub(crate) async fn load(weights: &PretrainedWeights, storage: &Storage, order: &RunOrder) -> Result<Bytes, Failure> {
     let expected: Digest =
         weights.sha256.parse().map_err(|error| Failure::fatal(format!("pretrained weights: {error}")))?;
+    if let Some(model) = weights.location.strip_prefix(MODEL) {
+        let digest = model.parse().map_err(|error| Failure::fatal(format!("the model to go on from: {error}")))?;
+        let key = Key::ModelFile { digest, file: ModelFile::Weights };
+        return Ok(storage.get_verified(&key, &expected).await?);
+    }
     if !is_url(&weights.location) {
         let bytes = tokio::fs::read(&weights.location).await;
         let bytes = bytes.map_err(|error| {

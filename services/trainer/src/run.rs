@@ -1,11 +1,13 @@
 //! One training run from order to result.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use ursa_domain::run::{CheckpointInfo, RunOrder, RunResult, TrainerEvent};
+use ursa_domain::run::{CheckpointInfo, Finding, RunOrder, RunResult, TrainerEvent};
 use ursa_learner::{
-    Advance, BatchReport, Device, EpochReport, LearnError, Precision, Recipe, RunIdentity, Training, best_device,
+    Advance, BatchReport, Device, EpochReport, Evidence, LearnError, Precision, RunIdentity, Training, best_device,
     set_threads,
 };
 use ursa_storage::manifest::Manifest;
@@ -14,20 +16,69 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::input::Supervisor;
-use crate::{describe, events, model, pretrained, snapshot};
+use crate::{describe, events, model, pretrained, rates, snapshot};
+
+/// Longer than this is not lost when a machine is.
+const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
-    Recipe::from(&order.recipe).check().map_err(LearnError::from)?;
+    order.recipe.check().map_err(LearnError::from)?;
     let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
     let storage = Storage::open(&order.object_store)?;
-    let manifest = runtime.block_on(snapshot::manifest(&storage, &order.snapshot))?;
+    let manifest = runtime.block_on(snapshot::manifest(&storage, order))?;
     let device = best_device();
     set_threads(order.threads as usize);
     let mut training = runtime.block_on(prepare(&storage, &manifest, order, supervisor, device))?;
-    train(&mut training, &runtime, &storage, order, supervisor)?;
+    if let Some(test) = &order.rate_test {
+        return rates::find(&training, test, supervisor).map(RunResult::Rates);
+    }
+    let trained = train(&mut training, &runtime, &storage, order, supervisor);
+    let findings = diagnose(&training, trained.as_ref().err());
+    findings.iter().for_each(tell_finding);
+    trained.map_err(Failed::into_failure)?;
     supervisor.check()?;
-    runtime.block_on(model::store(&storage, &manifest, order, &training, device))
+    runtime.block_on(model::store(&storage, &manifest, order, &training, device, findings)).map(RunResult::Model)
+}
+
+/// How training ended badly.
+enum Failed {
+    /// By what it learned, or could not.
+    Learning(LearnError),
+    /// By what happened around it.
+    Otherwise(Failure),
+}
+
+impl Failed {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Learning(error) => error.into(),
+            Self::Otherwise(failure) => failure,
+        }
+    }
+}
+
+/// What is wrong with a run that has ended, well or not.
+fn diagnose(training: &Training, failed: Option<&Failed>) -> Vec<Finding> {
+    let failure = match failed {
+        None => None,
+        Some(Failed::Learning(LearnError::Cancelled) | Failed::Otherwise(_)) => return Vec::new(),
+        Some(Failed::Learning(error)) => Some(error),
+    };
+    let data = training.data();
+    ursa_learner::diagnose(&Evidence {
+        recipe: &training.identity().recipe,
+        classes: &data.classes,
+        train_counts: &data.train.counts(data.classes.len()),
+        epochs: training.history(),
+        batches: &[],
+        failure,
+    })
+}
+
+fn tell_finding(finding: &Finding) {
+    let problem = finding.problem.as_str().replace('_', " ");
+    events::log("warn", format!("{problem}: {}. {} {}", finding.seen, finding.why, finding.advice));
 }
 
 /// The run before its next epoch: pictures loaded, weights loaded or drawn, an earlier attempt's state restored.
@@ -40,7 +91,7 @@ async fn prepare(
 ) -> Result<Training, Failure> {
     let recipe = &order.recipe;
     let weights = match &recipe.pretrained {
-        Some(weights) => Some(pretrained::load(weights, order).await?),
+        Some(weights) => Some(pretrained::load(weights, storage, order).await?),
         None => None,
     };
     let data = snapshot::load(storage, manifest, order, supervisor).await?;
@@ -52,7 +103,7 @@ async fn prepare(
     events::log(
         "info",
         format!(
-            "training {} {start}, on {} with {} threads in {}: {} pictures, {} to validate",
+            "learning with {} {start}, on {} with {} threads in {}: {} pictures, {} to validate",
             recipe.architecture,
             describe::device_name(device),
             order.threads,
@@ -61,17 +112,20 @@ async fn prepare(
             data.valid.len(),
         ),
     );
-    let identity = RunIdentity {
-        recipe: recipe.into(),
-        classes: manifest.classes.clone(),
-        snapshot: order.snapshot.digest.clone(),
-    };
+    let identity =
+        RunIdentity { recipe: recipe.clone(), classes: manifest.classes.clone(), snapshot: learned_from(order) };
     let mut training = Training::new(identity, data, weights.as_deref(), device, precision)?;
     training.adjustments().into_iter().for_each(|adjustment| events::log("warn", adjustment));
     if let Some(checkpoint) = &order.resume {
         resume(&mut training, storage, checkpoint).await?;
     }
     Ok(training)
+}
+
+/// The snapshot, with the share of it that is learned from.
+fn learned_from(order: &RunOrder) -> String {
+    let digest = &order.snapshot.digest;
+    if order.train_percent >= 100 { digest.clone() } else { format!("{digest} ({} %)", order.train_percent) }
 }
 
 /// Goes on from a checkpoint. One that is gone or broken costs time, not the run; one of another run is an error.
@@ -86,64 +140,110 @@ async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInf
         }
         Err(error) => return Err(error.into()),
     }
-    events::log("info", format!("going on after epoch {} of {}", training.epochs_done(), training.epochs()));
+    let (step, steps) = (training.steps_done(), training.steps());
+    events::log("info", format!("going on after batch {step} of {steps}, in epoch {}", training.epochs_done() + 1));
     Ok(())
 }
 
-/// Trains what is left. A run that shall stop ends after the present batch, as soon as the last epoch's checkpoint is in
-/// the store; checkpoints are written between epochs only, so the batches of the present epoch will be done again.
+/// Trains what is left. A checkpoint is written after every epoch, every [`SAVE_EVERY`] in between, and before a run ends
+/// because it shall stop: the next attempt goes on with the next batch.
 fn train(
     training: &mut Training,
     runtime: &Runtime,
     storage: &Storage,
     order: &RunOrder,
     supervisor: &Supervisor,
-) -> Result<(), Failure> {
-    let mut saving = None;
+) -> Result<(), Failed> {
+    let mut saver = Saver { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) };
     let end = loop {
-        let advance = if supervisor.cancelled() { Err(LearnError::Cancelled) } else { training.advance() };
-        match advance {
+        if supervisor.cancelled() {
+            break saver.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
+        }
+        match training.advance() {
             Ok(Advance::Batch(report)) => tell_batch(&report, training.epochs()),
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
-                // One at a time, while the next epoch runs.
-                saved(runtime, saving.take())?;
-                let bytes = Bytes::from(training.checkpoint()?);
-                let save = save(storage.clone(), order.task_id, order.attempt, training.epochs_done(), bytes);
-                saving = Some(runtime.spawn(save));
+                saver.save(training)?;
             }
             Ok(Advance::Done) => break Ok(()),
-            Err(error) => break Err(Failure::from(error)),
+            Err(error) => break Err(Failed::Learning(error)),
+        }
+        if saver.last.0.elapsed() > SAVE_EVERY {
+            saver.save(training)?;
         }
     };
     // The next attempt goes on from the checkpoint that is on its way, however this one ends.
-    match (end, saved(runtime, saving)) {
+    match (end, saver.finish()) {
         (Ok(()), saved) => saved,
-        (Err(failure), Ok(())) => Err(failure),
-        (Err(failure), Err(unsaved)) => {
+        (Err(failed), Ok(())) => Err(failed),
+        (Err(failed), Err(unsaved)) => {
+            let unsaved = unsaved.into_failure();
             tracing::warn!(%unsaved, "the last checkpoint is not in the store");
-            Err(failure)
+            Err(failed)
         }
+    }
+}
+
+/// Sees checkpoints into the store, one at a time, while training goes on.
+struct Saver<'a> {
+    runtime: &'a Runtime,
+    storage: &'a Storage,
+    order: &'a RunOrder,
+    saving: Option<Saving>,
+    /// When the last one was begun, and what it holds.
+    last: (Instant, Moment),
+}
+
+impl Saver<'_> {
+    /// Begins to store a checkpoint, unless nothing has happened since the last one.
+    fn save(&mut self, training: &Training) -> Result<(), Failed> {
+        let moment = Moment::of(training);
+        if moment == self.last.1 {
+            return Ok(());
+        }
+        self.finish()?;
+        let bytes = Bytes::from(training.checkpoint().map_err(Failed::Learning)?);
+        let RunOrder { task_id, attempt, .. } = *self.order;
+        let save = save(self.storage.clone(), task_id, attempt, moment, bytes);
+        (self.saving, self.last) = (Some(self.runtime.spawn(save)), (Instant::now(), moment));
+        Ok(())
+    }
+
+    /// Waits until the last checkpoint is in the store.
+    fn finish(&mut self) -> Result<(), Failed> {
+        let Some(saving) = self.saving.take() else { return Ok(()) };
+        let saved = self.runtime.block_on(saving);
+        let broken = |error| Failure::retryable(format!("saving a checkpoint failed: {error}"));
+        saved.map_err(broken).and_then(|saved| saved).map_err(Failed::Otherwise)
+    }
+}
+
+/// Where a run is: epochs, measuring included, and batches done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    epoch: u32,
+    step: u64,
+}
+
+impl Moment {
+    fn of(training: &Training) -> Self {
+        Self { epoch: training.epochs_done(), step: training.steps_done() }
     }
 }
 
 /// A checkpoint on its way to the store.
 type Saving = JoinHandle<Result<(), Failure>>;
 
-/// Waits until a checkpoint is in the store.
-fn saved(runtime: &Runtime, saving: Option<Saving>) -> Result<(), Failure> {
-    let Some(saving) = saving else { return Ok(()) };
-    runtime.block_on(saving).map_err(|error| Failure::retryable(format!("saving a checkpoint failed: {error}")))?
-}
-
 /// Stores a checkpoint, and tells of it as soon as it is there.
-async fn save(storage: Storage, task: Uuid, attempt: u32, epoch: u32, bytes: Bytes) -> Result<(), Failure> {
-    let key = Key::Checkpoint { task, attempt, epoch };
+async fn save(storage: Storage, task: Uuid, attempt: u32, moment: Moment, bytes: Bytes) -> Result<(), Failure> {
+    let Moment { epoch, step } = moment;
+    let key = Key::Checkpoint { task, attempt, epoch, step };
     let size = bytes.len() as u64;
     let sha256 = storage.put(&key, bytes).await?.to_string();
     events::emit(&TrainerEvent::Checkpoint(CheckpointInfo {
         attempt,
         epoch,
+        step,
         key: key.to_string(),
         sha256,
         bytes: size,
@@ -152,7 +252,7 @@ async fn save(storage: Storage, task: Uuid, attempt: u32, epoch: u32, bytes: Byt
 }
 
 fn tell_batch(report: &BatchReport, epochs: u32) {
-    let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
+    let metric = |name: &str, value| events::metric(name, report.step, report.epoch, value);
     metric("train_loss", report.loss);
     metric("train_loss_smooth", report.smooth_loss);
     metric("learning_rate", report.learning_rate);
@@ -166,7 +266,7 @@ fn tell_batch(report: &BatchReport, epochs: u32) {
 }
 
 fn tell_epoch(report: &EpochReport, images_per_second: Option<f64>, epochs: u32) {
-    let metric = |name: &str, value| metric(name, report.step, report.epoch, value);
+    let metric = |name: &str, value| events::metric(name, report.step, report.epoch, value);
     let errors = report.valid.errors();
     let (low, high) = errors.interval();
     metric("train_loss_measured", report.train.loss);
@@ -186,8 +286,4 @@ fn tell_epoch(report: &EpochReport, images_per_second: Option<f64>, epochs: u32)
         report.valid.loss,
     );
     events::log("info", message);
-}
-
-fn metric(name: &str, step: u64, epoch: u32, value: f64) {
-    events::emit(&TrainerEvent::Metric { name: name.to_owned(), step, epoch, value });
 }

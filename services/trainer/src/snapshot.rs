@@ -2,28 +2,52 @@
 //!
 //! Shards are read and prepared several at a time; what is kept of each is its prepared pictures only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use ursa_domain::run::{RunOrder, SnapshotInfo, TrainerEvent};
+use ursa_domain::run::{RunOrder, TrainerEvent};
 use ursa_domain::split::Side;
 use ursa_learner::{Dataset, Examples};
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::{Digest, Key, Storage};
 use ursa_vision::{Limits, Preprocessing};
+use uuid::Uuid;
 
 use crate::events;
 use crate::failure::Failure;
 use crate::input::Supervisor;
 use crate::pixel_cache::PixelCache;
 
-/// A snapshot's manifest, proven to be the one that was ordered.
-pub(crate) async fn manifest(storage: &Storage, snapshot: &SnapshotInfo) -> Result<Manifest, Failure> {
-    let digest: Digest = snapshot.digest.parse().map_err(|error| Failure::fatal(format!("the snapshot: {error}")))?;
+/// A snapshot's manifest, proven to be the one that was ordered, with the share of its training side that was.
+pub(crate) async fn manifest(storage: &Storage, order: &RunOrder) -> Result<Manifest, Failure> {
+    let digest = order.snapshot.digest.parse();
+    let digest: Digest = digest.map_err(|error| Failure::fatal(format!("the snapshot: {error}")))?;
     let bytes = storage.get_verified(&Key::Manifest { digest }, &digest).await?;
-    Ok(Manifest::from_parquet(bytes)?)
+    Ok(share(Manifest::from_parquet(bytes)?, order.train_percent))
+}
+
+/// The same with `percent` of each class's training pictures, one at least. A larger share holds all of a smaller one, so
+/// that a learning curve adds pictures and exchanges none.
+fn share(mut manifest: Manifest, percent: u32) -> Manifest {
+    if percent >= 100 {
+        return manifest;
+    }
+    let mut classes: BTreeMap<u32, Vec<(Digest, Uuid)>> = BTreeMap::new();
+    for row in manifest.rows.iter().filter(|row| row.side == Side::Train) {
+        // In an order that has nothing to do with when or from where they came.
+        let place = Digest::of(row.image_id.as_bytes());
+        classes.entry(row.class_index).or_default().push((place, row.image_id));
+    }
+    let mut kept = HashSet::new();
+    for mut images in classes.into_values() {
+        images.sort_unstable();
+        let count = (images.len() * percent as usize).div_ceil(100).max(1);
+        kept.extend(images.into_iter().take(count).map(|(_, id)| id));
+    }
+    manifest.rows.retain(|row| row.side == Side::Valid || kept.contains(&row.image_id));
+    manifest
 }
 
 /// Every picture of the manifest, prepared: mapped from this machine's cache, which is filled where it is not.

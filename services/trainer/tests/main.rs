@@ -12,17 +12,25 @@ mod web;
 use process::Trainer;
 use snapshot::World;
 use ursa_domain::ErrorClass;
-use ursa_domain::run::{CheckpointInfo, RunResult, TrainerEvent, TrainerInput};
-use ursa_domain::spec::PretrainedWeights;
+use ursa_domain::recipe::{PretrainedWeights, Rate, RateTest, Stage};
+use ursa_domain::run::{CheckpointInfo, RunResult, TrainedModel, TrainerEvent, TrainerInput};
+use ursa_domain::sgd_lab::SgdLab;
 use ursa_learner::{Architecture, Classifier, Device};
 use ursa_storage::package::{GoldenExamples, ModelPackage};
 use ursa_storage::{Digest, Key, ModelFile};
 use ursa_vision::{Limits, Preprocessing};
 
-fn finished(events: &[TrainerEvent]) -> &RunResult {
+fn result(events: &[TrainerEvent]) -> &RunResult {
     match events.last() {
         Some(TrainerEvent::Finished(result)) => result,
         other => panic!("the run did not finish: {other:?}"),
+    }
+}
+
+fn finished(events: &[TrainerEvent]) -> &TrainedModel {
+    match result(events) {
+        RunResult::Model(model) => model,
+        other => panic!("the run made no model: {other:?}"),
     }
 }
 
@@ -48,12 +56,12 @@ fn values(events: &[TrainerEvent], wanted: &str) -> Vec<f64> {
     events.iter().filter_map(value).collect()
 }
 
-fn package(world: &World, result: &RunResult) -> ModelPackage {
+fn package(world: &World, result: &TrainedModel) -> ModelPackage {
     let digest: Digest = result.model_digest.parse().unwrap();
     world.runtime.block_on(ModelPackage::download(&world.storage, &digest)).unwrap()
 }
 
-fn weights_digest(world: &World, result: &RunResult) -> Digest {
+fn weights_digest(world: &World, result: &TrainedModel) -> Digest {
     package(world, result).manifest.files[ModelFile::Weights.as_str()].sha256
 }
 
@@ -172,8 +180,32 @@ fn a_run_cancelled_right_after_an_epoch_still_hands_in_its_checkpoint() {
     trainer.write(&TrainerInput::Cancel);
     let (events, _) = trainer.finish();
     assert_eq!(failed(&events).0, ErrorClass::Cancelled);
-    let epochs = values(&events, "error_rate").len();
-    assert_eq!(checkpoints(&events).len(), epochs, "every epoch that was done can be gone on from");
+    let epochs = values(&events, "error_rate").len() as u32;
+    let whole = checkpoints(&events).iter().filter(|info| info.step == u64::from(info.epoch) * 3).count();
+    assert!(whole as u32 >= epochs, "every epoch that was done can be gone on from");
+}
+
+#[test]
+fn a_run_stopped_anywhere_goes_on_with_the_next_batch_and_ends_with_the_same_weights() {
+    let world = World::new();
+    let order = world.order(3);
+    let (unbroken, _) = Trainer::start(&order).finish();
+    for stop_after in [1, 2, 4, 8] {
+        let mut trainer = Trainer::start(&order);
+        let is_there = |event: &TrainerEvent| matches!(event, TrainerEvent::Metric { name, step, .. } if name == "momentum" && *step >= stop_after);
+        trainer.wait_for("a batch", is_there);
+        trainer.write(&TrainerInput::Cancel);
+        let (events, _) = trainer.finish();
+        assert_eq!(failed(&events).0, ErrorClass::Cancelled);
+        let checkpoint = checkpoints(&events).pop().unwrap().clone();
+        assert!(checkpoint.step >= stop_after, "{checkpoint:?}");
+        let mut second = order.clone();
+        (second.attempt, second.resume) = (2, Some(checkpoint.clone()));
+        let (resumed, _) = Trainer::start(&second).finish();
+        assert_eq!(values(&resumed, "train_loss").len() as u64, 9 - checkpoint.step, "no batch is done again");
+        assert_eq!(finished(&resumed).error_rates, finished(&unbroken).error_rates);
+        assert_eq!(weights_digest(&world, finished(&resumed)), weights_digest(&world, finished(&unbroken)));
+    }
 }
 
 #[test]
@@ -252,7 +284,7 @@ fn impossible_orders_fail_for_good_saying_what_to_change() {
     };
     let world = World::new();
     refused(&world, |order| order.recipe.image_size = 7, "image_size");
-    refused(&world, |order| order.recipe.max_learning_rate = 1e30, "lower max_learning_rate");
+    refused(&world, |order| order.recipe.stages[0].rate = Rate::Flat(1e30), "lower max_learning_rate");
     refused(&world, |order| order.snapshot.digest = Digest::of(b"other").to_string(), "is missing");
     refused(&world, |order| order.object_store = "ftp://nowhere".into(), "not an object store");
     refused(&World::of_classes(1), |_| (), "two classes");
@@ -279,7 +311,7 @@ fn pretrained_weights_come_over_http_are_checked_and_kept() {
     let (location, network) = web::serve_once(package.weights.to_vec());
 
     let mut order = world.order(1);
-    order.recipe.frozen_epochs = 1;
+    order.recipe.stages.insert(0, Stage::one_cycle(1, Rate::SliceTo(1e-3)).frozen());
     order.recipe.pretrained = Some(PretrainedWeights { location, sha256: sha256.clone() });
     let (events, _) = Trainer::start(&order).finish();
     assert!(failed(&events).1.contains("127.0.0.1"), "a private address is refused unless it is allowed");
@@ -314,6 +346,71 @@ fn the_key_of_a_checkpoint_carries_the_attempt() {
     let mut order = world.order(1);
     order.attempt = 7;
     let (events, _) = Trainer::start(&order).finish();
-    let expected = Key::Checkpoint { task: order.task_id, attempt: 7, epoch: 1 }.to_string();
+    let expected = Key::Checkpoint { task: order.task_id, attempt: 7, epoch: 1, step: 3 }.to_string();
     assert_eq!(checkpoints(&events)[0].key, expected);
+}
+
+#[test]
+fn a_test_of_rates_says_what_it_found_and_leaves_no_model() {
+    let world = World::new();
+    let mut order = world.order(1);
+    order.rate_test = Some(RateTest { start: 1e-5, steps: 40, ..RateTest::default() });
+    let (events, code) = Trainer::start(&order).finish();
+    let RunResult::Rates(rates) = result(&events) else { panic!("{:?}", events.last()) };
+    assert_eq!(code, 0);
+    assert_eq!(values(&events, "loss_smooth").len(), rates.points.len());
+    assert!(rates.points.len() > 10 && rates.points[0].rate.to_bits() == 1e-5_f64.to_bits());
+    let suggestions = rates.suggestions.as_ref().unwrap();
+    assert_eq!(suggestions.len(), 3);
+    assert!(suggestions.iter().all(|one| one.rate > 0.0 && !one.reason.is_empty()), "{suggestions:?}");
+    assert!(checkpoints(&events).is_empty());
+    // The same test finds the same.
+    assert_eq!(result(&Trainer::start(&order).finish().0), result(&events));
+}
+
+#[test]
+fn a_run_goes_on_from_a_model_and_keeps_its_head() {
+    let world = World::new();
+    let (events, _) = Trainer::start(&world.order(2)).finish();
+    let first = finished(&events);
+    let sha256 = weights_digest(&world, first).to_string();
+    let mut order = world.order(1);
+    order.recipe = order.recipe.going_on_from(&format!("model:{}", first.model_digest), &sha256);
+    order.recipe.stages[0].rate = Rate::Flat(1e-6);
+    let (events, _) = Trainer::start(&order).finish();
+    // At such a rate the network stays what it was.
+    let error_rate = *first.error_rates.last().unwrap();
+    assert!((finished(&events).error_rates[0] - error_rate).abs() < 0.1, "{error_rate}: {:?}", finished(&events));
+
+    order.recipe = order.recipe.going_on_from(&format!("model:{}", Digest::of(b"none")), &sha256);
+    let (events, _) = Trainer::start(&order).finish();
+    let (class, message) = failed(&events);
+    assert_eq!(class, ErrorClass::Fatal);
+    assert!(message.contains("is missing"), "{message}");
+}
+
+#[test]
+fn a_share_of_the_training_side_is_learned_from_and_all_of_the_other_side_measured_on() {
+    let world = World::new();
+    let mut order = world.order(1);
+    let (events, _) = Trainer::start(&order).finish();
+    let whole = finished(&events).clone();
+    order.train_percent = 50;
+    let (events, _) = Trainer::start(&order).finish();
+    let half = finished(&events);
+    assert!(half.trained < whole.trained && 2 * half.trained >= whole.trained, "{} of {}", half.trained, whole.trained);
+    assert_eq!(half.validated, whole.validated);
+}
+
+#[test]
+fn an_experiment_tells_every_step_and_how_it_ended() {
+    let lab = SgdLab { steps: 50, ..SgdLab::default() };
+    let (events, code) = Trainer::start_lab(&lab).finish();
+    let RunResult::Lab(outcome) = result(&events) else { panic!("{:?}", events.last()) };
+    assert_eq!((code, values(&events, "loss").len()), (0, 51));
+    assert!(!outcome.diverged && outcome.last.loss < values(&events, "loss")[0]);
+
+    let (events, _) = Trainer::start_lab(&SgdLab { learning_rate: 3.0, steps: 500, ..lab }).finish();
+    let RunResult::Lab(outcome) = result(&events) else { panic!("{:?}", events.last()) };
+    assert!(outcome.diverged && outcome.verdict.contains("diverged"), "{outcome:?}");
 }

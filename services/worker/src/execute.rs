@@ -12,7 +12,7 @@ use ursa_proto::{ApiError, ErrorCode, v1};
 
 use crate::attempt::Attempt;
 use crate::error::{Failure, WorkError};
-use crate::kind::{probe, scrape, train, verify};
+use crate::kind::{learn, probe, scrape, verify};
 use crate::patience::Patience;
 use crate::stop::Stop;
 use crate::text::cut;
@@ -41,7 +41,9 @@ async fn work_on(tools: &Arc<Tools>, attempt: &Attempt, work: Work) -> Result<Do
         Work::Scrape(task) => attempt.unless_stopped(scrape::work(tools, attempt, task)).await.map(Done::Scrape),
         Work::Verify(task) => attempt.unless_stopped(verify::work(tools, attempt, task)).await.map(Done::Verify),
         // It stops its process in stages, so it listens for itself.
-        Work::Train(task) => train::work(tools, attempt, task).await.map(Done::Train),
+        Work::FindLr(task) => learn::find_lr(tools, attempt, task).await.map(Done::FindLr),
+        Work::Train(task) => learn::train(tools, attempt, task).await.map(Done::Train),
+        Work::SgdLab(task) => learn::sgd_lab(tools, attempt, task).await.map(Done::SgdLab),
         Work::Probe(task) => attempt.unless_stopped(probe::work(attempt, task)).await.map(Done::Probe),
     }
 }

@@ -112,13 +112,14 @@ async fn leave(floor: &Floor, config: &Config) {
 /// Who the worker is. One whose trainer does not run offers no training, unless training was asked for.
 async fn identify(config: &Config) -> anyhow::Result<Identity> {
     let mut kinds = config.kinds();
-    if kinds.contains(&JobKind::Train) {
+    let needs_trainer = |kind: &JobKind| kind.learns() || *kind == JobKind::SgdLab;
+    if kinds.iter().any(needs_trainer) {
         match trainer::describe(&config.trainer()).await {
             Ok(description) => tracing::info!(%description, "training runs here"),
-            Err(error) if config.kinds.contains(&JobKind::Train) => return Err(error),
+            Err(error) if config.kinds.iter().any(needs_trainer) => return Err(error),
             Err(error) => {
                 tracing::warn!("no training here: {error:#}");
-                kinds.retain(|kind| *kind != JobKind::Train);
+                kinds.retain(|kind| !needs_trainer(kind));
             }
         }
     }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
-use ursa_domain::run::{RunOrder, TrainerEvent, TrainerInput};
+use ursa_domain::run::{TrainerEvent, TrainerInput};
 
 use crate::error::WorkError;
 
@@ -31,7 +31,7 @@ pub(crate) struct Trainer {
 
 impl Trainer {
     /// Starts `program` and gives it its order. It sees the GPUs of `gpus` and no others.
-    pub(crate) async fn start(program: &Path, order: &RunOrder, gpus: &[u32]) -> Result<Self, WorkError> {
+    pub(crate) async fn start(program: &Path, order: &TrainerInput, gpus: &[u32]) -> Result<Self, WorkError> {
         let mut child = command(program)
             .envs(visible(gpus))
             .stdin(Stdio::piped())
@@ -46,7 +46,7 @@ impl Trainer {
         };
         let events = BufReader::new(output).lines();
         let mut trainer = Self { child, group, input, events, said: tokio::spawn(pass_on(errors)) };
-        match trainer.write(&TrainerInput::Run(Box::new(order.clone()))).await {
+        match trainer.write(order).await {
             Ok(()) => Ok(trainer),
             // It died at once, and its last words say why.
             Err(_) => Err(WorkError::retryable(trainer.last_words(LAST_WORDS).await)),

@@ -279,7 +279,7 @@ fn bears(dataset: &str, lists: &[UrlList]) -> anyhow::Result<Vec<v1::JobDefiniti
         ..v1::TrainRecipe::default()
     };
     let snapshot_of = Some(train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
-    let train = v1::TrainSpec { snapshot: snapshot_of, recipe: Some(recipe) };
+    let train = v1::TrainSpec { snapshot: snapshot_of, recipe: Some(recipe), ..v1::TrainSpec::default() };
     Ok(vec![
         job("scrape", &[], PRIORITIES.0, Spec::Scrape(scrape))?,
         job("verify", &["scrape"], PRIORITIES.0, Spec::Verify(verify))?,

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
+use serde_json::Value;
 use ursa_client::Client;
 use ursa_proto::v1;
 
@@ -22,8 +23,14 @@ pub(crate) struct Report {
     refused: BTreeMap<String, u64>,
     kept: u64,
     classes: Vec<String>,
-    /// On the validation side, after each epoch.
+    /// On the validation side, after each epoch of the first stage.
+    first_error_rate: Vec<f64>,
+    /// What the rate finder suggests for the second stage, by method.
+    rates: BTreeMap<String, f64>,
+    /// On the validation side, after each epoch of the second stage.
     error_rate: Vec<f64>,
+    /// What is wrong with the second stage, in a sentence each.
+    findings: Vec<String>,
     /// Rows are what a picture is listed as, columns what the model says.
     confusion: Vec<Vec<u64>>,
     pub(crate) predictions: Vec<Prediction>,
@@ -48,8 +55,9 @@ impl Report {
         let dataset = client.datasets().get_dataset(v1::GetDatasetRequest { name: "bears".into() }).await?.into_inner();
         let models = client.models().list_models(v1::ListModelsRequest { page: None }).await?.into_inner();
         let model = models.models.first().context("no model was trained")?;
-        let description: serde_json::Value = serde_json::from_str(&model.model_json)?;
-        let train = jobs.iter().find(|job| job.kind == "train").context("no job trained")?;
+        let description: Value = serde_json::from_str(&model.model_json)?;
+        let job = |name: &str| jobs.iter().find(|job| job.name == name).with_context(|| format!("no job {name}"));
+        let (first, train) = (job("first")?, job("train")?);
         let mut failed: BTreeMap<String, u64> = dataset.sources.into_iter().collect();
         let mut refused: BTreeMap<String, u64> = dataset.images.into_iter().collect();
         Ok(Self {
@@ -58,7 +66,10 @@ impl Report {
             kept: refused.remove("kept").unwrap_or_default(),
             refused,
             classes: model.classes.clone(),
+            first_error_rate: error_rates(client, &first.id).await?,
+            rates: suggested(&output(job("rate")?)?),
             error_rate: error_rates(client, &train.id).await?,
+            findings: findings(&output(train)?),
             confusion: serde_json::from_value(description["metrics"]["confusion"].clone())?,
             predictions: Vec::new(),
             seconds: jobs.iter().map(|job| (job.name.clone(), seconds_of(job))).collect(),
@@ -85,15 +96,17 @@ impl Report {
         let mut text = String::from("\n");
         let mut section = |title: &str, body: String| {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{title:<12} {}", body.replace('\n', &format!("\n{:13}", "")));
+            let _ = writeln!(text, "{title:<13} {}", body.replace('\n', &format!("\n{:14}", "")));
         };
         section("Fetched", format!("{} pictures; not to be had: {}", self.fetched, counts(&self.failed)));
         section("Refused", counts(&self.refused));
         section("Kept", self.kept.to_string());
-        section(
-            "Error rate",
-            self.error_rate.iter().map(|rate| format!("{:.1} %", rate * 100.0)).collect::<Vec<_>>().join("  "),
-        );
+        section("First stage", percents(&self.first_error_rate));
+        let rates = self.rates.iter().map(|(method, rate)| format!("{rate:.1e} ({method})"));
+        section("Rate found", rates.collect::<Vec<_>>().join(", "));
+        section("Second stage", percents(&self.error_rate));
+        let nothing = "nothing is wrong".to_owned();
+        section("Diagnosis", if self.findings.is_empty() { nothing } else { self.findings.join("\n") });
         section("Confusion", self.matrix());
         section("Predictions", self.predictions.iter().map(Prediction::text).collect::<Vec<_>>().join("\n"));
         let seconds = self.seconds.iter().map(|(step, seconds)| format!("{step} {seconds:.1}"));
@@ -118,6 +131,27 @@ impl Prediction {
         let Self { expected, got, probability, via } = self;
         format!("{expected} is taken for {got} with {:.1} % ({via})", probability * 100.0)
     }
+}
+
+fn percents(rates: &[f64]) -> String {
+    rates.iter().map(|rate| format!("{:.1} %", rate * 100.0)).collect::<Vec<_>>().join("  ")
+}
+
+fn output(job: &v1::Job) -> anyhow::Result<Value> {
+    serde_json::from_str(&job.output_json).with_context(|| format!("the output of job {}", job.name))
+}
+
+fn suggested(output: &Value) -> BTreeMap<String, f64> {
+    let rate = |one: &Value| Some((one["method"].as_str()?.to_owned(), one["rate"].as_f64()?));
+    output["suggestions"].as_array().into_iter().flatten().filter_map(rate).collect()
+}
+
+fn findings(output: &Value) -> Vec<String> {
+    let sentence = |one: &Value| {
+        let problem = one["problem"].as_str()?.replace('_', " ");
+        Some(format!("{problem}: {}; {}", one["seen"].as_str()?, one["advice"].as_str()?))
+    };
+    output["findings"].as_array().into_iter().flatten().filter_map(sentence).collect()
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> String {

@@ -1,8 +1,12 @@
 //! One job of a pipeline file: its keys, and what becomes of them.
 
+mod learning;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use ursa_domain::recipe::{Augmentation, Mix, PretrainedWeights, RateTest, Stage};
+use ursa_domain::sgd_lab::Noise;
 use ursa_proto::v1;
 use v1::job_definition::Spec;
 
@@ -15,8 +19,10 @@ enum Kind {
     Scrape,
     Verify,
     Snapshot,
+    FindLr,
     Train,
     Deploy,
+    SgdLab,
     Probe,
 }
 
@@ -51,38 +57,54 @@ pub(super) struct JobEntry {
     min_side: Option<u32>,
     max_pixels: Option<u64>,
     max_frames: Option<u32>,
-    // snapshot and train
+    // snapshot, sgd_lab, and what learns
     seed: Option<u64>,
     // snapshot
     valid_percent: Option<u32>,
-    // train
+    // find_lr and train
     snapshot: Option<String>,
     snapshot_from: Option<String>,
     architecture: Option<String>,
+    numerics: Option<String>,
     epochs: Option<u32>,
     frozen_epochs: Option<u32>,
-    batch_size: Option<u32>,
-    image_size: Option<u32>,
     max_learning_rate: Option<f64>,
+    stages: Option<Vec<Stage>>,
+    image_size: Option<u32>,
     weight_decay: Option<f64>,
+    dropout: Option<f64>,
+    label_smoothing: Option<f64>,
     augment: Option<bool>,
-    pretrained: Option<Pretrained>,
-    // deploy
-    endpoint: Option<String>,
+    augmentation: Option<Augmentation>,
+    mix: Option<Mix>,
+    balance: Option<String>,
+    weight_average: Option<f64>,
+    pretrained: Option<PretrainedWeights>,
+    // find_lr, train and sgd_lab
+    batch_size: Option<u32>,
+    // find_lr
+    test: Option<RateTest>,
+    // train
+    rate_from: Option<String>,
+    rate_method: Option<String>,
+    seeds: Option<u32>,
+    train_percents: Option<Vec<u32>>,
+    // sgd_lab
+    points: Option<u32>,
+    coefficients: Option<[f64; 2]>,
+    noise: Option<Noise>,
+    learning_rate: Option<f64>,
+    steps: Option<u32>,
+    // deploy, and what learns and goes on from a model
     model: Option<String>,
     model_from: Option<String>,
+    // deploy
+    endpoint: Option<String>,
     timeout_seconds: Option<u32>,
     // probe
     tasks: Option<u32>,
     duration_ms: Option<u64>,
     failures: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pretrained {
-    location: String,
-    sha256: String,
 }
 
 /// The URLs of one class: a file of them, or the URLs themselves.
@@ -99,8 +121,10 @@ impl Kind {
             Spec::Scrape(_) => Self::Scrape,
             Spec::Verify(_) => Self::Verify,
             Spec::Snapshot(_) => Self::Snapshot,
+            Spec::FindLr(_) => Self::FindLr,
             Spec::Train(_) => Self::Train,
             Spec::Deploy(_) => Self::Deploy,
+            Spec::SgdLab(_) => Self::SgdLab,
             Spec::Probe(_) => Self::Probe,
         }
     }
@@ -111,8 +135,10 @@ impl Kind {
             Self::Scrape => Spec::Scrape(v1::ScrapeSpec::default()),
             Self::Verify => Spec::Verify(v1::VerifySpec::default()),
             Self::Snapshot => Spec::Snapshot(v1::SnapshotSpec { seed: 42, ..v1::SnapshotSpec::default() }),
+            Self::FindLr => Spec::FindLr(v1::FindLrSpec::default()),
             Self::Train => Spec::Train(v1::TrainSpec::default()),
             Self::Deploy => Spec::Deploy(v1::DeploySpec::default()),
+            Self::SgdLab => Spec::SgdLab(v1::SgdLabSpec::default()),
             Self::Probe => Spec::Probe(v1::ProbeSpec::default()),
         }
     }
@@ -141,8 +167,10 @@ impl JobEntry {
             Spec::Scrape(scrape) => entry.apply_scrape(scrape, folder)?,
             Spec::Verify(verify) => entry.apply_verify(verify),
             Spec::Snapshot(snapshot) => entry.apply_snapshot(snapshot),
+            Spec::FindLr(find_lr) => entry.apply_find_lr(find_lr)?,
             Spec::Train(train) => entry.apply_train(train)?,
             Spec::Deploy(deploy) => entry.apply_deploy(deploy)?,
+            Spec::SgdLab(lab) => entry.apply_sgd_lab(lab),
             Spec::Probe(probe) => entry.apply_probe(probe),
         }
         job.spec = Some(spec);
@@ -151,8 +179,9 @@ impl JobEntry {
 
     /// A key that the job's kind does not know would be ignored silently otherwise.
     fn refuse_keys_of_other_kinds(&self, kind: Kind) -> Result<(), String> {
-        use Kind::{Deploy, Probe, Scrape, Snapshot, Train, Verify};
-        let keys: [(&str, bool, &[Kind]); 31] = [
+        use Kind::{Deploy, FindLr, Probe, Scrape, SgdLab, Snapshot, Train, Verify};
+        const LEARN: &[Kind] = &[FindLr, Train];
+        let keys: [(&str, bool, &[Kind]); 49] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -164,22 +193,40 @@ impl JobEntry {
             ("min_side", self.min_side.is_some(), &[Verify]),
             ("max_pixels", self.max_pixels.is_some(), &[Verify]),
             ("max_frames", self.max_frames.is_some(), &[Verify]),
-            ("seed", self.seed.is_some(), &[Snapshot, Train]),
+            ("seed", self.seed.is_some(), &[Snapshot, FindLr, Train, SgdLab]),
             ("valid_percent", self.valid_percent.is_some(), &[Snapshot]),
-            ("snapshot", self.snapshot.is_some(), &[Train]),
-            ("snapshot_from", self.snapshot_from.is_some(), &[Train]),
-            ("architecture", self.architecture.is_some(), &[Train]),
-            ("epochs", self.epochs.is_some(), &[Train]),
-            ("frozen_epochs", self.frozen_epochs.is_some(), &[Train]),
-            ("batch_size", self.batch_size.is_some(), &[Train]),
-            ("image_size", self.image_size.is_some(), &[Train]),
-            ("max_learning_rate", self.max_learning_rate.is_some(), &[Train]),
-            ("weight_decay", self.weight_decay.is_some(), &[Train]),
-            ("augment", self.augment.is_some(), &[Train]),
-            ("pretrained", self.pretrained.is_some(), &[Train]),
+            ("snapshot", self.snapshot.is_some(), LEARN),
+            ("snapshot_from", self.snapshot_from.is_some(), LEARN),
+            ("architecture", self.architecture.is_some(), LEARN),
+            ("numerics", self.numerics.is_some(), LEARN),
+            ("epochs", self.epochs.is_some(), LEARN),
+            ("frozen_epochs", self.frozen_epochs.is_some(), LEARN),
+            ("max_learning_rate", self.max_learning_rate.is_some(), LEARN),
+            ("stages", self.stages.is_some(), LEARN),
+            ("image_size", self.image_size.is_some(), LEARN),
+            ("weight_decay", self.weight_decay.is_some(), LEARN),
+            ("dropout", self.dropout.is_some(), LEARN),
+            ("label_smoothing", self.label_smoothing.is_some(), LEARN),
+            ("augment", self.augment.is_some(), LEARN),
+            ("augmentation", self.augmentation.is_some(), LEARN),
+            ("mix", self.mix.is_some(), LEARN),
+            ("balance", self.balance.is_some(), LEARN),
+            ("weight_average", self.weight_average.is_some(), LEARN),
+            ("pretrained", self.pretrained.is_some(), LEARN),
+            ("batch_size", self.batch_size.is_some(), &[FindLr, Train, SgdLab]),
+            ("test", self.test.is_some(), &[FindLr]),
+            ("rate_from", self.rate_from.is_some(), &[Train]),
+            ("rate_method", self.rate_method.is_some(), &[Train]),
+            ("seeds", self.seeds.is_some(), &[Train]),
+            ("train_percents", self.train_percents.is_some(), &[Train]),
+            ("points", self.points.is_some(), &[SgdLab]),
+            ("coefficients", self.coefficients.is_some(), &[SgdLab]),
+            ("noise", self.noise.is_some(), &[SgdLab]),
+            ("learning_rate", self.learning_rate.is_some(), &[SgdLab]),
+            ("steps", self.steps.is_some(), &[SgdLab]),
             ("endpoint", self.endpoint.is_some(), &[Deploy]),
-            ("model", self.model.is_some(), &[Deploy]),
-            ("model_from", self.model_from.is_some(), &[Deploy]),
+            ("model", self.model.is_some(), &[FindLr, Train, Deploy]),
+            ("model_from", self.model_from.is_some(), &[FindLr, Train, Deploy]),
             ("timeout_seconds", self.timeout_seconds.is_some(), &[Deploy]),
             ("tasks", self.tasks.is_some(), &[Probe]),
             ("duration_ms", self.duration_ms.is_some(), &[Probe]),
@@ -238,28 +285,22 @@ impl JobEntry {
         set(&mut snapshot.valid_percent, self.valid_percent);
     }
 
-    fn apply_train(self, train: &mut v1::TrainSpec) -> Result<(), String> {
-        use v1::train_spec::Snapshot;
-        match (self.snapshot_from, self.snapshot) {
-            (None, None) => {}
-            (Some(job), None) => train.snapshot = Some(Snapshot::SnapshotFromJob(job)),
-            (None, Some(name)) => train.snapshot = Some(Snapshot::SnapshotName(snapshot_name(&name)?)),
-            (Some(_), Some(_)) => return Err(NEEDS_SNAPSHOT.into()),
+    fn apply_sgd_lab(self, lab: &mut v1::SgdLabSpec) {
+        use v1::sgd_lab_spec::Noise as Wire;
+        set(&mut lab.points, self.points);
+        if let Some([slope, intercept]) = self.coefficients {
+            (lab.slope, lab.intercept) = (Some(slope), Some(intercept));
         }
-        let recipe = train.recipe.get_or_insert_default();
-        set(&mut recipe.architecture, self.architecture);
-        set(&mut recipe.epochs, self.epochs);
-        set(&mut recipe.frozen_epochs, self.frozen_epochs);
-        set(&mut recipe.batch_size, self.batch_size);
-        set(&mut recipe.image_size, self.image_size);
-        set(&mut recipe.max_learning_rate, self.max_learning_rate);
-        recipe.weight_decay = self.weight_decay.or(recipe.weight_decay);
-        recipe.augment = self.augment.or(recipe.augment);
-        recipe.seed = self.seed.or(recipe.seed);
-        if let Some(weights) = self.pretrained {
-            recipe.pretrained = Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
+        if let Some(noise) = self.noise {
+            lab.noise = Some(match noise {
+                Noise::Uniform(width) => Wire::UniformNoise(width),
+                Noise::Normal(deviation) => Wire::NormalNoise(deviation),
+            });
         }
-        Ok(())
+        lab.learning_rate = self.learning_rate.or(lab.learning_rate);
+        set(&mut lab.batch_size, self.batch_size);
+        set(&mut lab.steps, self.steps);
+        lab.seed = self.seed.or(lab.seed);
     }
 
     fn apply_deploy(self, deploy: &mut v1::DeploySpec) -> Result<(), String> {
@@ -282,8 +323,8 @@ impl JobEntry {
     }
 }
 
-const NEEDS_SNAPSHOT: &str = "needs either `snapshot_from: JOB` or `snapshot: DATASET@NUMBER`";
-const NEEDS_MODEL: &str = "needs either `model_from: JOB` or `model: DIGEST`";
+pub(super) const NEEDS_SNAPSHOT: &str = "needs either `snapshot_from: JOB` or `snapshot: DATASET@NUMBER`";
+pub(super) const NEEDS_MODEL: &str = "needs either `model_from: JOB` or `model: DIGEST`";
 
 pub(super) fn set<T>(member: &mut T, given: Option<T>) {
     if let Some(given) = given {
@@ -299,27 +340,19 @@ fn require(spec: &Spec) -> Result<(), String> {
             .and_then(|()| if scrape.classes.is_empty() { Err(missing("classes")) } else { Ok(()) }),
         Spec::Verify(verify) => named("dataset", &verify.dataset),
         Spec::Snapshot(snapshot) => named("dataset", &snapshot.dataset),
+        Spec::FindLr(find_lr) => {
+            let snapshot = find_lr.training.as_ref().and_then(|training| training.snapshot.as_ref());
+            snapshot.map(drop).ok_or_else(|| NEEDS_SNAPSHOT.into())
+        }
         Spec::Train(train) => train.snapshot.as_ref().map(drop).ok_or_else(|| NEEDS_SNAPSHOT.into()),
         Spec::Deploy(deploy) => named("endpoint", &deploy.endpoint)
             .and_then(|()| deploy.model.as_ref().map(drop).ok_or_else(|| NEEDS_MODEL.into())),
-        Spec::Probe(_) => Ok(()),
+        Spec::SgdLab(_) | Spec::Probe(_) => Ok(()),
     }
 }
 
 fn missing(key: &str) -> String {
     format!("the key {key:?} is missing")
-}
-
-/// `bears@3`, or `bears` for the latest.
-fn snapshot_name(text: &str) -> Result<v1::SnapshotName, String> {
-    let (dataset, number) = match text.split_once('@') {
-        None => (text, 0),
-        Some((dataset, number)) => {
-            let number = number.parse().ok().filter(|number| *number > 0);
-            (dataset, number.ok_or_else(|| format!("{text:?} names no snapshot; examples: bears@3, bears"))?)
-        }
-    };
-    Ok(v1::SnapshotName { dataset: dataset.to_owned(), number })
 }
 
 fn read_list(name: String, list: UrlList, folder: &Path) -> Result<v1::ClassUrls, String> {
@@ -338,13 +371,6 @@ fn read_list(name: String, list: UrlList, folder: &Path) -> Result<v1::ClassUrls
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn snapshots_are_named_with_or_without_a_number() {
-        assert_eq!(snapshot_name("bears@3").unwrap().number, 3);
-        assert_eq!(snapshot_name("bears").unwrap().number, 0);
-        assert!(snapshot_name("bears@0").is_err() && snapshot_name("bears@x").is_err());
-    }
 
     #[test]
     fn what_has_no_default_is_asked_for() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ursa_domain::JobSpec;
 use ursa_domain::policy::JobPolicy;
-use ursa_domain::spec::{ModelRef, ScrapeSpec, SnapshotRef};
+use ursa_domain::spec::{ModelRef, ScrapeSpec};
 use ursa_proto::v1;
 use v1::job_definition::Spec;
 
@@ -28,9 +28,9 @@ fn definition(pipeline: &v1::Pipeline, job: &v1::Job, detail: &v1::JobDetail) ->
     };
     let spec: JobSpec = serde_json::from_str(&detail.spec_json).map_err(|error| unreadable("specification", error))?;
     let policy: JobPolicy = serde_json::from_str(&detail.policy_json).map_err(|error| unreadable("policy", error))?;
-    let input = spec.input_job().map(str::to_owned);
+    let inputs: Vec<String> = spec.inputs().into_iter().map(|(name, _)| name.to_owned()).collect();
     let named = |id: &String| pipeline.jobs.iter().find(|other| other.id == *id).map(|other| other.name.clone());
-    let after = job.depends_on.iter().filter_map(named).filter(|name| Some(name) != input.as_ref()).collect();
+    let after = job.depends_on.iter().filter_map(named).filter(|name| !inputs.contains(name)).collect();
     let job = v1::JobDefinition { name: job.name.clone(), after, ..with_policy(policy)? };
     Ok(v1::JobDefinition { spec: Some(message(spec)?), ..job })
 }
@@ -82,10 +82,9 @@ fn message(spec: JobSpec) -> Result<Spec, String> {
             seed: snapshot.seed,
             valid_percent: snapshot.valid_percent,
         }),
-        JobSpec::Train(train) => Spec::Train(v1::TrainSpec {
-            snapshot: Some(snapshot_message(train.snapshot)),
-            recipe: Some((&train.recipe).into()),
-        }),
+        JobSpec::FindLr(find_lr) => Spec::FindLr((&find_lr).into()),
+        JobSpec::Train(train) => Spec::Train((&train).into()),
+        JobSpec::SgdLab(lab) => Spec::SgdLab((&lab).into()),
         JobSpec::Deploy(deploy) => Spec::Deploy(v1::DeploySpec {
             endpoint: deploy.endpoint,
             model: Some(match deploy.model {
@@ -118,15 +117,6 @@ fn scrape_message(scrape: ScrapeSpec) -> Result<v1::ScrapeSpec, String> {
         timeout_ms: scrape.options.timeout_ms,
         max_bytes: scrape.options.max_bytes,
     })
-}
-
-fn snapshot_message(snapshot: SnapshotRef) -> v1::train_spec::Snapshot {
-    match snapshot {
-        SnapshotRef::FromJob(job) => v1::train_spec::Snapshot::SnapshotFromJob(job),
-        SnapshotRef::Numbered { dataset, number } => {
-            v1::train_spec::Snapshot::SnapshotName(v1::SnapshotName { dataset, number: number.unwrap_or_default() })
-        }
-    }
 }
 
 #[cfg(test)]

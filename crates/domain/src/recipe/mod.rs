@@ -8,12 +8,12 @@ mod architecture;
 mod augmentation;
 mod balance;
 mod check;
-mod from_job;
 mod mix;
 mod numerics;
 mod pretrained;
 mod rate;
 mod rate_test;
+mod short;
 mod stage;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ pub use numerics::Numerics;
 pub use pretrained::PretrainedWeights;
 pub use rate::{GROUPS, Rate};
 pub use rate_test::{Method, RateTest};
+pub use short::Short;
 pub use stage::Stage;
 
 use crate::setting::InvalidSetting;
@@ -137,6 +138,19 @@ impl Recipe {
     /// The highest rate that any group is trained at.
     pub fn peak_rate(&self) -> f64 {
         self.stages.iter().flat_map(|stage| stage.rate.of_groups()).fold(0.0, f64::max)
+    }
+
+    /// The same recipe, going on from a model of ours in place of other weights.
+    #[must_use]
+    pub fn going_on_from(&self, location: &str, sha256: &str) -> Self {
+        let weights = PretrainedWeights { location: location.to_owned(), sha256: sha256.to_owned() };
+        Self { pretrained: Some(weights), keep_head: true, ..self.clone() }
+    }
+
+    /// The same recipe with its rates scaled together so that the highest is `rate`.
+    #[must_use]
+    pub fn with_peak_rate(&self, rate: f64) -> Self {
+        self.with_rates_scaled(rate / self.peak_rate())
     }
 
     /// The same recipe with every learning rate multiplied by `factor`.

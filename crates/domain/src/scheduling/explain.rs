@@ -7,7 +7,6 @@ use super::offer::{Offer, Request};
 use super::placement::{GpuSet, Unfit, place, suitable};
 use super::resources::Resources;
 use super::room::Room;
-use crate::JobKind;
 
 /// Bytes in a hundredth of a GiB. What is needed is rounded up, what there is down: they never look the same.
 const HUNDREDTH: f64 = (1_u64 << 30) as f64 / 100.0;
@@ -145,8 +144,8 @@ fn needs_one(request: &Request) -> String {
     let on = if labels.is_empty() { String::new() } else { format!(" on a worker{labels}") };
     match (request.gpus(), request.kind) {
         (Some(1..), _) => format!("needs {}{on}", gpus(request)),
-        (None, JobKind::Train) => format!("needs {} or a worker without GPUs{labels}", gpus(request)),
-        (_, JobKind::Train) => format!("needs a worker{labels} to train on its processor"),
+        (None, kind) if kind.learns() => format!("needs {} or a worker without GPUs{labels}", gpus(request)),
+        (_, kind) if kind.learns() => format!("needs a worker{labels} to train on its processor"),
         (_, kind) => format!("needs a worker{labels} for {kind} tasks"),
     }
 }

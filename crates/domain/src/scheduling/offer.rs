@@ -83,24 +83,24 @@ impl GpuUse {
 impl Request {
     /// How many GPUs of a worker with `has` it takes.
     pub(super) fn gpus_on(&self, has: usize) -> u32 {
-        self.gpus().unwrap_or_else(|| u32::from(self.kind == JobKind::Train && has > 0))
+        self.gpus().unwrap_or_else(|| u32::from(self.kind.learns() && has > 0))
     }
 
     /// How many GPUs it takes, where that does not depend on the worker. Training that says what its GPU must be like
     /// does not do without one.
     pub(super) fn gpus(&self) -> Option<u32> {
-        let is_particular = self.kind == JobKind::Train && self.resources.describes_gpu();
+        let is_particular = self.kind.learns() && self.resources.describes_gpu();
         self.resources.gpus.or(is_particular.then_some(1))
     }
 
     /// Whether it takes the processor's place for training on a worker with `has` GPUs.
     pub(super) fn trains_on_cpu(&self, has: usize) -> bool {
-        self.kind == JobKind::Train && self.gpus_on(has) == 0
+        self.kind.learns() && self.gpus_on(has) == 0
     }
 
     /// Whether it takes a GPU where there is one and does without where there is none.
     pub(super) fn is_flexible(&self) -> bool {
-        self.kind == JobKind::Train && self.gpus().is_none()
+        self.kind.learns() && self.gpus().is_none()
     }
 }
 

@@ -142,7 +142,7 @@ impl Search<'_> {
     fn fits_without(&self, attempts: &[&Running]) -> bool {
         let mut room = self.room.clone();
         for attempt in attempts {
-            let trained_on_cpu = attempt.kind == JobKind::Train && attempt.gpus.is_empty();
+            let trained_on_cpu = attempt.kind.learns() && attempt.gpus.is_empty();
             room.take_back(&attempt.gpus, attempt.shared_bytes, trained_on_cpu);
         }
         room.spot(self.request, self.suitable).is_some()

@@ -12,8 +12,8 @@ mod too_few_epochs;
 mod too_little_data;
 mod unbalanced;
 
-use serde::{Deserialize, Serialize};
 use ursa_domain::recipe::Recipe;
+use ursa_domain::run::Finding;
 
 pub use rate_too_high::is_absurd;
 
@@ -35,41 +35,6 @@ pub struct Evidence<'a> {
     pub batches: &'a [BatchReport],
     /// What ended the run, where it did not end well.
     pub failure: Option<&'a LearnError>,
-}
-
-/// What can go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Problem {
-    /// The loss explodes, or the validation loss is absurd.
-    RateTooHigh,
-    /// The losses fall, slowly.
-    RateTooLow,
-    /// The losses were still falling at the end.
-    TooFewEpochs,
-    /// The error rate got worse.
-    Overfitting,
-    /// The network knows its pictures and not new ones.
-    TooLittleData,
-    /// A rare class fares worse than the others.
-    UnbalancedClasses,
-}
-
-/// One thing that went wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Finding {
-    /// What.
-    pub problem: Problem,
-    /// What was seen, with its numbers.
-    pub seen: String,
-    /// Why it matters.
-    pub why: String,
-    /// What to do.
-    pub advice: String,
-    /// The recipe to submit next, where a changed recipe helps.
-    pub recipe: Option<Recipe>,
-    /// The epoch (from 0) after which the network was last good, where going back helps.
-    pub go_back_to: Option<u32>,
 }
 
 /// Everything that is wrong with a run, the most urgent first; empty where nothing is.

@@ -3,7 +3,8 @@
 
 use ursa_domain::recipe::{Augmentation, Recipe, Stage};
 
-use super::{Evidence, Finding, Problem};
+use super::Evidence;
+use ursa_domain::run::{Finding, Problem};
 
 /// An error rate must stay worse for so many epochs.
 const EPOCHS: u32 = 2;

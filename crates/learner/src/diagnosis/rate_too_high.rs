@@ -1,8 +1,9 @@
 //! The learning rate is too high: nothing that was learned survives. It cannot be mended by going on.
 
-use super::{Evidence, Finding, Problem};
+use super::Evidence;
 use crate::LearnError;
 use crate::recorder::{EpochReport, best};
+use ursa_domain::run::{Finding, Problem};
 
 /// A validation loss of so many guesses is beyond any overfitting.
 const ABSURD: f64 = 10.0;

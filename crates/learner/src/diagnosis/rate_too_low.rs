@@ -1,6 +1,7 @@
 //! The learning rate is too low: losses fall from epoch to epoch, and hardly.
 
-use super::{Evidence, Finding, Problem};
+use super::Evidence;
+use ursa_domain::run::{Finding, Problem};
 
 /// A network that has learned its pictures loses far less than this share of a guess on them.
 const NOT_LEARNED: f64 = 0.5;

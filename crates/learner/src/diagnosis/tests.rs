@@ -5,6 +5,7 @@ use ursa_domain::recipe::{Augmentation, Balance, Rate, Stage};
 
 use super::*;
 use crate::recorder::{Measurement, Proportion};
+use ursa_domain::run::Problem;
 
 const CHANCE_3: f64 = 1.0986;
 

@@ -2,7 +2,8 @@
 
 use ursa_domain::recipe::{Recipe, Stage};
 
-use super::{Evidence, Finding, Problem};
+use super::Evidence;
+use ursa_domain::run::{Finding, Problem};
 
 /// The validation loss of an epoch, in shares of the one before, above which nothing moves any more.
 const STILL_FALLING: f64 = 0.95;

@@ -1,6 +1,7 @@
 //! Too little data: the rate is right, the run is long enough, the training pictures are known, and new ones are not.
 
-use super::{Evidence, Finding, Problem};
+use super::Evidence;
+use ursa_domain::run::{Finding, Problem};
 
 /// Below this error rate a model is good enough not to be talked about.
 const GOOD: f64 = 0.1;

@@ -2,8 +2,9 @@
 
 use ursa_domain::recipe::{Balance, Recipe};
 
-use super::{Evidence, Finding, Problem};
+use super::Evidence;
 use crate::recorder::Proportion;
+use ursa_domain::run::{Finding, Problem};
 
 /// A class with less than this share of the largest one's pictures is rare.
 const RARE: f64 = 0.5;

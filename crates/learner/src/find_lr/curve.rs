@@ -2,24 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use ursa_domain::recipe::RateTest;
+use ursa_domain::run::RatePoint;
 
 use crate::recorder::SmoothLoss;
 
 /// A loss this many times the best ends the test.
 const DIVERGED: f64 = 4.0;
-
-/// One batch of the test.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct RatePoint {
-    /// From 0.
-    pub step: u32,
-    /// Of every group.
-    pub rate: f64,
-    /// Debiased exponential average (beta 0.98): what is plotted.
-    pub loss: f64,
-    /// Of the batch alone.
-    pub batch_loss: f64,
-}
 
 /// Why a test ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

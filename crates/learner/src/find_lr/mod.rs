@@ -8,9 +8,9 @@ mod suggestion;
 
 use std::ops::ControlFlow;
 
-pub use curve::{RateCurve, RatePoint, Stop};
-pub use suggestion::Suggestion;
+pub use curve::{RateCurve, Stop};
 use ursa_domain::recipe::{GROUPS, RateTest};
+use ursa_domain::run::RatePoint;
 
 use crate::LearnError;
 use crate::randomness::Purpose;

@@ -1,25 +1,14 @@
 //! Which rate a curve speaks for, by the methods of fastai v1 and v2 under their names, each with its reason. Pure.
 
-use serde::{Deserialize, Serialize};
 use ursa_domain::recipe::Method;
+use ursa_domain::run::{RatePoint, Suggestion};
 
-use super::curve::{RateCurve, RatePoint};
+use super::curve::RateCurve;
 
 /// Points at the end that are left out: there the loss explodes.
 const SKIPPED_END: usize = 5;
 /// Fewer say nothing about a slope.
 const LEAST_POINTS: usize = 3;
-
-/// A rate and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Suggestion {
-    /// How it was chosen.
-    pub method: Method,
-    /// The rate.
-    pub rate: f64,
-    /// One sentence for people.
-    pub reason: String,
-}
 
 impl RateCurve {
     /// The points that are judged: a tenth of the test at the start and five points at the end are left out, as fastai plots.

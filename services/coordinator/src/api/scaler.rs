@@ -140,7 +140,7 @@ impl Wanted {
     }
 
     fn gpus_of(&self, lane: &LaneBacklog) -> u32 {
-        lane.resources.gpus.unwrap_or(u32::from(self.kind == JobKind::Train))
+        lane.resources.gpus.unwrap_or(u32::from(self.kind.learns()))
     }
 }
 

@@ -119,7 +119,9 @@ impl WorkerApi {
         let completed = match request.result.ok_or_else(|| ApiError::invalid("result: is missing"))? {
             Done::Scrape(result) => store.complete_scrape(&lease, &result).await,
             Done::Verify(result) => store.complete_verify(&lease, &result).await,
+            Done::FindLr(result) => store.complete_find_lr(&lease, &result).await,
             Done::Train(result) => store.complete_train(&lease, &result).await,
+            Done::SgdLab(result) => store.complete_sgd_lab(&lease, &result).await,
             // Its room is noted together with that of the others that end with it.
             Done::Probe(_) => {
                 let completed = self.0.completions.complete(lease).await;

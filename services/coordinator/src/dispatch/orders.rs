@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use ursa_domain::run::CheckpointInfo;
-use ursa_domain::spec::{ScrapeOptions, TrainRecipe, VerifySpec};
+use ursa_domain::recipe::{RateTest, Recipe};
+use ursa_domain::run::{CheckpointInfo, SnapshotInfo};
+use ursa_domain::sgd_lab::SgdLab;
+use ursa_domain::spec::{ScrapeOptions, VerifySpec};
 use ursa_domain::{ErrorClass, JobKind};
 use ursa_proto::v1::{self, task_order::Work};
 
@@ -67,14 +69,16 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
         }
         JobKind::Train => {
             let payload: TrainPayload = read(task)?;
-            Work::Train(v1::TrainTask {
-                snapshot_id: payload.snapshot.id.to_string(),
-                dataset: payload.snapshot.dataset,
-                snapshot_number: payload.snapshot.number,
-                snapshot_digest: payload.snapshot.digest,
-                recipe: Some((&payload.recipe).into()),
-                resume: context.store.latest_checkpoint(task.lease.task_id).await?.map(checkpoint_message),
-            })
+            let resume = context.store.latest_checkpoint(task.lease.task_id).await?.map(checkpoint_message);
+            Work::Train(v1::TrainTask { resume, ..payload.into() })
+        }
+        JobKind::FindLr => {
+            let payload: FindLrPayload = read(task)?;
+            Work::FindLr(v1::FindLrTask { training: Some(payload.training.into()), test: Some(payload.test.into()) })
+        }
+        JobKind::SgdLab => {
+            let lab: SgdLab = read(task)?;
+            Work::SgdLab((&lab).into())
         }
         JobKind::Probe => {
             let payload: ProbePayload = read(task)?;
@@ -122,8 +126,35 @@ struct VerifyPayload {
 
 #[derive(Deserialize)]
 struct TrainPayload {
-    snapshot: ursa_domain::run::SnapshotInfo,
-    recipe: TrainRecipe,
+    snapshot: SnapshotInfo,
+    recipe: Recipe,
+    #[serde(default = "everything")]
+    train_percent: u32,
+}
+
+fn everything() -> u32 {
+    100
+}
+
+impl From<TrainPayload> for v1::TrainTask {
+    fn from(payload: TrainPayload) -> Self {
+        Self {
+            snapshot_id: payload.snapshot.id.to_string(),
+            dataset: payload.snapshot.dataset,
+            snapshot_number: payload.snapshot.number,
+            snapshot_digest: payload.snapshot.digest,
+            recipe: Some((&payload.recipe).into()),
+            resume: None,
+            train_percent: payload.train_percent,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct FindLrPayload {
+    #[serde(flatten)]
+    training: TrainPayload,
+    test: RateTest,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +167,7 @@ fn checkpoint_message(checkpoint: CheckpointInfo) -> v1::Checkpoint {
     v1::Checkpoint {
         attempt: checkpoint.attempt,
         epoch: checkpoint.epoch,
+        step: checkpoint.step,
         key: checkpoint.key,
         sha256: checkpoint.sha256,
         bytes: checkpoint.bytes,

@@ -328,7 +328,7 @@ impl Attached {
             draining: self.row.draining || self.drain,
             labels: self.row.labels.clone(),
             gpus: self.row.gpus.iter().map(|gpu| self.gpu_offer(gpu)).collect(),
-            cpu_training: !self.lent.values().any(|lent| lent.kind == JobKind::Train && lent.gpus.is_empty()),
+            cpu_training: !self.lent.values().any(|lent| lent.kind.learns() && lent.gpus.is_empty()),
         }
     }
 

@@ -625,6 +625,14 @@ pub(super) async fn output_of(tx: &mut Tx, job_id: Uuid, name: &str) -> StoreRes
     Ok(output)
 }
 
+/// What a job has left behind so far; nobody else changes it before the transaction ends.
+pub(super) async fn lock_output(tx: &mut Tx, job_id: Uuid) -> StoreResult<Value> {
+    let output = sqlx::query_scalar!("select output from jobs where id = $1 for no key update", job_id)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(output)
+}
+
 /// Stores what a job left behind.
 pub(super) async fn set_output(tx: &mut Tx, job_id: Uuid, output: &Value) -> StoreResult<()> {
     let result = sqlx::query!("update jobs set output = $2 where id = $1", job_id, output).execute(&mut **tx).await?;

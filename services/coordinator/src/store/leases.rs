@@ -356,12 +356,7 @@ impl Claims {
     }
 }
 
-async fn claim(
-    database: impl PgExecutor<'_>,
-    places: &[Place],
-    quotas: Quotas,
-    ttl: Duration,
-) -> StoreResult<Claims> {
+async fn claim(database: impl PgExecutor<'_>, places: &[Place], quotas: Quotas, ttl: Duration) -> StoreResult<Claims> {
     task::next(TaskState::Ready, TaskEvent::Lease)?;
     let rows = sqlx::query_file!(
         "src/store/sql/claim.sql",

@@ -98,7 +98,7 @@ impl Store {
         let job_id = check(&mut tx, lease).await?;
         check_checkpoint(lease, checkpoint)?;
         let stored = sqlx::query!(
-            "insert into checkpoints (task_id, attempt, epoch, key, sha256, bytes) values ($1, $2, $3, $4, $5, $6)
+            "insert into checkpoints (task_id, attempt, epoch, key, sha256, bytes, step) values ($1, $2, $3, $4, $5, $6, $7)
             on conflict do nothing",
             lease.task_id,
             lease.attempt as i32,
@@ -106,22 +106,23 @@ impl Store {
             checkpoint.key,
             checkpoint.sha256,
             checkpoint.bytes as i64,
+            checkpoint.step as i64,
         )
         .execute(&mut *tx)
         .await?;
         if stored.rows_affected() > 0 {
-            let message = format!("checkpoint after epoch {}", checkpoint.epoch);
+            let message = format!("checkpoint after batch {}, {} epochs", checkpoint.step, checkpoint.epoch);
             let task = Some((lease.task_id, lease.attempt));
             record(&mut tx, &[NewEvent { job_id, task, kind: "checkpoint", message }]).await?;
         }
         tx.commit().await
     }
 
-    /// The checkpoint of a task with the most epochs; of the newest attempt, should two have as many.
+    /// The checkpoint of a task with the most batches; of the newest attempt, should two have as many.
     pub(crate) async fn latest_checkpoint(&self, task_id: Uuid) -> StoreResult<Option<CheckpointInfo>> {
         let row = sqlx::query!(
-            "select attempt, epoch, key, sha256, bytes from checkpoints where task_id = $1
-            order by epoch desc, attempt desc limit 1",
+            "select attempt, epoch, step, key, sha256, bytes from checkpoints where task_id = $1
+            order by epoch desc, step desc, attempt desc limit 1",
             task_id,
         )
         .fetch_optional(&self.pool)
@@ -129,6 +130,7 @@ impl Store {
         Ok(row.map(|row| CheckpointInfo {
             attempt: row.attempt as u32,
             epoch: row.epoch as u32,
+            step: row.step as u64,
             key: row.key,
             sha256: row.sha256,
             bytes: row.bytes as u64,

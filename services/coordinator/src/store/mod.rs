@@ -22,6 +22,7 @@ mod planning;
 mod projects;
 mod results;
 mod retention;
+mod runs;
 mod schedules;
 mod snapshots;
 mod steering;

@@ -1,15 +1,15 @@
-//! Models, and the completion of train tasks, which registers them.
+//! Models, and the completion of the tasks that learn, some of which register them.
 
 use serde_json::{Value, json};
 use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
-use super::tasks::{hold_to_complete, succeed_with};
-use super::{Store, StoreError, StoreResult, Tx, jobs};
+use super::tasks::{hold_to_complete, succeed, succeed_with};
+use super::{Store, StoreError, StoreResult, Tx, jobs, runs};
 
 impl Store {
-    /// Ends a train attempt well: its model is registered and becomes the job's output.
+    /// Ends a train attempt well: its model is registered, and the best of the job's models becomes its output.
     #[tracing::instrument(skip(self, result), err(level = "debug"))]
     pub(crate) async fn complete_train(&self, lease: &Lease, result: &v1::TrainResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
@@ -17,15 +17,43 @@ impl Store {
         let snapshot = held.payload["snapshot"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
         let snapshot = snapshot.ok_or_else(|| StoreError::unreadable("train task", &"it names no snapshot"))?;
         let (error_rate, is_new) = insert_model(&mut tx, lease, held.job_id, snapshot, result).await?;
-        let confusion: Vec<_> = result.confusion.iter().map(|row| row.counts.clone()).collect();
-        let output = json!({
-            "model_digest": result.model_digest, "error_rates": result.error_rates, "confusion": confusion,
-        });
+        let before = jobs::lock_output(&mut tx, held.job_id).await?;
+        let output = runs::with_run(before, &held.payload, result, error_rate)?;
         jobs::set_output(&mut tx, held.job_id, &output).await?;
         let digest = result.model_digest.get(..12).unwrap_or_default();
         let registered = is_new.then(|| ("model.created", format!("model {digest} was registered")));
         let message = format!("model {digest} has an error rate of {:.1} %", 100.0 * error_rate);
         succeed_with(&mut tx, &held, registered, message).await?;
+        tx.commit().await
+    }
+
+    /// Ends a find_lr attempt well: its curve and what it suggests become the job's output. A curve that suggests nothing is
+    /// a result, too.
+    #[tracing::instrument(skip(self, result), err(level = "debug"))]
+    pub(crate) async fn complete_find_lr(&self, lease: &Lease, result: &v1::FindLrResult) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let Some(held) = hold_to_complete(&mut tx, lease, JobKind::FindLr).await? else { return Ok(()) };
+        jobs::set_output(&mut tx, held.job_id, &curve(result)).await?;
+        let message = match result.suggestions.first() {
+            Some(suggestion) => format!("the rate is {:.2e} ({})", suggestion.rate, suggestion.method),
+            None => format!("no rate can be suggested: {}", result.error),
+        };
+        succeed(&mut tx, &held, message).await?;
+        tx.commit().await
+    }
+
+    /// Ends an experiment's attempt well.
+    #[tracing::instrument(skip(self, result), err(level = "debug"))]
+    pub(crate) async fn complete_sgd_lab(&self, lease: &Lease, result: &v1::SgdLabResult) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let Some(held) = hold_to_complete(&mut tx, lease, JobKind::SgdLab).await? else { return Ok(()) };
+        let output = json!({
+            "coefficients": [result.slope, result.intercept], "loss": result.loss,
+            "optimum": [result.best_slope, result.best_intercept], "least_loss": result.least_loss,
+            "rate_limit": result.rate_limit, "diverged": result.diverged, "verdict": result.verdict,
+        });
+        jobs::set_output(&mut tx, held.job_id, &output).await?;
+        succeed(&mut tx, &held, result.verdict.clone()).await?;
         tx.commit().await
     }
 
@@ -96,6 +124,17 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// The output of a find_lr job.
+fn curve(result: &v1::FindLrResult) -> Value {
+    let points = result.points.iter().map(|point| json!([point.rate, point.loss, point.smooth_loss]));
+    let suggestions =
+        result.suggestions.iter().map(|one| json!({"method": one.method, "rate": one.rate, "reason": one.reason}));
+    json!({
+        "suggestions": suggestions.collect::<Vec<_>>(), "error": result.error,
+        "curve": {"columns": ["rate", "loss", "smooth_loss"], "points": points.collect::<Vec<_>>()},
+    })
 }
 
 /// Stores the model and returns its error rate, and whether there was no such model before. Two runs may come to the very same package; the first one keeps the row.

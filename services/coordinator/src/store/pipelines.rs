@@ -214,8 +214,8 @@ fn json(what: &'static str, values: impl Iterator<Item = serde_json::Result<Valu
 /// Stores a pipeline with its jobs; `false` when its key is known.
 async fn insert(tx: &mut Tx, id: Uuid, submission: &Submission<'_>, jobs: &NewJobs<'_>) -> StoreResult<bool> {
     let pipeline = submission.pipeline;
-    let spec = serde_json::to_value(pipeline)
-        .map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
+    let spec =
+        serde_json::to_value(pipeline).map_err(|error| StoreError::unreadable("pipeline specification", &error))?;
     let (waiting, awaited): (Vec<Uuid>, Vec<Uuid>) = jobs.dependencies.iter().copied().unzip();
     let made = sqlx::query_file!(
         "src/store/sql/insert_pipeline.sql",

@@ -47,7 +47,8 @@ pub(super) fn check_complete(list: &str, what: &str, said: u64, written: u64, le
 
 /// A checkpoint lies where this very attempt writes it.
 pub(super) fn check_checkpoint(lease: &Lease, checkpoint: &v1::Checkpoint) -> Result<(), ApiError> {
-    let key = Key::Checkpoint { task: lease.task_id, attempt: lease.attempt, epoch: checkpoint.epoch };
+    let v1::Checkpoint { epoch, step, .. } = *checkpoint;
+    let key = Key::Checkpoint { task: lease.task_id, attempt: lease.attempt, epoch, step };
     check_key("checkpoint.key", &checkpoint.key, &key)
 }
 

@@ -150,7 +150,7 @@ impl Store {
                     draining: row.draining,
                     labels: read("labels", row.labels)?,
                     gpus,
-                    cpu_training: !held.iter().any(|task| task.kind == JobKind::Train && task.gpus.is_empty()),
+                    cpu_training: !held.iter().any(|task| task.kind.learns() && task.gpus.is_empty()),
                 })
             })
             .collect()

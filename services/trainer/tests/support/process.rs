@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use ursa_domain::run::{RunOrder, TrainerEvent, TrainerInput};
+use ursa_domain::sgd_lab::SgdLab;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -25,6 +26,12 @@ impl Trainer {
     pub(crate) fn start(order: &RunOrder) -> Self {
         let mut trainer = Self::spawn();
         trainer.write(&TrainerInput::Run(Box::new(order.clone())));
+        trainer
+    }
+
+    pub(crate) fn start_lab(lab: &SgdLab) -> Self {
+        let mut trainer = Self::spawn();
+        trainer.write(&TrainerInput::Lab(lab.clone()));
         trainer
     }
 

@@ -6,8 +6,8 @@ use std::io::Cursor;
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use ursa_domain::recipe::{Architecture, Rate, Recipe, Stage};
 use ursa_domain::run::{RunOrder, SnapshotInfo};
-use ursa_domain::spec::{Architecture, TrainRecipe};
 use ursa_domain::split::Side;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::shard::ShardWriter;
@@ -61,14 +61,15 @@ impl World {
                 number: 1,
                 digest: self.digest.to_string(),
             },
-            recipe: TrainRecipe {
+            recipe: Recipe {
                 architecture: Architecture::ResNet18,
-                epochs,
+                stages: vec![Stage::one_cycle(epochs, Rate::Flat(1e-3))],
                 batch_size: 8,
                 image_size: 32,
-                max_learning_rate: 1e-3,
-                ..TrainRecipe::default()
+                ..Recipe::default()
             },
+            train_percent: 100,
+            rate_test: None,
             resume: None,
             object_store: self.storage.location().to_owned(),
             cache_dir: self.folder.path().join("cache").display().to_string(),

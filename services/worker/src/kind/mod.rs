@@ -1,8 +1,8 @@
-//! What a worker can do: one file per kind of job. Each takes its task and gives back what the coordinator commits.
+//! What a worker can do: one file per kind of job; those that learn share one. Each takes its task and gives back what the coordinator commits.
 
+pub(crate) mod learn;
 pub(crate) mod probe;
 pub(crate) mod scrape;
-pub(crate) mod train;
 pub(crate) mod verify;
 
 use bytes::Bytes;

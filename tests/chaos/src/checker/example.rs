@@ -165,7 +165,7 @@ fn dataset(history: &mut History) {
 
 fn train(history: &mut History) {
     for number in 1..=2 {
-        let key = format!("checkpoints/{TRAIN}/{number}/{number}.safetensors");
+        let key = format!("checkpoints/{TRAIN}/{number}/{number}-8.safetensors");
         history.objects.insert(key.clone(), SHA256.to_owned());
         let sha256 = SHA256.to_owned();
         history.checkpoints.push(Checkpoint { task: TRAIN, attempt: number, epoch: number, key, sha256 });

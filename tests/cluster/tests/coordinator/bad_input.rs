@@ -88,7 +88,8 @@ async fn a_job_on_nothing_fails_with_the_cure() {
     let mut numbered = train();
     let name = v1::SnapshotName { dataset: "wolves".into(), number: 3 };
     let snapshot_name = Some(v1::train_spec::Snapshot::SnapshotName(name));
-    numbered.spec = Some(v1::job_definition::Spec::Train(v1::TrainSpec { snapshot: snapshot_name, recipe: None }));
+    numbered.spec =
+        Some(v1::job_definition::Spec::Train(v1::TrainSpec { snapshot: snapshot_name, ..v1::TrainSpec::default() }));
     let ids = fixture.submit(vec![snapshot(), numbered]).await;
     for (id, expected) in ids.iter().zip(["there is no dataset bears", "there is no dataset wolves"]) {
         let error = fixture.job_in(id, "failed").await.job.unwrap().error;

@@ -151,7 +151,7 @@ pub(crate) fn snapshot() -> v1::JobDefinition {
 
 pub(crate) fn train() -> v1::JobDefinition {
     let snapshot = Some(v1::train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
-    job("train", v1::job_definition::Spec::Train(v1::TrainSpec { snapshot, recipe: None }))
+    job("train", v1::job_definition::Spec::Train(v1::TrainSpec { snapshot, ..v1::TrainSpec::default() }))
 }
 
 pub(crate) fn deploy() -> v1::JobDefinition {
@@ -270,5 +270,6 @@ pub(crate) fn trained() -> v1::complete_task_request::Result {
         model_json,
         error_rates: vec![0.5, 0.125],
         confusion: vec![v1::ConfusionRow { counts: vec![4, 0] }, v1::ConfusionRow { counts: vec![1, 3] }],
+        ..v1::TrainResult::default()
     })
 }

@@ -92,7 +92,7 @@ async fn a_pipeline_goes_whole_with_all_it_wrote_and_no_other_does() {
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
     let old = done(&fixture, &mut worker, two_in_a_row(), "monday").await;
     let (task, attempt, epoch) = (Uuid::parse_str(&task_of(&fixture, &old).await).unwrap(), 1, 3);
-    let checkpoint = Key::Checkpoint { task, attempt, epoch };
+    let checkpoint = Key::Checkpoint { task, attempt, epoch, step: 9 };
     fixture.storage().put(&checkpoint, "weights".into()).await.unwrap();
     fixture
         .sql(&format!(

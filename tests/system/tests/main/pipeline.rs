@@ -60,7 +60,7 @@ fn train(epochs: u32) -> Spec {
         ..v1::TrainRecipe::default()
     };
     let snapshot = Some(train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
-    Spec::Train(v1::TrainSpec { snapshot, recipe: Some(recipe) })
+    Spec::Train(v1::TrainSpec { snapshot, recipe: Some(recipe), ..v1::TrainSpec::default() })
 }
 
 fn deploy() -> Spec {

@@ -4,9 +4,10 @@
 use std::ops::ControlFlow;
 
 use super::*;
-use crate::diagnosis::{Evidence, Finding, Problem, diagnose};
+use crate::diagnosis::{Evidence, diagnose};
 use crate::find_lr::{Stop, find_lr};
 use crate::recorder::Recorder;
+use ursa_domain::run::{Finding, Problem};
 
 /// A run as it would be watched, and the findings at its end.
 fn diagnosed(data: Dataset, recipe: Recipe, pretrained: Option<&[u8]>) -> (Training, Vec<Finding>) {

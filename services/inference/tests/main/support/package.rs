@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use image::{ImageFormat, Rgb, RgbImage};
-use ursa_domain::spec::Architecture;
+use ursa_domain::recipe::Architecture;
 use ursa_learner::{Classifier, Device, HEAD, Network};
 use ursa_storage::package::{
     GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,

@@ -1,6 +1,6 @@
 //! Orders as a coordinator gives them.
 
-use ursa_domain::spec::TrainRecipe;
+use ursa_domain::recipe::Recipe;
 use ursa_proto::v1::{self, task_order::Work};
 use uuid::Uuid;
 
@@ -21,8 +21,9 @@ pub(crate) fn train(manner: &str, gpus: &[u32]) -> v1::TaskOrder {
         dataset: manner.to_owned(),
         snapshot_number: 1,
         snapshot_digest: "00".repeat(32),
-        recipe: Some((&TrainRecipe::default()).into()),
+        recipe: Some((&Recipe::default()).into()),
         resume: None,
+        train_percent: 100,
     };
     v1::TaskOrder { gpus: gpus.to_vec(), ..order(Work::Train(task)) }
 }

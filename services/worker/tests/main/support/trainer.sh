@@ -6,8 +6,8 @@ if [ "$1" = --describe ]; then
     exit
 fi
 
-checkpoint='{"type":"checkpoint","attempt":1,"epoch":2,"key":"k","sha256":"s","bytes":1}'
-finished='{"type":"finished","model_digest":"d","model_json":"{}","error_rates":[0.5],"confusion":[[1]]}'
+checkpoint='{"type":"checkpoint","attempt":1,"epoch":2,"step":8,"key":"k","sha256":"s","bytes":1}'
+finished='{"type":"finished","model":{"model_digest":"d","model_json":"{}","error_rates":[0.5],"confusion":[[1]],"errors":0,"validated":1,"trained":3,"findings":[]}}'
 cancelled='{"type":"failed","class":"cancelled","message":"told to stop"}'
 
 read -r order

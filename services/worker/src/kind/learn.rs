@@ -1,10 +1,14 @@
-//! Training: the trainer's process is started, listened to, and stopped in stages.
+//! What learns: the trainer's process is started, listened to, and stopped in stages.
 
 use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
-use ursa_domain::run::{CheckpointInfo, RunOrder, RunResult, SnapshotInfo, TrainerEvent};
-use ursa_domain::spec::TrainRecipe;
+use ursa_domain::recipe::{RateTest, Recipe};
+use ursa_domain::run::{
+    CheckpointInfo, Finding, FoundRates, RatePoint, RunOrder, RunResult, SgdOutcome, SnapshotInfo, Suggestion,
+    TrainedModel, TrainerEvent, TrainerInput,
+};
+use ursa_domain::sgd_lab::SgdLab;
 use ursa_proto::v1;
 use uuid::Uuid;
 
@@ -26,12 +30,52 @@ enum End {
 }
 
 /// Trains the task's model in a process of its own.
-pub(crate) async fn work(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<v1::TrainResult, WorkError> {
-    let order = order(tools, attempt, task)?;
+pub(crate) async fn train(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<v1::TrainResult, WorkError> {
+    let order = order(tools, attempt, task, None)?;
+    match learn(tools, attempt, order).await? {
+        RunResult::Model(model) => Ok(model_message(model)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Finds a learning rate in a process of its own.
+pub(crate) async fn find_lr(
+    tools: &Tools,
+    attempt: &Attempt,
+    task: v1::FindLrTask,
+) -> Result<v1::FindLrResult, WorkError> {
+    let test = RateTest::from(task.test.unwrap_or_default());
+    let order = order(tools, attempt, task.training.unwrap_or_default(), Some(test))?;
+    match learn(tools, attempt, order).await? {
+        RunResult::Rates(rates) => Ok(rates_message(rates)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Fits a line to points in a process of its own, which needs neither a turn nor a GPU.
+pub(crate) async fn sgd_lab(
+    tools: &Tools,
+    attempt: &Attempt,
+    task: v1::SgdLabSpec,
+) -> Result<v1::SgdLabResult, WorkError> {
+    match run(tools, attempt, &TrainerInput::Lab(SgdLab::from(task))).await? {
+        RunResult::Lab(outcome) => Ok(lab_message(outcome)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(result: &RunResult) -> WorkError {
+    WorkError::fatal(format!("the trainer made something else than it was ordered to: {result:?}"))
+}
+
+async fn learn(tools: &Tools, attempt: &Attempt, order: RunOrder) -> Result<RunResult, WorkError> {
     let _turn = turn(tools, attempt).await?;
-    let total = u64::from(order.recipe.epochs + order.recipe.frozen_epochs);
-    attempt.progress(0, total, "epochs", "starting the trainer");
-    let mut trainer = Trainer::start(&tools.trainer, &order, attempt.gpus()).await?;
+    run(tools, attempt, &TrainerInput::Run(Box::new(order))).await
+}
+
+async fn run(tools: &Tools, attempt: &Attempt, order: &TrainerInput) -> Result<RunResult, WorkError> {
+    attempt.progress(0, 0, "", "starting the trainer");
+    let mut trainer = Trainer::start(&tools.trainer, order, attempt.gpus()).await?;
     let end = tokio::select! {
         end = listen(&mut trainer, attempt) => end,
         () = attempt.stopped() => return stop(trainer, attempt, tools.stop_grace).await,
@@ -39,7 +83,7 @@ pub(crate) async fn work(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) 
     match end {
         End::Finished(result) => {
             trainer.exit(EXIT).await;
-            Ok(result_message(*result))
+            Ok(*result)
         }
         End::Failed(failure) => {
             trainer.exit(EXIT).await;
@@ -73,7 +117,7 @@ async fn listen(trainer: &mut Trainer, attempt: &Attempt) -> End {
 
 /// Asks the run to end by itself, so that it lets go of a GPU in good order and its last checkpoint gets to the store;
 /// what does not end within `grace` is ended by force. Once the lease is lost there is nothing to wait for.
-async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Result<v1::TrainResult, WorkError> {
+async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Result<RunResult, WorkError> {
     let ending = async {
         trainer.cancel().await;
         listen(&mut trainer, attempt).await
@@ -92,7 +136,7 @@ async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Resul
         tracing::error!("the trainer cannot be killed; what it holds is not free");
     }
     match end {
-        Some(Ok(End::Finished(result))) if attempt.stop_reason().takes_results() => Ok(result_message(*result)),
+        Some(Ok(End::Finished(result))) if attempt.stop_reason().takes_results() => Ok(*result),
         _ => Err(WorkError::Stopped),
     }
 }
@@ -111,13 +155,24 @@ fn pass_on(attempt: &Attempt, event: TrainerEvent) {
 }
 
 fn checkpoint(info: CheckpointInfo) -> v1::Checkpoint {
-    v1::Checkpoint { attempt: info.attempt, epoch: info.epoch, key: info.key, sha256: info.sha256, bytes: info.bytes }
+    v1::Checkpoint {
+        attempt: info.attempt,
+        epoch: info.epoch,
+        key: info.key,
+        sha256: info.sha256,
+        bytes: info.bytes,
+        step: info.step,
+    }
 }
 
-fn order(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<RunOrder, WorkError> {
+fn order(
+    tools: &Tools,
+    attempt: &Attempt,
+    task: v1::TrainTask,
+    rate_test: Option<RateTest>,
+) -> Result<RunOrder, WorkError> {
     let unreadable = |what: &str, error: &dyn ToString| WorkError::fatal(format!("{what}: {}", error.to_string()));
-    let recipe =
-        TrainRecipe::try_from(task.recipe.unwrap_or_default()).map_err(|error| unreadable("recipe", &error))?;
+    let recipe = Recipe::try_from(task.recipe.unwrap_or_default()).map_err(|error| unreadable("recipe", &error))?;
     let snapshot = SnapshotInfo {
         id: Uuid::try_parse(&task.snapshot_id).map_err(|error| unreadable("snapshot_id", &error))?,
         dataset: task.dataset,
@@ -127,6 +182,7 @@ fn order(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<RunOrd
     let resume = task.resume.map(|checkpoint| CheckpointInfo {
         attempt: checkpoint.attempt,
         epoch: checkpoint.epoch,
+        step: checkpoint.step,
         key: checkpoint.key,
         sha256: checkpoint.sha256,
         bytes: checkpoint.bytes,
@@ -137,6 +193,9 @@ fn order(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<RunOrd
         attempt: attempt.number(),
         snapshot,
         recipe,
+        // A coordinator of the version before knows nothing of shares.
+        train_percent: if task.train_percent == 0 { 100 } else { task.train_percent },
+        rate_test,
         resume,
         object_store: tools.storage.location().to_owned(),
         cache_dir: tools.cache_dir.display().to_string(),
@@ -150,13 +209,58 @@ fn threads(all: usize, gpus: usize, of: usize) -> u32 {
     if gpus == 0 { all as u32 } else { (all * gpus / of.max(gpus)).max(1) as u32 }
 }
 
-fn result_message(result: RunResult) -> v1::TrainResult {
+fn model_message(model: TrainedModel) -> v1::TrainResult {
     let row = |counts| v1::ConfusionRow { counts };
     v1::TrainResult {
-        model_digest: result.model_digest,
-        model_json: result.model_json,
-        error_rates: result.error_rates,
-        confusion: result.confusion.into_iter().map(row).collect(),
+        model_digest: model.model_digest,
+        model_json: model.model_json,
+        error_rates: model.error_rates,
+        confusion: model.confusion.into_iter().map(row).collect(),
+        errors: model.errors,
+        validated: model.validated,
+        trained: model.trained,
+        findings: model.findings.into_iter().map(finding_message).collect(),
+    }
+}
+
+fn finding_message(finding: Finding) -> v1::Finding {
+    v1::Finding {
+        problem: finding.problem.to_string(),
+        seen: finding.seen,
+        why: finding.why,
+        advice: finding.advice,
+        recipe: finding.recipe.as_ref().map(v1::TrainRecipe::from),
+    }
+}
+
+fn rates_message(rates: FoundRates) -> v1::FindLrResult {
+    let point = |point: RatePoint| v1::RatePoint { rate: point.rate, loss: point.batch_loss, smooth_loss: point.loss };
+    let suggestion =
+        |one: Suggestion| v1::RateSuggestion { method: one.method.to_string(), rate: one.rate, reason: one.reason };
+    let (suggestions, error) = match rates.suggestions {
+        Ok(suggestions) => (suggestions, String::new()),
+        Err(reason) => (Vec::new(), reason),
+    };
+    v1::FindLrResult {
+        points: rates.points.into_iter().map(point).collect(),
+        suggestions: suggestions.into_iter().map(suggestion).collect(),
+        error,
+    }
+}
+
+fn lab_message(outcome: SgdOutcome) -> v1::SgdLabResult {
+    let [slope, intercept] = outcome.last.coefficients;
+    let [best_slope, best_intercept] = outcome.optimum;
+    v1::SgdLabResult {
+        slope,
+        intercept,
+        loss: outcome.last.loss,
+        best_slope,
+        best_intercept,
+        least_loss: outcome.least_loss,
+        rate_limit: outcome.rate_limit,
+        diverged: outcome.diverged,
+        verdict: outcome.verdict,
     }
 }
 
@@ -172,13 +276,17 @@ mod tests {
 
     #[test]
     fn a_result_keeps_its_rows() {
-        let result = RunResult {
+        let model = TrainedModel {
             model_digest: "00".into(),
             model_json: "{}".into(),
             error_rates: vec![0.5],
             confusion: vec![vec![3, 1], vec![0, 4]],
+            errors: 1,
+            validated: 8,
+            trained: 30,
+            findings: Vec::new(),
         };
-        let message = result_message(result);
+        let message = model_message(model);
         assert_eq!(message.confusion[1].counts, [0, 4]);
     }
 }

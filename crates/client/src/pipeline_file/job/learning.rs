@@ -1,0 +1,172 @@
+//! The keys of the jobs that learn. Words are those of recipes in JSON.
+
+use ursa_domain::recipe::Mix;
+use ursa_proto::v1;
+use v1::train_spec::{Model, Snapshot};
+
+use super::{JobEntry, NEEDS_MODEL, NEEDS_SNAPSHOT, set};
+
+impl JobEntry {
+    pub(super) fn apply_find_lr(mut self, find_lr: &mut v1::FindLrSpec) -> Result<(), String> {
+        if let Some(test) = self.test.take() {
+            find_lr.test = Some(test.into());
+        }
+        self.apply_training(find_lr.training.get_or_insert_default())
+    }
+
+    pub(super) fn apply_train(mut self, train: &mut v1::TrainSpec) -> Result<(), String> {
+        let method = self.rate_method.take();
+        match (self.rate_from.take(), &mut train.rate) {
+            (Some(job), rate) => *rate = Some(v1::FoundRate { job, method: method.unwrap_or_default() }),
+            (None, Some(rate)) => set(&mut rate.method, method),
+            (None, None) if method.is_some() => return Err("rate_method needs `rate_from: JOB`".into()),
+            (None, None) => {}
+        }
+        set(&mut train.seeds, self.seeds);
+        set(&mut train.train_percents, self.train_percents.take());
+        self.apply_training(train)
+    }
+
+    fn apply_training(mut self, train: &mut v1::TrainSpec) -> Result<(), String> {
+        match (self.snapshot_from.take(), self.snapshot.take()) {
+            (None, None) => {}
+            (Some(job), None) => train.snapshot = Some(Snapshot::SnapshotFromJob(job)),
+            (None, Some(name)) => train.snapshot = Some(Snapshot::SnapshotName(snapshot_name(&name)?)),
+            (Some(_), Some(_)) => return Err(NEEDS_SNAPSHOT.into()),
+        }
+        match (self.model_from.take(), self.model.take()) {
+            (None, None) => {}
+            (Some(job), None) => train.model = Some(Model::ModelFromJob(job)),
+            (None, Some(digest)) => train.model = Some(Model::ModelDigest(digest)),
+            (Some(_), Some(_)) => return Err(NEEDS_MODEL.into()),
+        }
+        self.apply_recipe(train.recipe.get_or_insert_default());
+        Ok(())
+    }
+
+    fn apply_recipe(self, recipe: &mut v1::TrainRecipe) {
+        set(&mut recipe.architecture, self.architecture);
+        set(&mut recipe.numerics, self.numerics);
+        set(&mut recipe.epochs, self.epochs);
+        set(&mut recipe.frozen_epochs, self.frozen_epochs);
+        set(&mut recipe.max_learning_rate, self.max_learning_rate);
+        if let Some(stages) = self.stages {
+            // They say it all.
+            (recipe.epochs, recipe.frozen_epochs, recipe.max_learning_rate) =
+                (self.epochs.unwrap_or(0), self.frozen_epochs.unwrap_or(0), self.max_learning_rate.unwrap_or(0.0));
+            recipe.stages = stages.iter().map(v1::Stage::from).collect();
+        }
+        set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.image_size, self.image_size);
+        recipe.weight_decay = self.weight_decay.or(recipe.weight_decay);
+        recipe.dropout = self.dropout.or(recipe.dropout);
+        set(&mut recipe.label_smoothing, self.label_smoothing);
+        recipe.augment = self.augment.or(recipe.augment);
+        if let Some(augmentation) = &self.augmentation {
+            recipe.augmentation = Some(augmentation.into());
+        }
+        if let Some(mix) = self.mix {
+            recipe.mix = Some(match mix {
+                Mix::MixUp { alpha } => v1::train_recipe::Mix::MixUp(alpha),
+                Mix::CutMix { alpha } => v1::train_recipe::Mix::CutMix(alpha),
+            });
+        }
+        set(&mut recipe.balance, self.balance);
+        set(&mut recipe.weight_average, self.weight_average);
+        recipe.seed = self.seed.or(recipe.seed);
+        if let Some(weights) = self.pretrained {
+            recipe.pretrained = Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
+        }
+    }
+}
+
+/// `bears@3`, or `bears` for the latest.
+fn snapshot_name(text: &str) -> Result<v1::SnapshotName, String> {
+    let (dataset, number) = match text.split_once('@') {
+        None => (text, 0),
+        Some((dataset, number)) => {
+            let number = number.parse().ok().filter(|number| *number > 0);
+            (dataset, number.ok_or_else(|| format!("{text:?} names no snapshot; examples: bears@3, bears"))?)
+        }
+    };
+    Ok(v1::SnapshotName { dataset: dataset.to_owned(), number })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use v1::job_definition::Spec;
+
+    use super::*;
+
+    #[test]
+    fn snapshots_are_named_with_or_without_a_number() {
+        assert_eq!(snapshot_name("bears@3").unwrap().number, 3);
+        assert_eq!(snapshot_name("bears").unwrap().number, 0);
+        assert!(snapshot_name("bears@0").is_err() && snapshot_name("bears@x").is_err());
+    }
+
+    fn spec(yaml: &str) -> Result<Spec, String> {
+        let entry: JobEntry = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+        entry.into_definition("job", Path::new("."))?.spec.ok_or_else(|| "no specification".to_owned())
+    }
+
+    #[test]
+    fn a_recipe_is_written_as_one_thinks_of_it() {
+        let yaml = "
+            kind: train
+            snapshot: bears
+            model_from: head
+            rate_from: rate
+            rate_method: steepest
+            seeds: 3
+            train_percents: [50, 100]
+            numerics: fastai-v2
+            stages:
+              - {epochs: 1, rate: {slice_to: 2e-3}, frozen: true}
+              - {epochs: 3, rate: {slice: [1e-5, 1e-3]}, image_size: 192}
+            augmentation: {max_rotate: 5}
+            mix: {mix_up: {alpha: 0.4}}
+            balance: oversample
+        ";
+        let Spec::Train(train) = spec(yaml).unwrap() else { panic!() };
+        let recipe = train.recipe.unwrap();
+        assert_eq!(recipe.stages[0].rates, [2e-3]);
+        assert!(recipe.stages[0].slice && recipe.stages[0].frozen);
+        assert_eq!((recipe.stages[1].rates.len(), recipe.stages[1].image_size), (2, Some(192)));
+        assert_eq!(recipe.augmentation.unwrap().max_rotate, Some(5.0));
+        assert_eq!(recipe.mix, Some(v1::train_recipe::Mix::MixUp(0.4)));
+        assert_eq!(train.rate.unwrap().method, "steepest");
+        assert_eq!((train.seeds, train.train_percents), (3, vec![50, 100]));
+    }
+
+    #[test]
+    fn a_rate_is_looked_for_and_a_line_fitted() {
+        let Spec::FindLr(find_lr) = spec("{kind: find_lr, snapshot_from: s, epochs: 2, test: {steps: 50}}").unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(find_lr.test.unwrap().steps, 50);
+        assert_eq!(find_lr.training.unwrap().recipe.unwrap().epochs, 2);
+        let Spec::SgdLab(lab) = spec("{kind: sgd_lab, coefficients: [3, 2], noise: {normal: 0.1}}").unwrap() else {
+            panic!()
+        };
+        assert_eq!((lab.slope, lab.noise), (Some(3.0), Some(v1::sgd_lab_spec::Noise::NormalNoise(0.1))));
+    }
+
+    #[test]
+    fn misspelt_keys_are_refused_at_every_depth() {
+        for (yaml, key) in [
+            ("{kind: train, snapshot: bears, stages: [{epochs: 1, rate: {flat: 1e-3}, freeze: true}]}", "freeze"),
+            ("{kind: train, snapshot: bears, augmentation: {cutout: 1}}", "cutout"),
+            ("{kind: train, snapshot: bears, pretrained: {location: /w, sha256: x, hash: y}}", "hash"),
+            ("{kind: train, snapshot: bears, test: {steps: 3}}", "test"),
+            ("{kind: sgd_lab, epochs: 3}", "epochs"),
+            ("{kind: train, snapshot: bears, rate_method: valley}", "rate_from"),
+        ] {
+            let refusal = spec(yaml).unwrap_err();
+            assert!(refusal.contains(key), "{yaml}: {refusal}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Planning what is done with models: find a rate, train, deploy.
+
+use serde_json::{Value, json};
+use ursa_domain::recipe::Recipe;
+use ursa_domain::run::Suggestion;
+use ursa_domain::spec::{DeploySpec, FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
+use ursa_proto::{ApiError, ErrorCode};
+use uuid::Uuid;
+
+use super::super::jobs::{LockedJob, output_of, set_output};
+use super::super::{StoreError, StoreResult, Tx};
+use super::images::find_dataset;
+use super::{NewTask, Plan};
+
+/// What a network learns from, and how, with everything looked up.
+struct Lesson {
+    snapshot: Value,
+    recipe: Recipe,
+}
+
+/// The test looks at the last stage alone, as it would begin.
+pub(super) async fn plan_find_lr(tx: &mut Tx, job: &LockedJob, spec: &FindLrSpec) -> StoreResult<Plan> {
+    let Lesson { snapshot, mut recipe } = look_up(tx, job, &spec.from).await?;
+    recipe.stages.drain(..recipe.stages.len().saturating_sub(1));
+    let inputs = json!({"snapshot": snapshot["digest"], "recipe": recipe, "test": spec.test});
+    let payload = json!({"snapshot": snapshot, "recipe": recipe, "test": spec.test});
+    Ok(Plan::one("batches", payload, u64::from(spec.test.steps)).of_inputs(inputs))
+}
+
+/// One task for each seed and share of the training side.
+pub(super) async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -> StoreResult<Plan> {
+    let Lesson { snapshot, mut recipe } = look_up(tx, job, &spec.from).await?;
+    if let Some(rate) = &spec.rate {
+        recipe = recipe.with_peak_rate(found_rate(tx, job, rate).await?);
+    }
+    let inputs = json!({
+        "snapshot": snapshot["digest"], "recipe": recipe, "seeds": spec.seeds, "train_percents": spec.train_percents,
+    });
+    let runs = spec.train_percents.iter().flat_map(|percent| (0..spec.seeds).map(move |place| (percent, place)));
+    let task = |(percent, place): (&u32, u32)| {
+        let recipe = Recipe { seed: recipe.seed.wrapping_add(u64::from(place)), ..recipe.clone() };
+        let payload = json!({"snapshot": snapshot, "recipe": recipe, "train_percent": percent});
+        NewTask::new(payload, u64::from(recipe.epochs()))
+    };
+    Ok(Plan::new("epochs", runs.map(task).collect()).of_inputs(inputs))
+}
+
+async fn look_up(tx: &mut Tx, job: &LockedJob, from: &Learning) -> StoreResult<Lesson> {
+    let snapshot = match &from.snapshot {
+        SnapshotRef::FromJob(name) => {
+            let output = output_of(tx, job.id, name).await?;
+            let id = output["snapshot_id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+            let id = id.ok_or_else(|| StoreError::unreadable("output of a snapshot job", &"it names no snapshot"))?;
+            snapshot_by_id(tx, id).await?
+        }
+        SnapshotRef::Numbered { dataset, number } => snapshot_by_name(tx, dataset, *number).await?,
+    };
+    let recipe = match &from.model {
+        None => from.recipe.clone(),
+        Some(model) => going_on_from(tx, job, &from.recipe, model, &snapshot).await?,
+    };
+    Ok(Lesson { snapshot, recipe })
+}
+
+/// A recipe that starts from a model; its head is kept where it knows the classes of the snapshot in the same order.
+async fn going_on_from(
+    tx: &mut Tx,
+    job: &LockedJob,
+    recipe: &Recipe,
+    model: &ModelRef,
+    snapshot: &Value,
+) -> StoreResult<Recipe> {
+    let digest = digest_of(tx, job, model).await?;
+    let row = sqlx::query!("select architecture, classes, model_json from models where digest = $1", digest)
+        .fetch_one(&mut **tx)
+        .await?;
+    if row.architecture != recipe.architecture.as_str() {
+        let message = format!(
+            "model {} is a {}, the recipe says {}: train the same architecture",
+            &digest[..12],
+            row.architecture,
+            recipe.architecture
+        );
+        return Err(ApiError::invalid(message).into());
+    }
+    let described: Value =
+        serde_json::from_str(&row.model_json).map_err(|error| StoreError::unreadable("model.json", &error))?;
+    let sha256 = described["files"]["model.safetensors"]["sha256"].as_str();
+    let sha256 = sha256.ok_or_else(|| StoreError::unreadable("model.json", &"it says nothing of its weights"))?;
+    let going_on = recipe.going_on_from(&format!("model:{digest}"), sha256);
+    Ok(Recipe { keep_head: row.classes == snapshot["classes"], ..going_on })
+}
+
+/// What a find_lr job of the same pipeline suggests.
+async fn found_rate(tx: &mut Tx, job: &LockedJob, wanted: &FoundRate) -> StoreResult<f64> {
+    let output = output_of(tx, job.id, &wanted.job).await?;
+    let suggestions: Vec<Suggestion> = serde_json::from_value(output["suggestions"].clone())
+        .map_err(|error| StoreError::unreadable("output of a find_lr job", &error))?;
+    let found = suggestions.into_iter().find(|suggestion| suggestion.method == wanted.method);
+    found.map(|suggestion| suggestion.rate).ok_or_else(|| {
+        let why = output["error"].as_str().unwrap_or("it has no such suggestion");
+        ApiError::invalid(format!("job {:?} found no rate by the method {}: {why}", wanted.job, wanted.method)).into()
+    })
+}
+
+/// The full digest of the model that is meant.
+async fn digest_of(tx: &mut Tx, job: &LockedJob, model: &ModelRef) -> StoreResult<String> {
+    match model {
+        ModelRef::FromJob(name) => {
+            let output = output_of(tx, job.id, name).await?;
+            let digest = output["model_digest"].as_str().map(str::to_owned);
+            digest.ok_or_else(|| StoreError::unreadable("output of a train job", &"it names no model"))
+        }
+        ModelRef::Digest(prefix) => {
+            let found = sqlx::query_scalar!(
+                "select digest from models where starts_with(digest, $1) limit 1",
+                prefix.to_ascii_lowercase()
+            )
+            .fetch_optional(&mut **tx)
+            .await?;
+            Ok(found.ok_or_else(|| ApiError::not_found("model", prefix))?)
+        }
+    }
+}
+
+async fn snapshot_by_id(tx: &mut Tx, id: Uuid) -> StoreResult<Value> {
+    let row = sqlx::query!(
+        "select s.id, s.number, s.digest, jsonb_path_query_array(s.classes, '$[*].class') as classes, d.name from snapshots s join datasets d on d.id = s.dataset_id where s.id = $1",
+        id,
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| ApiError::not_found("snapshot", id))?;
+    Ok(json!({"id": row.id, "dataset": row.name, "number": row.number, "digest": row.digest, "classes": row.classes}))
+}
+
+async fn snapshot_by_name(tx: &mut Tx, dataset: &str, number: Option<u32>) -> StoreResult<Value> {
+    let dataset_id = find_dataset(tx, dataset).await?;
+    let row = sqlx::query!(
+        "select id, number, digest, jsonb_path_query_array(classes, '$[*].class') as classes from snapshots where dataset_id = $1 and ($2::int is null or number = $2)
+        order by number desc limit 1",
+        dataset_id,
+        number.map(|number| number as i32),
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| match number {
+        Some(number) => ApiError::not_found("snapshot", format!("{dataset}@{number}")),
+        None => ApiError::new(
+            ErrorCode::NotFound,
+            format!("dataset {dataset} has no snapshot yet: run a snapshot job first"),
+        ),
+    })?;
+    Ok(json!({"id": row.id, "dataset": dataset, "number": row.number, "digest": row.digest, "classes": row.classes}))
+}
+
+pub(super) async fn plan_deploy(tx: &mut Tx, job: &LockedJob, spec: &DeploySpec) -> StoreResult<Plan> {
+    let digest = digest_of(tx, job, &spec.model).await?;
+    set_output(tx, job.id, &json!({"endpoint": spec.endpoint, "model_digest": digest})).await?;
+    let payload = json!({"endpoint": spec.endpoint, "model_digest": digest, "timeout_seconds": spec.timeout_seconds});
+    Ok(Plan::one("endpoints", payload, 1))
+}
