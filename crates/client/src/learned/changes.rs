@@ -1,0 +1,333 @@
+//! What a recipe changes of a job, in the words of pipeline files and of `ursa rerun --set`.
+
+use serde_json::{Map, Value};
+use ursa_domain::JobSpec;
+use ursa_domain::recipe::{Recipe, Short, Stage};
+use ursa_domain::spec::TrainSpec;
+
+use super::Finding;
+
+/// Members of a recipe that are keys of a pipeline file. Besides these there are the stages, and what a run brings itself: its
+/// seed, and what it goes on from.
+const KEYS: [&str; 11] = [
+    "architecture",
+    "numerics",
+    "image_size",
+    "batch_size",
+    "weight_decay",
+    "dropout",
+    "label_smoothing",
+    "augmentation",
+    "mix",
+    "balance",
+    "weight_average",
+];
+/// Rates that were scaled end in a tail of digits that nobody means.
+const DIGITS: usize = 6;
+
+/// The keys of a train job that a finding's recipe changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changes {
+    /// By name, with their new values.
+    keys: Vec<(&'static str, Value)>,
+    /// Whether `stages` says what a few numbers said before: they have to go.
+    replaces_numbers: bool,
+    /// Whether the job takes its rates from another one, which would undo the change.
+    against_found_rate: bool,
+}
+
+impl Changes {
+    /// What `finding` would change of the job with this specification; `None` where that is nothing, or cannot be said.
+    pub fn of(finding: &Finding, spec_json: &str) -> Option<Self> {
+        let recipe = finding.recipe.as_ref()?;
+        let Ok(JobSpec::Train(spec)) = serde_json::from_str(spec_json) else { return None };
+        // A rate that was found replaced the recipe's own. It will again, so it is no change.
+        let keeps_rate = spec.rate.is_some() && !finding.is_about_the_rate();
+        let recipe = if keeps_rate { recipe.with_peak_rate(spec.from.recipe.peak_rate()) } else { recipe.clone() };
+        let (stages, replaces_numbers) = stages(&spec, &recipe);
+        let keys: Vec<_> = stages.into_iter().chain(members(&spec.from.recipe, &recipe)).collect();
+        let against_found_rate = spec.rate.is_some() && finding.is_about_the_rate();
+        (!keys.is_empty()).then_some(Self { keys, replaces_numbers, against_found_rate })
+    }
+
+    /// For the pipeline file in which the job is called `job`.
+    pub fn yaml(&self, job: &str) -> String {
+        let mut yaml = format!("jobs:\n  {}:\n", bare_or_quoted(job));
+        if self.replaces_numbers {
+            yaml.push_str("    # In place of epochs, frozen_epochs and max_learning_rate:\n");
+        }
+        if self.against_found_rate {
+            yaml.push_str("    # Without rate_from, which would bring the old rate back:\n");
+        }
+        for (key, value) in &self.keys {
+            match value.as_array().filter(|_| *key == "stages") {
+                Some(stages) => {
+                    let stages: String = stages.iter().map(|stage| format!("      - {}\n", flow(stage))).collect();
+                    yaml.push_str(&format!("    stages:\n{stages}"));
+                }
+                None => yaml.push_str(&format!("    {key}: {}\n", flow(value))),
+            }
+        }
+        yaml
+    }
+
+    /// The command that runs `pipeline` again with the job called `job` changed; `None` where more than keys would have to
+    /// change.
+    pub fn command(&self, pipeline: &str, job: &str) -> Option<String> {
+        if self.against_found_rate {
+            return None;
+        }
+        let set = |(key, value): &(&str, Value)| format!(" --set {}", shell(&format!("{job}.{key}={}", flow(value))));
+        Some(format!("ursa rerun {}{}", shell(pipeline), self.keys.iter().map(set).collect::<String>()))
+    }
+}
+
+/// The keys that say the new stages, as few numbers where both can be said so; and whether they replace such numbers.
+fn stages(spec: &TrainSpec, recipe: &Recipe) -> (Vec<(&'static str, Value)>, bool) {
+    let (old, new) = (rounded(&spec.from.recipe.stages), rounded(&recipe.stages));
+    if old == new {
+        return (Vec::new(), false);
+    }
+    let from_weights = spec.from.model.is_some() || spec.from.recipe.pretrained.is_some();
+    let (short_before, short_after) = (short(&old, from_weights), short(&new, from_weights));
+    match (short_before, short_after) {
+        (Some(before), Some(after)) => {
+            let numbers = |short: Short| {
+                [
+                    ("epochs", Value::from(short.epochs)),
+                    ("frozen_epochs", short.frozen_epochs.into()),
+                    ("max_learning_rate", short.max_learning_rate.into()),
+                ]
+            };
+            let changed = numbers(before).into_iter().zip(numbers(after)).filter(|(before, after)| before != after);
+            (changed.map(|(_, after)| after).collect(), false)
+        }
+        (before, _) => {
+            let told = |stage: &Stage| {
+                let mut told = serde_json::to_value(stage).unwrap_or_default();
+                if let Some(members) = told.as_object_mut().filter(|_| !stage.frozen) {
+                    members.remove("frozen");
+                }
+                told
+            };
+            (vec![("stages", new.iter().map(told).collect())], before.is_some())
+        }
+    }
+}
+
+/// As [`Short::of`], for rates that were rounded. Few numbers cannot say that a stage has no epochs.
+fn short(stages: &[Stage], from_weights: bool) -> Option<Short> {
+    let (epochs, frozen_epochs) = match stages {
+        [all] => (all.epochs, 0),
+        [frozen, all] => (all.epochs, frozen.epochs),
+        _ => return None,
+    };
+    let highest = stages.first()?.rate.of_groups().into_iter().fold(0.0, f64::max);
+    let short = Short { epochs, frozen_epochs, max_learning_rate: tidy(highest) };
+    (epochs > 0 && rounded(&short.stages(from_weights)) == stages).then_some(short)
+}
+
+fn rounded(stages: &[Stage]) -> Vec<Stage> {
+    use ursa_domain::recipe::Rate::{Flat, Groups, Slice, SliceTo};
+    let rounded = |stage: &Stage| {
+        let rate = match stage.rate {
+            Flat(rate) => Flat(tidy(rate)),
+            SliceTo(rate) => SliceTo(tidy(rate)),
+            Slice(low, high) => Slice(tidy(low), tidy(high)),
+            Groups(rates) => Groups(rates.map(tidy)),
+        };
+        Stage { rate, ..stage.clone() }
+    };
+    stages.iter().map(rounded).collect()
+}
+
+fn tidy(number: f64) -> f64 {
+    format!("{number:.*e}", DIGITS - 1).parse().unwrap_or(number)
+}
+
+/// What differs besides the stages.
+fn members(old: &Recipe, new: &Recipe) -> Vec<(&'static str, Value)> {
+    let (before, after) = (object(old), object(new));
+    let mut keys = Vec::new();
+    for key in KEYS {
+        let value = after.get(key).filter(|value| !value.is_null() && before.get(key) != Some(value));
+        let Some(value) = value else { continue };
+        if key == "augmentation" && old.augmentation.is_none() {
+            keys.push(("augment", Value::Bool(true)));
+        }
+        keys.push((key, value.clone()));
+    }
+    keys
+}
+
+fn object(recipe: &Recipe) -> Map<String, Value> {
+    match serde_json::to_value(recipe) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
+}
+
+/// A value as YAML in one line, without the quotes that it does not need.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(word) => bare_or_quoted(word),
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(members) => {
+            let member = |(key, value): (&String, &Value)| format!("{}: {}", bare_or_quoted(key), flow(value));
+            format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn bare_or_quoted(word: &str) -> String {
+    let plain = word.starts_with(|first: char| first.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let means_else = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    if plain && !means_else.contains(&word.to_ascii_lowercase().as_str()) {
+        word.to_owned()
+    } else {
+        Value::from(word).to_string()
+    }
+}
+
+/// A word of a command line.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | '+' | '/' | ':' | '@');
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+    use ursa_domain::recipe::{Augmentation, Balance, Rate};
+    use ursa_proto::v1;
+
+    use crate::pipeline_file;
+
+    use super::*;
+
+    /// The job of a pipeline file, as the coordinator tells of it, and its recipe.
+    fn told(keys: &str) -> (String, Recipe) {
+        let yaml = format!(
+            "{{pipeline: p, jobs: {{s: {{kind: snapshot, dataset: d}}, r: {{kind: find_lr, snapshot_from: s}},
+            head: {{kind: train, snapshot_from: s}}, train: {{kind: train, snapshot_from: s, {keys}}}}}}}"
+        );
+        let spec = pipeline_file::parse(&yaml, Path::new("p.yaml")).unwrap();
+        let spec = ursa_domain::pipeline::PipelineSpec::try_from(spec).unwrap();
+        let spec = &spec.jobs[3].spec;
+        let JobSpec::Train(train) = spec else { panic!("{spec:?}") };
+        (serde_json::to_string(spec).unwrap(), train.from.recipe.clone())
+    }
+
+    fn finding(problem: &str, recipe: Recipe) -> Finding {
+        Finding { problem: problem.into(), recipe: Some(recipe), ..Finding::default() }
+    }
+
+    /// The recipe after the change was made as the command makes it.
+    fn applied(keys: &str, changes: &Changes) -> v1::TrainSpec {
+        let yaml = format!(
+            "{{pipeline: p, jobs: {{s: {{kind: snapshot, dataset: d}}, r: {{kind: find_lr, snapshot_from: s}},
+            head: {{kind: train, snapshot_from: s}}, train: {{kind: train, snapshot_from: s, {keys}}}}}}}"
+        );
+        let mut spec = pipeline_file::parse(&yaml, Path::new("p.yaml")).unwrap();
+        let set = |(key, value): &(&str, Value)| format!("train.{key}={}", flow(value));
+        pipeline_file::change(&mut spec, &changes.keys.iter().map(set).collect::<Vec<_>>()).unwrap();
+        let Some(v1::job_definition::Spec::Train(train)) = spec.jobs[3].spec.clone() else { panic!("{spec:?}") };
+        train
+    }
+
+    #[test]
+    fn more_epochs_are_said_in_the_numbers_the_job_was_said_in() {
+        let (spec, mut recipe) = told("epochs: 2");
+        recipe.stages[0].epochs = 4;
+        let changes = Changes::of(&finding("too_few_epochs", recipe), &spec).unwrap();
+        assert_eq!(changes.command("0193", "train").unwrap(), "ursa rerun 0193 --set train.epochs=4");
+        assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
+        assert_eq!(applied("epochs: 2", &changes).recipe.unwrap().epochs, 4);
+    }
+
+    #[test]
+    fn a_scaled_rate_has_no_tail_of_digits() {
+        let (spec, recipe) = told("epochs: 2, frozen_epochs: 1, model_from: head");
+        let scaled = Recipe { seed: 7, ..recipe.with_rates_scaled(0.1) };
+        let changes = Changes::of(&finding("rate_too_high", scaled), &spec).unwrap();
+        let command = changes.command("p", "train").unwrap();
+        assert_eq!(command, "ursa rerun p --set train.max_learning_rate=0.0003", "of the seed nothing is said");
+    }
+
+    #[test]
+    fn stages_are_told_whole_and_mean_the_same() {
+        let keys =
+            "stages: [{epochs: 1, rate: {slice_to: 2e-3}}, {epochs: 3, rate: {slice: [1e-5, 1e-3]}, image_size: 192}]";
+        let (spec, mut recipe) = told(keys);
+        recipe.stages[1].epochs = 6;
+        recipe.balance = Balance::Oversample;
+        let changes = Changes::of(&finding("too_few_epochs", recipe.clone()), &spec).unwrap();
+        let command = changes.command("p", "train").unwrap();
+        assert!(
+            command.contains("--set 'train.stages=[{epochs: 1, rate: {slice_to: 0.002}}, {epochs: 6, "),
+            "{command}"
+        );
+        assert!(command.ends_with("--set train.balance=oversample"), "{command}");
+        let after = Recipe::try_from(applied(keys, &changes).recipe.unwrap()).unwrap();
+        assert_eq!((after.stages, after.balance), (recipe.stages, recipe.balance));
+        let yaml = changes.yaml("train");
+        assert!(yaml.contains("    stages:\n      - {epochs: 1, rate: {slice_to: 0.002}}\n"), "{yaml}");
+    }
+
+    #[test]
+    fn stages_take_the_place_of_numbers_that_cannot_say_them() {
+        let (spec, mut recipe) = told("epochs: 2");
+        recipe.stages.push(Stage::one_cycle(2, Rate::Groups([1e-5, 1e-4, 1e-3])));
+        let changes = Changes::of(&finding("x", recipe.clone()), &spec).unwrap();
+        assert!(changes.yaml("train").contains("# In place of epochs"), "{}", changes.yaml("train"));
+        let after = Recipe::try_from(applied("epochs: 2", &changes).recipe.unwrap()).unwrap();
+        assert_eq!(after.stages, recipe.stages);
+    }
+
+    #[test]
+    fn augmentation_is_switched_on_where_it_was_off() {
+        let (spec, recipe) = told("augment: false");
+        let recipe = Recipe { augmentation: Augmentation::default(), ..recipe };
+        let changes = Changes::of(&finding("overfitting", recipe), &spec).unwrap();
+        let after = Recipe::try_from(applied("augment: false", &changes).recipe.unwrap()).unwrap();
+        assert_eq!(after.augmentation, Augmentation::default());
+    }
+
+    #[test]
+    fn a_rate_from_another_job_is_no_change_unless_it_is_the_problem() {
+        let (spec, recipe) = told("rate_from: r, epochs: 2");
+        let mut found = recipe.with_peak_rate(0.000_731);
+        found.stages[0].epochs = 4;
+        let changes = Changes::of(&finding("too_few_epochs", found), &spec).unwrap();
+        assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
+        let changes = Changes::of(&finding("rate_too_high", recipe.with_peak_rate(7.31e-5)), &spec).unwrap();
+        assert_eq!(changes.command("p", "train"), None);
+        assert!(changes.yaml("train").contains("Without rate_from"), "{}", changes.yaml("train"));
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_changes_or_the_job_is_not_understood() {
+        let (spec, recipe) = told("epochs: 2");
+        assert_eq!(Changes::of(&finding("x", recipe.clone()), &spec), None);
+        let longer = recipe.with_rates_scaled(2.0);
+        for garbage in ["", "{}", r#"{"kind":"probe","tasks":1,"duration_ms":1,"failures":0}"#] {
+            assert_eq!(Changes::of(&finding("x", longer.clone()), garbage), None, "{garbage}");
+        }
+        assert_eq!(Changes::of(&Finding::default(), &spec), None);
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_or_yaml_would_read_them_otherwise() {
+        assert_eq!(shell("it's"), r"'it'\''s'");
+        assert_eq!((bare_or_quoted("no"), bare_or_quoted("50%")), ("\"no\"".into(), "\"50%\"".into()));
+        assert_eq!(flow(&json!({"mix_up": {"alpha": 0.4}})), "{mix_up: {alpha: 0.4}}");
+    }
+}
