@@ -76,10 +76,12 @@ pub enum ModelFile {
     Golden,
     /// model.onnx, in packages that have one.
     Onnx,
+    /// predictions.parquet, in packages that have one.
+    Predictions,
 }
 
 impl ModelFile {
-    const ALL: [Self; 4] = [Self::Manifest, Self::Weights, Self::Golden, Self::Onnx];
+    const ALL: [Self; 5] = [Self::Manifest, Self::Weights, Self::Golden, Self::Onnx, Self::Predictions];
 
     /// Its name in the package.
     pub fn as_str(self) -> &'static str {
@@ -88,6 +90,7 @@ impl ModelFile {
             Self::Weights => "model.safetensors",
             Self::Golden => "golden.safetensors",
             Self::Onnx => "model.onnx",
+            Self::Predictions => "predictions.parquet",
         }
     }
 }

@@ -2,22 +2,15 @@
 //!
 //! Equal snapshots give equal bytes: the digest of a manifest is the digest of the data.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Row, RowAccessor};
-use parquet::schema::parser::parse_message_type;
 use ursa_domain::split::Side;
 use uuid::Uuid;
 
-use crate::{Digest, Key, Storage, StorageError};
+use crate::{Digest, Key, Storage, StorageError, columns};
 
 const WHAT: &str = "manifest";
 
@@ -95,28 +88,19 @@ impl Manifest {
     }
 
     fn write(&self) -> Result<Bytes, ParquetError> {
-        let schema = Arc::new(parse_message_type(SCHEMA)?);
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_created_by("ursa".into())
-            .set_key_value_metadata(Some(self.metadata()))
-            .build();
-        let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
-        let mut group = writer.next_row_group()?;
-        let rows = &self.rows;
-        text(&mut group, rows, |row| row.image_id.to_string())?;
-        int(&mut group, rows, |row| row.class_index)?;
-        text(&mut group, rows, |row| row.side.to_string())?;
-        text(&mut group, rows, |row| row.content_id.clone())?;
-        text(&mut group, rows, |row| row.shard.clone())?;
-        long(&mut group, rows, |row| row.offset)?;
-        long(&mut group, rows, |row| row.length)?;
-        int(&mut group, rows, |row| row.width)?;
-        int(&mut group, rows, |row| row.height)?;
-        text(&mut group, rows, |row| row.sha256.clone())?;
-        text(&mut group, rows, |row| row.source_url.clone())?;
-        group.close()?;
-        Ok(writer.into_inner()?.into())
+        columns::write(SCHEMA, self.metadata(), &self.rows, |columns| {
+            columns.text(|row| row.image_id.to_string())?;
+            columns.int(|row| row.class_index)?;
+            columns.text(|row| row.side.to_string())?;
+            columns.text(|row| row.content_id.clone())?;
+            columns.text(|row| row.shard.clone())?;
+            columns.long(|row| row.offset)?;
+            columns.long(|row| row.length)?;
+            columns.int(|row| row.width)?;
+            columns.int(|row| row.height)?;
+            columns.text(|row| row.sha256.clone())?;
+            columns.text(|row| row.source_url.clone())
+        })
     }
 
     fn metadata(&self) -> Vec<KeyValue> {
@@ -162,34 +146,6 @@ impl Manifest {
             rows,
         })
     }
-}
-
-type Group<'a> = SerializedRowGroupWriter<'a, Vec<u8>>;
-
-fn text(
-    group: &mut Group<'_>,
-    rows: &[ManifestRow],
-    pick: impl Fn(&ManifestRow) -> String,
-) -> Result<(), ParquetError> {
-    let values: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(pick(row).into_bytes())).collect();
-    write_column::<ByteArrayType>(group, &values)
-}
-
-fn int(group: &mut Group<'_>, rows: &[ManifestRow], pick: impl Fn(&ManifestRow) -> u32) -> Result<(), ParquetError> {
-    let values: Vec<i32> = rows.iter().map(|row| pick(row) as i32).collect();
-    write_column::<Int32Type>(group, &values)
-}
-
-fn long(group: &mut Group<'_>, rows: &[ManifestRow], pick: impl Fn(&ManifestRow) -> u64) -> Result<(), ParquetError> {
-    let values: Vec<i64> = rows.iter().map(|row| pick(row) as i64).collect();
-    write_column::<Int64Type>(group, &values)
-}
-
-fn write_column<T: parquet::data_type::DataType>(group: &mut Group<'_>, values: &[T::T]) -> Result<(), ParquetError> {
-    let missing = || ParquetError::General("the schema has fewer columns than the writer".into());
-    let mut column = group.next_column()?.ok_or_else(missing)?;
-    column.typed::<T>().write_batch(values, None, None)?;
-    column.close()
 }
 
 fn read_row(row: &Row, classes: usize) -> Result<ManifestRow, StorageError> {

@@ -115,8 +115,24 @@ pub struct ModelPackage {
     pub weights: Bytes,
     /// `golden.safetensors`.
     pub golden: Bytes,
-    /// `model.onnx`, which only its maker has at hand: to serve, Ursa needs none, and leaves it in the store.
+    /// What only its maker has at hand: to serve, Ursa needs none of it, and leaves it in the store.
+    pub extras: Extras,
+}
+
+/// The files of a package that serving does not need.
+#[derive(Debug, Clone, Default)]
+pub struct Extras {
+    /// `model.onnx`: the same model for runtimes that are not ours.
     pub onnx: Option<Bytes>,
+    /// `predictions.parquet`: what it says of every image of its snapshot; see [`crate::predictions`].
+    pub predictions: Option<Bytes>,
+}
+
+impl Extras {
+    fn files(&self) -> impl Iterator<Item = (ModelFile, &Bytes)> {
+        let files = [(ModelFile::Onnx, &self.onnx), (ModelFile::Predictions, &self.predictions)];
+        files.into_iter().filter_map(|(file, bytes)| Some((file, bytes.as_ref()?)))
+    }
 }
 
 impl ModelPackage {
@@ -125,21 +141,16 @@ impl ModelPackage {
         mut manifest: ModelManifest,
         weights: Bytes,
         golden: Bytes,
-        onnx: Option<Bytes>,
+        extras: Extras,
     ) -> Result<Self, StorageError> {
         let info = |bytes: &Bytes| FileInfo { sha256: Digest::of(bytes), bytes: bytes.len() as u64 };
-        let files = [
-            (ModelFile::Weights, Some(&weights)),
-            (ModelFile::Golden, Some(&golden)),
-            (ModelFile::Onnx, onnx.as_ref()),
-        ];
-        let named = |(file, bytes): (ModelFile, Option<&Bytes>)| Some((file.as_str().to_owned(), info(bytes?)));
-        manifest.files = files.into_iter().filter_map(named).collect();
+        let files = [(ModelFile::Weights, &weights), (ModelFile::Golden, &golden)].into_iter().chain(extras.files());
+        manifest.files = files.map(|(file, bytes)| (file.as_str().to_owned(), info(bytes))).collect();
         let json = serde_json::to_vec_pretty(&manifest).map_err(|error| StorageError::malformed(WHAT, error))?;
         // JSON has no NaN: it would be written as null, and nobody could read the package again.
         parse_manifest(&json)?;
         check(&manifest, &golden)?;
-        Ok(Self { manifest, manifest_json: json.into(), weights, golden, onnx })
+        Ok(Self { manifest, manifest_json: json.into(), weights, golden, extras })
     }
 
     /// The package's digest.
@@ -153,8 +164,8 @@ impl ModelPackage {
         let key = |file| Key::ModelFile { digest, file };
         storage.put(&key(ModelFile::Weights), self.weights.clone()).await?;
         storage.put(&key(ModelFile::Golden), self.golden.clone()).await?;
-        if let Some(onnx) = &self.onnx {
-            storage.put(&key(ModelFile::Onnx), onnx.clone()).await?;
+        for (file, bytes) in self.extras.files() {
+            storage.put(&key(file), bytes.clone()).await?;
         }
         storage.put(&key(ModelFile::Manifest), self.manifest_json.clone()).await
     }
@@ -173,13 +184,13 @@ impl ModelPackage {
         }
         let [weights, golden] = files;
         check(&manifest, &golden)?;
-        Ok(Self { manifest, manifest_json, weights, golden, onnx: None })
+        Ok(Self { manifest, manifest_json, weights, golden, extras: Extras::default() })
     }
 
-    /// Reads the package's ONNX model and checks every byte of it; `None` where the package was made without one.
-    pub async fn download_onnx(&self, storage: &Storage) -> Result<Option<Bytes>, StorageError> {
-        let Some(info) = self.manifest.files.get(ModelFile::Onnx.as_str()) else { return Ok(None) };
-        let key = Key::ModelFile { digest: self.digest(), file: ModelFile::Onnx };
+    /// Reads a file that serving does not need and checks every byte of it; `None` where the package was made without it.
+    pub async fn download_extra(&self, storage: &Storage, file: ModelFile) -> Result<Option<Bytes>, StorageError> {
+        let Some(info) = self.manifest.files.get(file.as_str()) else { return Ok(None) };
+        let key = Key::ModelFile { digest: self.digest(), file };
         storage.get_verified(&key, &info.sha256).await.map(Some)
     }
 }

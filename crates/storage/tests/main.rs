@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ursa_storage::manifest::Manifest;
 use ursa_storage::package::{
-    GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
+    Extras, GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
 };
 use ursa_storage::testing::{BUCKET, S3Server};
 use ursa_storage::{Digest, Key, ModelFile, Storage, StorageError};
@@ -100,7 +100,7 @@ async fn a_package_survives_and_one_flipped_byte_is_found(store: Storage) {
     assert_eq!((&back.manifest, &back.weights), (&package.manifest, &package.weights));
     let golden = GoldenExamples::from_safetensors(&back.golden).unwrap();
     assert_eq!(golden, golden_examples());
-    assert_eq!(back.download_onnx(&store).await.unwrap(), package.onnx);
+    assert_eq!(back.download_extra(&store, ModelFile::Onnx).await.unwrap(), package.extras.onnx);
     for file in [ModelFile::Manifest, ModelFile::Weights, ModelFile::Golden] {
         let key = Key::ModelFile { digest, file };
         let sound = store.get(&key).await.unwrap();
@@ -114,16 +114,19 @@ async fn a_package_survives_and_one_flipped_byte_is_found(store: Storage) {
     ModelPackage::download(&store, &digest).await.unwrap();
     let onnx = Key::ModelFile { digest, file: ModelFile::Onnx };
     store.put(&onnx, Bytes::from_static(b"another model")).await.unwrap();
-    let error = back.download_onnx(&store).await.unwrap_err();
+    let error = back.download_extra(&store, ModelFile::Onnx).await.unwrap_err();
     assert!(matches!(&error, StorageError::Corrupt { key: named, .. } if *named == onnx.to_string()), "{error:?}");
 }
 
 async fn a_package_of_before_there_was_an_export_is_read(store: Storage) {
     let ModelPackage { manifest, weights, golden, .. } = package();
-    let package = ModelPackage::seal(manifest, weights, golden, None).unwrap();
+    let package = ModelPackage::seal(manifest, weights, golden, Extras::default()).unwrap();
     assert!(!String::from_utf8_lossy(&package.manifest_json).contains("onnx"));
     let back = ModelPackage::download(&store, &package.upload(&store).await.unwrap()).await.unwrap();
-    assert_eq!((&back.manifest, back.download_onnx(&store).await.unwrap()), (&package.manifest, None));
+    assert_eq!(
+        (&back.manifest, back.download_extra(&store, ModelFile::Onnx).await.unwrap()),
+        (&package.manifest, None)
+    );
 }
 
 fn golden_examples() -> GoldenExamples {
@@ -162,7 +165,8 @@ fn package() -> ModelPackage {
         files: std::collections::BTreeMap::new(),
     };
     let golden = golden_examples().to_safetensors().unwrap();
-    ModelPackage::seal(manifest, Bytes::from(vec![7; 1000]), golden, Some(Bytes::from(vec![8; 1000]))).unwrap()
+    let extras = Extras { onnx: Some(Bytes::from(vec![8; 1000])), ..Extras::default() };
+    ModelPackage::seal(manifest, Bytes::from(vec![7; 1000]), golden, extras).unwrap()
 }
 
 #[test]
@@ -178,7 +182,9 @@ fn a_package_whose_parts_disagree_is_not_sealed() {
     let refused = |change: fn(&mut ModelManifest)| {
         let mut package = package();
         change(&mut package.manifest);
-        ModelPackage::seal(package.manifest, package.weights, package.golden, None).unwrap_err().to_string()
+        ModelPackage::seal(package.manifest, package.weights, package.golden, Extras::default())
+            .unwrap_err()
+            .to_string()
     };
     assert!(refused(|manifest| manifest.golden.count = 3).contains("model.json says 3"));
     assert!(refused(|manifest| manifest.classes.push("panda".into())).contains("3 classes"));

@@ -5,13 +5,16 @@
 use bytes::Bytes;
 use ursa_domain::run::{Finding, RunOrder, TrainedModel};
 use ursa_domain::split::Side;
-use ursa_learner::{Classifier, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
+use ursa_learner::interpret::{self, Prediction};
+use ursa_learner::{Classifier, Dataset, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
 use ursa_storage::Storage;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::package::{
-    GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
+    Extras, GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
 };
+use ursa_storage::predictions::{self, PredictionRow};
 use ursa_vision::Preprocessing;
+use uuid::Uuid;
 
 use crate::describe::code_version;
 use crate::failure::Failure;
@@ -40,8 +43,11 @@ pub(crate) async fn store(
     let golden = golden_examples(storage, manifest, &classifier).await?;
     let head = training.network().head();
     let description = describe(order, manifest, head, &preprocessing, &evaluation, golden.images.len())?;
-    let onnx = export(order, manifest, training, &preprocessing)?;
-    let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, Some(onnx))?;
+    let extras = Extras {
+        onnx: Some(export(order, manifest, training, &preprocessing)?),
+        predictions: Some(predictions(&classifier, training.data())?),
+    };
+    let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, extras)?;
     let digest = package.upload(storage).await?;
     Ok(TrainedModel {
         model_digest: digest.to_string(),
@@ -53,6 +59,25 @@ pub(crate) async fn store(
         confusion: evaluation.confusion,
         findings,
     })
+}
+
+/// What the model says of every image that it learned from or was measured on.
+fn predictions(classifier: &Classifier, data: &Dataset) -> Result<Bytes, Failure> {
+    let mut rows = Vec::with_capacity(data.train.len() + data.valid.len());
+    for (side, examples) in [(Side::Train, &data.train), (Side::Valid, &data.valid)] {
+        let predicted = interpret::predictions(&classifier.logits_of(examples), examples)?;
+        let row = |(one, embedding): (Prediction, Vec<f32>)| PredictionRow {
+            image_id: Uuid::from_u128(one.id),
+            side,
+            actual: one.actual,
+            predicted: one.predicted,
+            loss: one.loss,
+            probabilities: one.probabilities,
+            embedding,
+        };
+        rows.extend(predicted.into_iter().zip(classifier.embeddings(examples)).map(row));
+    }
+    Ok(predictions::to_parquet(&data.classes, &rows)?)
 }
 
 /// The same model for runtimes that are not ours.

@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_worker_takes_everything_that_workers_can_do_unless_told() {
-        let all = [JobKind::Scrape, JobKind::Verify, JobKind::Train, JobKind::Probe];
+        let all: Vec<_> = JobKind::ALL.iter().copied().filter(|kind| kind.runs_on_workers()).collect();
+        assert_eq!(all.len(), 6);
         assert_eq!(parse(&[]).unwrap().kinds(), all);
         assert_eq!(parse(&["--kind", "train,scrape"]).unwrap().kinds(), [JobKind::Train, JobKind::Scrape]);
         for word in ["deploy", "cook"] {

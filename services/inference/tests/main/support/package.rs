@@ -8,7 +8,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use ursa_domain::recipe::Architecture;
 use ursa_learner::{Classifier, Device, HEAD, Network};
 use ursa_storage::package::{
-    GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
+    Extras, GoldenExamples, GoldenInfo, Lineage, ModelManifest, ModelMetrics, ModelPackage, SCHEMA_VERSION,
 };
 use ursa_vision::{Limits, Preprocessing};
 
@@ -38,7 +38,13 @@ pub(crate) fn package(seed: u64) -> ModelPackage {
     let prepared: Vec<Vec<u8>> =
         images.iter().map(|image| preprocessing.prepare(image, &Limits::default()).unwrap()).collect();
     let golden = GoldenExamples { logits: classifier.logits(&prepared).unwrap(), images };
-    ModelPackage::seal(manifest(preprocessing, seed), weights.into(), golden.to_safetensors().unwrap(), None).unwrap()
+    ModelPackage::seal(
+        manifest(preprocessing, seed),
+        weights.into(),
+        golden.to_safetensors().unwrap(),
+        Extras::default(),
+    )
+    .unwrap()
 }
 
 /// The package with a changed manifest or golden examples, sealed again as a forger would.
@@ -49,7 +55,7 @@ pub(crate) fn reseal(
     let mut manifest = package.manifest.clone();
     let mut golden = GoldenExamples::from_safetensors(&package.golden).unwrap();
     change(&mut manifest, &mut golden);
-    ModelPackage::seal(manifest, package.weights.clone(), golden.to_safetensors().unwrap(), None).unwrap()
+    ModelPackage::seal(manifest, package.weights.clone(), golden.to_safetensors().unwrap(), Extras::default()).unwrap()
 }
 
 /// `bytes` with one bit flipped.
