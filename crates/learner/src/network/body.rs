@@ -27,7 +27,7 @@ impl Block {
         for convolution in &self.through[1..] {
             through = convolution.forward(&through.relu_(), train);
         }
-        (through + around).relu_()
+        through.g_add_(&around).relu_()
     }
 
     fn convolutions(&mut self) -> impl Iterator<Item = &mut Convolution> {

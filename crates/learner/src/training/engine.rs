@@ -96,8 +96,7 @@ impl Engine {
         let loss = self.objective.loss(&logits, &targets);
         let value = loss.double_value(&[]);
         if value.is_finite() {
-            loss.backward();
-            self.optimizer.step(&stride.rates, stride.momentum);
+            self.optimizer.step(&loss, &stride.rates, stride.momentum);
             if let Some(average) = &mut self.average {
                 average.add(&self.network, moment.step + 1);
             }

@@ -4,7 +4,7 @@
 //! libtorch has such a step too (`_fused_adam_`), which tch does not reach. Elements do not depend on each other: the
 //! result is the same on any number of threads.
 
-use std::slice::from_raw_parts_mut;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use tch::{Device, Kind, Tensor};
 
@@ -25,10 +25,10 @@ pub(super) struct Factors {
     pub epsilon: f64,
 }
 
-/// A parameter, its gradient and its moments, element by element; the gradient is used up.
+/// A parameter, its gradient and its moments, element by element.
 pub(super) struct Lane<'a> {
     parameter: &'a mut [f32],
-    gradient: &'a mut [f32],
+    gradient: &'a [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
     factors: Factors,
@@ -45,19 +45,20 @@ impl<'a> Lane<'a> {
     /// Where the tensors do not [fit](fits).
     pub(super) fn over(
         parameter: &'a mut Tensor,
-        gradient: &'a mut Tensor,
+        gradient: &'a Tensor,
         [first, second]: [&'a mut Tensor; 2],
         factors: Factors,
     ) -> Self {
         assert!(fits(parameter, gradient, first, second), "these tensors cannot be stepped through together");
-        let [parameter, gradient, first, second] = [parameter, gradient, first, second].map(elements);
+        let [parameter, first, second] = [parameter, first, second].map(elements_mut);
+        let gradient = elements(gradient);
         Self { parameter, gradient, first, second, factors }
     }
 
     fn pieces(self) -> impl Iterator<Item = Lane<'a>> {
         let factors = self.factors;
         let moments = self.first.chunks_mut(PIECE).zip(self.second.chunks_mut(PIECE));
-        let values = self.parameter.chunks_mut(PIECE).zip(self.gradient.chunks_mut(PIECE));
+        let values = self.parameter.chunks_mut(PIECE).zip(self.gradient.chunks(PIECE));
         values.zip(moments).map(move |((parameter, gradient), (first, second))| Lane {
             parameter,
             gradient,
@@ -73,10 +74,9 @@ impl<'a> Lane<'a> {
         let [new1, new2] = [1.0 - beta1, 1.0 - beta2].map(|factor| factor as f32);
         let moments = self.first.iter_mut().zip(self.second);
         for ((p, g), (m, v)) in self.parameter.iter_mut().zip(self.gradient).zip(moments) {
-            *m += (*g - *m) * new1;
-            *v += (*g * *g - *v) * new2;
+            *m += (g - *m) * new1;
+            *v += (g * g - *v) * new2;
             *p = *p * keep - rate * *m / (v.sqrt() * root + epsilon);
-            *g = 0.0;
         }
     }
 }
@@ -110,11 +110,17 @@ fn layout(tensor: &Tensor) -> Option<Vec<(i64, i64)>> {
 }
 
 #[expect(unsafe_code, reason = "tch gives a tensor's memory as a pointer only")]
-fn elements(tensor: &mut Tensor) -> &mut [f32] {
+fn elements_mut(tensor: &mut Tensor) -> &mut [f32] {
     // SAFETY: `fits` has shown float32 in the CPU's memory, without gaps or overlaps, so there are `numel` of them from the
     // pointer on. The layers that share a parameter compute nothing while the optimizer steps, and the graph of the batch is
     // used up by then.
     unsafe { from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+#[expect(unsafe_code, reason = "tch gives a tensor's memory as a pointer only")]
+fn elements(tensor: &Tensor) -> &[f32] {
+    // SAFETY: as above, and nobody writes to a gradient.
+    unsafe { from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
 #[cfg(test)]

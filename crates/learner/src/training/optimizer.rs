@@ -27,18 +27,16 @@ struct Slot {
 
 impl Slot {
     /// The step by libtorch's operations, on any device.
-    fn step(&mut self, gradient: &mut Tensor, factors: Factors) {
+    fn step(&mut self, gradient: &Tensor, factors: Factors) {
         let _ = self.parameter.g_mul_scalar_(factors.keep);
         let _ = self.first.lerp_(gradient, 1.0 - factors.beta1);
-        // From here on the gradient's memory is scratch: large tensors are not allocated anew at each step.
-        let _ = gradient.square_();
-        let _ = self.second.lerp_(gradient, 1.0 - factors.beta2);
+        let mut scratch = gradient.square();
+        let _ = self.second.lerp_(&scratch, 1.0 - factors.beta2);
         // addcdiv_ adds first/denominator: the factor −rate goes into the denominator.
-        let _ = self.second.sqrt_out(gradient);
-        let _ = gradient.g_mul_scalar_(-factors.root / factors.rate);
-        let _ = gradient.g_add_scalar_(-factors.epsilon / factors.rate);
-        let _ = self.parameter.addcdiv_(&self.first, gradient);
-        let _ = gradient.zero_();
+        let _ = self.second.sqrt_out(&scratch);
+        let _ = scratch.g_mul_scalar_(-factors.root / factors.rate);
+        let _ = scratch.g_add_scalar_(-factors.epsilon / factors.rate);
+        let _ = self.parameter.addcdiv_(&self.first, &scratch);
     }
 }
 
@@ -70,8 +68,11 @@ impl Adam {
         self.steps
     }
 
-    /// Moves every parameter by its gradient, each group at its own rate (above 0), and sets the gradient to zero.
-    pub(crate) fn step(&mut self, rates: &[f64; GROUPS], beta1: f64) {
+    /// Moves every parameter by the gradient of `loss`, each group at its own rate (above 0). The graph of `loss` is used up.
+    pub(crate) fn step(&mut self, loss: &Tensor, rates: &[f64; GROUPS], beta1: f64) {
+        let parameters: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.parameter).collect();
+        // Asked for, not summed up in the parameters: that would write, read and clear all of them once more.
+        let gradients = Tensor::run_backward(&[loss], &parameters, false, false);
         self.steps += 1;
         let steps = self.steps as f64;
         let factors = |slot: &Slot| Factors {
@@ -83,22 +84,14 @@ impl Adam {
             epsilon: self.epsilon,
         };
         no_grad(|| {
-            let gradients = self.slots.iter().map(|slot| (factors(slot), slot.parameter.grad()));
-            let mut gradients: Vec<(Factors, Tensor)> = gradients.collect();
             let mut lanes = Vec::new();
-            for (slot, (factors, gradient)) in self.slots.iter_mut().zip(&mut gradients) {
-                if !gradient.defined() {
-                    continue;
-                }
+            for (slot, gradient) in self.slots.iter_mut().zip(&gradients).filter(|(_, gradient)| gradient.defined()) {
+                let factors = factors(slot);
                 if fused::fits(&slot.parameter, gradient, &slot.first, &slot.second) {
-                    lanes.push(Lane::over(
-                        &mut slot.parameter,
-                        gradient,
-                        [&mut slot.first, &mut slot.second],
-                        *factors,
-                    ));
+                    let moments = [&mut slot.first, &mut slot.second];
+                    lanes.push(Lane::over(&mut slot.parameter, gradient, moments, factors));
                 } else {
-                    slot.step(gradient, *factors);
+                    slot.step(gradient, factors);
                 }
             }
             fused::run(lanes);
@@ -181,8 +174,7 @@ mod tests {
             // Gradients: 3e-4 and -0.5 in the first, 2 in the second; the small one shows the eps.
             let loss = (&parameters[0].tensor * Tensor::from_slice(&[3e-4, -0.5])).sum(Kind::Double)
                 + (&parameters[1].tensor * 2.0).sum(Kind::Double);
-            loss.backward();
-            adam.step(&[0.1, 1.0, 0.01], beta1);
+            adam.step(&loss, &[0.1, 1.0, 0.01], beta1);
         }
         let cases =
             [(0, 0, 1.0, 3e-4, 0.1, 0.01), (0, 1, -2.0, -0.5, 0.1, 0.01), (1, 0, 0.5, 2.0, 0.01, decay_of_norms)];
@@ -209,8 +201,7 @@ mod tests {
         frozen.tensor = frozen.tensor.set_requires_grad(false);
         let parameters = [frozen, parameter(&[1.0], 1, Role::Weight)];
         let mut adam = Adam::new(&parameters, Numerics::FastaiV1, 0.5);
-        parameters[1].tensor.sum(Kind::Double).backward();
-        adam.step(&[0.1; 3], 0.9);
+        adam.step(&parameters[1].tensor.sum(Kind::Double), &[0.1; 3], 0.9);
         assert!((parameters[0].tensor.double_value(&[0]) - 1.0).abs() < f64::EPSILON);
         assert!(parameters[1].tensor.double_value(&[0]) < 1.0);
     }
