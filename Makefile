@@ -1,5 +1,5 @@
 # Every command of the project. The same names work in continuous integration.
-.PHONY: setup build demo test chaos lint bench-dispatch sqlx fmt
+.PHONY: setup build demo test chaos lint bench-dispatch bench-train sqlx fmt
 
 setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
 	@./deploy/setup.sh
@@ -25,6 +25,10 @@ lint: setup ## Formatting, clippy with warnings denied, licences.
 bench-dispatch: build ## How fast tasks go through the system, beside graphile_worker; ARGS="--only throughput".
 	cd tests/bench/peer && CARGO_TARGET_DIR=../../../target/bench-peer cargo build --release
 	./target/debug/ursa-bench-dispatch $(ARGS)
+
+bench-train: build ## How fast networks learn, beside PyTorch on the same libtorch; ARGS="--quick", ARGS="--only resnet18,128".
+	@./deploy/setup.sh bench-train
+	./target/debug/ursa-bench-train $(ARGS)
 
 sqlx: ## Checks every query against a fresh database and rewrites .sqlx/.
 	@./deploy/sqlx.sh

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Puts what the build and `ursa up` need in place: libtorch (from PyPI, through pip) and PostgreSQL's programs (from Debian).
 # Idempotent; when everything is there it touches no network and ends at once. `setup.sh chaos` also puts in place what only
-# the chaos suite needs.
+# the chaos suite needs, `setup.sh bench-train` what only that benchmark needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 torch_version=2.11.0
+torchvision_version=0.26.0
 cudart_version=13.0.96
 cupti_version=13.0.85
 cache="${URSA_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ursa}"
 libtorch="$cache/libtorch-$torch_version-cpu"
+pytorch="$cache/pytorch-$torch_version"
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -73,6 +75,17 @@ PY
   mv -T "$work/out" "$libtorch" 2>/dev/null || [ -e "$libtorch/torch/build-version" ] # another run may have won
 }
 
+# PyTorch as its users have it, in a Python of its own: the libtorch in it is the one we link.
+install_pytorch() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need_packages "Python's venv" python3-venv
+  say "downloading PyTorch $torch_version, which the benchmark compares with (about 2.5 GB, 5 on the disk, once per user)"
+  rm -rf "$pytorch"
+  python3 -m venv "$pytorch"
+  "$pytorch/bin/python3" -m pip install --quiet "torch==$torch_version" "torchvision==$torchvision_version" ||
+    die "pip could not install PyTorch; check the network and the package index, then try again"
+  touch "$pytorch/whole"
+}
+
 command -v cargo >/dev/null || die "Rust is missing. Install it from https://rustup.rs"
 command -v cc >/dev/null && command -v c++ >/dev/null || need_packages "a C and C++ compiler" gcc g++ libc6-dev
 have_postgres || need_packages "PostgreSQL" postgresql
@@ -86,5 +99,9 @@ else
     install_libtorch
   fi
   ln -sfn "$libtorch" .deps/libtorch
+fi
+if [ "${1:-}" = bench-train ]; then
+  [ -e "$pytorch/whole" ] || install_pytorch
+  ln -sfn "$pytorch" .deps/pytorch
 fi
 say "ready"

@@ -5,11 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::ground::Ground;
-
 /// Whether more or less of it is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Aim {
+pub enum Aim {
     /// At least so much.
     AtLeast(f64),
     /// At most so much.
@@ -21,8 +19,9 @@ pub(crate) enum Aim {
 }
 
 /// What was measured.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
+#[derive(Debug)]
+pub struct Report {
+    peer: String,
     hardware: Value,
     versions: Value,
     rows: Vec<Value>,
@@ -30,39 +29,21 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Says what the figures were measured on.
-    pub(crate) fn describe(&mut self, ground: &Ground) -> anyhow::Result<()> {
-        let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
-        let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-        let memory = std::fs::read_to_string("/proc/meminfo")?;
-        let memory_kib: u64 = memory
-            .lines()
-            .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok())
-            .unwrap_or_default();
-        self.hardware = json!({
-            "cpu": model.trim_start_matches([':', ' ', '\t']),
-            "cores": std::thread::available_parallelism()?.get(),
-            "memory_gib": (memory_kib as f64 / (1024.0 * 1024.0)).round(),
-            "fsyncs_per_second": ground.fsyncs_per_second.round(),
-        });
-        let rustc = Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
-        self.versions = json!({
-            "ursa": env!("CARGO_PKG_VERSION"),
-            "postgres": ground.postgres_version,
-            "postgres_settings": ground.postgres_settings,
-            "graphile_worker": crate::peer::VERSION,
-            "rustc": String::from_utf8_lossy(&rustc).trim(),
-        });
-        Ok(())
+    /// No rows yet. What the figures are measured on and with is said of every benchmark alike; `hardware` and `versions` are
+    /// what this one adds.
+    pub fn new(peer: &str, hardware: Value, versions: Value) -> anyhow::Result<Self> {
+        let rows = Vec::new();
+        let (hardware, versions) = (merged(machine()?, hardware), merged(software(), versions));
+        Ok(Self { peer: peer.to_owned(), hardware, versions, rows, missed: Vec::new() })
     }
 
     /// Adds a figure without a peer.
-    pub(crate) fn row(&mut self, name: &str, unit: &str, ours: f64, aim: Aim) {
+    pub fn row(&mut self, name: &str, unit: &str, ours: f64, aim: Aim) {
         self.add(name, unit, ours, None, aim);
     }
 
     /// Adds a figure beside the peer's.
-    pub(crate) fn beside(&mut self, name: &str, unit: &str, ours: f64, peer: f64, aim: Aim) {
+    pub fn beside(&mut self, name: &str, unit: &str, ours: f64, peer: f64, aim: Aim) {
         self.add(name, unit, ours, Some(peer), aim);
     }
 
@@ -86,12 +67,12 @@ impl Report {
         }
         self.rows.push(json!({
             "name": name, "unit": unit, "ours": ours, "peer": peer,
-            "peer_name": peer.map(|_| "graphile_worker"), "ratio": ratio, "aim": text, "holds": holds,
+            "peer_name": peer.map(|_| &self.peer), "ratio": ratio, "aim": text, "holds": holds,
         }));
     }
 
     /// Writes the JSON.
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -103,4 +84,32 @@ impl Report {
         }
         Ok(())
     }
+}
+
+fn machine() -> anyhow::Result<Value> {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let memory = std::fs::read_to_string("/proc/meminfo")?;
+    let memory_kib: u64 = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+        .unwrap_or_default();
+    Ok(json!({
+        "cpu": model.trim_start_matches([':', ' ', '\t']),
+        "cores": std::thread::available_parallelism()?.get(),
+        "memory_gib": (memory_kib as f64 / (1024.0 * 1024.0)).round(),
+    }))
+}
+
+fn software() -> Value {
+    let rustc = Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    json!({"ursa": env!("CARGO_PKG_VERSION"), "rustc": String::from_utf8_lossy(&rustc).trim()})
+}
+
+/// All keys of both objects.
+fn merged(mut one: Value, mut other: Value) -> Value {
+    if let (Some(one), Some(other)) = (one.as_object_mut(), other.as_object_mut()) {
+        one.append(other);
+    }
+    one
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use ursa_bench::report::{Aim, Report};
 
 use crate::ground::{Ground, probe, submit};
-use crate::report::{Aim, Report};
 use crate::{Arguments, peer};
 
 /// As many at a time as the peer works on.

@@ -4,7 +4,7 @@
 //! - `ground`: a Postgres that syncs every commit, a coordinator and workers as processes; what they use of the machine.
 //! - `throughput`, `latency`, `full`, `fleet`: what is measured. `attendant`: a worker in this process, which can tell to
 //!   the microsecond when a task came.
-//! - `peer`: the same of `graphile_worker`. `report`: the rows, and whether the aims hold.
+//! - `peer`: the same of `graphile_worker`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
@@ -14,16 +14,16 @@ mod full;
 mod ground;
 mod latency;
 mod peer;
-mod report;
 mod throughput;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde_json::json;
+use ursa_bench::report::Report;
 
 use ground::Ground;
-use report::Report;
 
 /// Measures dispatch and writes `target/bench/dispatch.json`.
 #[derive(Debug, Parser)]
@@ -73,9 +73,14 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut report = Report::default();
     let mut ground = Ground::prepare()?;
-    report.describe(&ground)?;
+    let hardware = json!({"fsyncs_per_second": ground.fsyncs_per_second.round()});
+    let versions = json!({
+        "postgres": ground.postgres_version,
+        "postgres_settings": ground.postgres_settings,
+        "graphile_worker": peer::VERSION,
+    });
+    let mut report = Report::new("graphile_worker", hardware, versions)?;
     if arguments.wants("throughput") {
         throughput::measure(arguments, &mut ground, &mut report).await?;
     }

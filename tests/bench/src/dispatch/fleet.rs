@@ -1,11 +1,11 @@
 //! Thousands of workers with nothing to do, attached to one coordinator by real sessions.
 
 use std::time::{Duration, Instant};
+use ursa_bench::report::{Aim, Report};
 
 use crate::Arguments;
 use crate::attendant::Attendant;
 use crate::ground::Ground;
-use crate::report::{Aim, Report};
 
 const WATCH: Duration = Duration::from_secs(15);
 

@@ -4,11 +4,11 @@
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
+use ursa_bench::report::{Aim, Report};
 
 use crate::attendant::Attendant;
 use crate::ground::Ground;
 use crate::latency;
-use crate::report::{Aim, Report};
 use crate::throughput::{self, AT_A_TIME, AT_A_TIME_BATCHED};
 use crate::{Arguments, peer};
 

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use ursa_bench::report::{Aim, Report};
 
 use crate::attendant::Attendant;
 use crate::ground::{Ground, submit};
-use crate::report::{Aim, Report};
 use crate::throughput::AT_A_TIME;
 use crate::{Arguments, peer};
 

@@ -1,0 +1,153 @@
+//! `make bench-train`: how fast networks learn on this CPU, beside PyTorch with the same libtorch, on the same cores, in the
+//! same run. The two take turns, and a figure is the median of its turns: a machine that drifts decides nothing.
+//!
+//! - `case`: what is trained. `pictures`: what it is trained on.
+//! - `ours`: by the learner, as the trainer does it. `peer`: by PyTorch, in `peer.py`.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints")]
+
+mod case;
+mod ours;
+mod peer;
+mod pictures;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::json;
+use ursa_bench::report::{Aim, Report};
+use ursa_learner::{Device, Precision, keep_memory, libtorch_version, set_threads, usable_cores};
+
+use case::Case;
+use ours::Ours;
+use peer::Peer;
+use pictures::Pictures;
+
+/// How much of a step's speed an epoch must keep, with all pictures loaded and altered.
+const KEPT: f64 = 0.95;
+/// How long a turn of steps lasts, about.
+const TURN_SECONDS: f64 = 2.0;
+
+/// Measures training and writes `target/bench/train.json`.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// A Python that has PyTorch with the libtorch that is linked here, and torchvision.
+    #[arg(long, default_value = ".deps/pytorch/bin/python3")]
+    python: PathBuf,
+    /// Where the figures go.
+    #[arg(long, default_value = "target/bench/train.json")]
+    output: PathBuf,
+    /// Pictures in a batch.
+    #[arg(long, default_value_t = 16)]
+    batch_size: u32,
+    /// Batches in an epoch.
+    #[arg(long, default_value_t = 6)]
+    batches: u32,
+    /// Turns of each side.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// One turn of each side: wrong by what the machine drifts.
+    #[arg(long, conflicts_with = "rounds")]
+    quick: bool,
+    /// Only what has all of these words: resnet18, resnet34, 128, 224, float32, bfloat16.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+impl Arguments {
+    fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.rounds }
+    }
+}
+
+/// Images per second of each side.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    ours: f64,
+    peer: f64,
+}
+
+/// What was measured of a case.
+#[derive(Debug)]
+struct Measured {
+    case: Case,
+    step: Pair,
+    epoch: Pair,
+}
+
+fn main() -> ExitCode {
+    keep_memory();
+    match measure(&Arguments::parse()) {
+        // Missed aims are said, and stand in the file: a figure is no failure of the run.
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    set_threads(usable_cores());
+    let has_bfloat16 = Precision::best(Device::Cpu) == Precision::BFloat16;
+    if !has_bfloat16 {
+        println!("this CPU has no bfloat16 instructions: nothing is aimed at in bfloat16");
+    }
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load: f64 = load.split(' ').next().unwrap_or_default().parse().unwrap_or_default();
+    let hardware = json!({"bfloat16": has_bfloat16, "load_before": load});
+    let versions = json!({"libtorch": libtorch_version(), "peer": peer::versions(&arguments.python)?});
+    let mut report = Report::new("PyTorch", hardware, versions)?;
+    let mut all = Vec::new();
+    for case in case::all().into_iter().filter(|case| arguments.only.iter().all(|word| case.has(word))) {
+        let measured = compare(arguments, case)?;
+        let aims = case.precision == Precision::Float32 || has_bfloat16;
+        tell(arguments, &mut report, &measured, aims);
+        all.push(measured);
+    }
+    for measured in &all {
+        let same = |other: &&Measured| other.case == Case { precision: Precision::Float32, ..measured.case };
+        if let (Precision::BFloat16, Some(float)) = (measured.case.precision, all.iter().find(same)) {
+            let name = format!("{}, bfloat16 over float32: step", measured.case.without_precision());
+            let (ours, peer) = (measured.step.ours / float.step.ours, measured.step.peer / float.step.peer);
+            report.beside(&name, "times", ours, peer, Aim::None);
+        }
+    }
+    report.write(&arguments.output)
+}
+
+fn compare(arguments: &Arguments, case: Case) -> anyhow::Result<Measured> {
+    let pictures = Pictures::draw(case.size, arguments.batch_size, arguments.batches)?;
+    let mut ours = Ours::prepare(case, &pictures)?;
+    let mut peer = Peer::start(&arguments.python, case, &pictures)?;
+    // Everything has been used once.
+    let seconds = f64::from(arguments.batch_size) / ours.steps(1)?;
+    peer.steps(1)?;
+    let steps = (TURN_SECONDS / seconds).ceil().clamp(2.0, 16.0) as u32;
+    let (mut step, mut epoch) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds() {
+        step.push(Pair { ours: ours.steps(steps)?, peer: peer.steps(steps)? });
+        epoch.push(Pair { ours: ours.epoch()?, peer: peer.epoch()? });
+    }
+    Ok(Measured { case, step: medians(&step), epoch: medians(&epoch) })
+}
+
+fn tell(arguments: &Arguments, report: &mut Report, measured: &Measured, aims: bool) {
+    let Measured { case, step, epoch } = measured;
+    let name = |what: &str| format!("{case}, batch {}: {what}", arguments.batch_size);
+    let aim = |aim| if aims { aim } else { Aim::None };
+    report.beside(&name("step"), "images/s", step.ours, step.peer, aim(Aim::TimesPeer(1.0)));
+    report.beside(&name("epoch"), "images/s", epoch.ours, epoch.peer, Aim::None);
+    let (ours, peer) = (epoch.ours / step.ours, epoch.peer / step.peer);
+    report.beside(&name("epoch over its own step"), "times", ours, peer, aim(Aim::AtLeast(KEPT)));
+}
+
+fn medians(turns: &[Pair]) -> Pair {
+    let median = |of: fn(&Pair) -> f64| {
+        let mut figures: Vec<f64> = turns.iter().map(of).collect();
+        figures.sort_by(f64::total_cmp);
+        figures.get(figures.len() / 2).copied().unwrap_or_default()
+    };
+    Pair { ours: median(|pair| pair.ours), peer: median(|pair| pair.peer) }
+}
