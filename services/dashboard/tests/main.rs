@@ -6,6 +6,7 @@ mod data;
 mod fake;
 #[cfg(test)]
 mod guard;
+mod learned;
 #[cfg(test)]
 mod live;
 #[cfg(test)]

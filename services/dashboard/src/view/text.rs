@@ -37,6 +37,11 @@ pub(crate) fn percent(fraction: f64) -> String {
     format!("{:.1} %", 100.0 * fraction)
 }
 
+/// `0.7–6.1 %` of two fractions.
+pub(crate) fn percents((low, high): (f64, f64)) -> String {
+    format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high)
+}
+
 /// The wire's form of a point in time, or nothing where it is unset or none.
 pub(crate) fn instant(at: Option<&Timestamp>) -> Option<DateTime<Utc>> {
     let at = at?;
@@ -121,6 +126,11 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
+    }
+
+    #[test]
+    fn shares_are_told_in_percent() {
+        assert_eq!((percent(0.0213), percents((0.0073, 0.0607))), ("2.1 %".into(), "0.7–6.1 %".into()));
     }
 
     #[test]

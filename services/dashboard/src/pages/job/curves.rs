@@ -1,26 +1,46 @@
-//! The loss and error-rate curves of a training run.
+//! What was measured while a network learned, or a line was fitted.
 
 use maud::{Markup, html};
+use ursa_client::learned::Trained;
 use ursa_proto::v1;
 
+use super::{find_lr, sgd_lab};
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::plot::{Axes, Line, plot};
 use crate::view::text;
 
-const NAMES: [&str; 5] = ["train_loss", "train_loss_smooth", "valid_loss", "error_rate", "images_per_second"];
+const TRAINING: [&str; 5] = ["train_loss", "train_loss_smooth", "valid_loss", "error_rate", "images_per_second"];
+
+/// Whether jobs of this kind have curves.
+pub(super) fn are_drawn(kind: &str) -> bool {
+    matches!(kind, "train" | "find_lr" | "sgd_lab")
+}
 
 /// The section.
 pub(super) async fn content(app: &App, job: &v1::Job) -> Result<Markup, PageError> {
-    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names: NAMES.map(str::to_owned).to_vec() };
+    let (title, names) = match job.kind.as_str() {
+        "find_lr" => ("The curve", &find_lr::SERIES[..]),
+        "sgd_lab" => ("Step by step", &sgd_lab::SERIES[..]),
+        _ => ("Training", &TRAINING[..]),
+    };
+    let names = names.iter().map(ToString::to_string).collect();
+    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names };
     let series = ask(app.client.jobs().list_metrics(request)).await?.series;
+    let plots = match job.kind.as_str() {
+        "find_lr" => find_lr::curve(&job.output_json, &series),
+        "sgd_lab" => sgd_lab::curves(&series),
+        _ => html! { (loss(&series)) (error_rate(&series)) },
+    };
+    let runs = if job.kind == "train" { Trained::read(&job.output_json).runs.len() } else { 1 };
     Ok(html! {
-        h2 { "Training" }
-        @if series.iter().all(|one| one.points.is_empty()) {
+        h2 { (title) }
+        @if plots.0.is_empty() {
             p.quiet { "The curves appear with the first batch." }
         } @else {
-            (latest(&series))
-            div.plots { (loss(&series)) (error_rate(&series)) }
+            @if job.kind == "train" { (latest(&series)) }
+            @if runs > 1 { p.quiet { "The runs lie on top of one another: of each batch, the latest run is shown." } }
+            div.plots { (plots) }
         }
     })
 }
@@ -41,7 +61,7 @@ fn latest(series: &[v1::MetricSeries]) -> Markup {
 
 fn loss(series: &[v1::MetricSeries]) -> Markup {
     let by_step = |name| points(series, name).iter().map(|point| (point.step as f64, point.value)).collect();
-    let line = |name, metric, class, marked| Line { name, class, points: by_step(metric), marked };
+    let line = |name, metric, class, marked| Line { name, class, points: by_step(metric), joined: true, marked };
     let lines = [
         line("each batch", "train_loss", "faint", false),
         line("training", "train_loss_smooth", "first", false),
@@ -53,6 +73,6 @@ fn loss(series: &[v1::MetricSeries]) -> Markup {
 fn error_rate(series: &[v1::MetricSeries]) -> Markup {
     let by_epoch =
         points(series, "error_rate").iter().map(|point| (f64::from(point.epoch) + 1.0, point.value)).collect();
-    let line = Line { name: "validation", class: "second", points: by_epoch, marked: true };
+    let line = Line { name: "validation", class: "second", points: by_epoch, joined: true, marked: true };
     plot("Error rate", Axes { x: "epoch", percent: true }, &[line])
 }

@@ -1,8 +1,12 @@
 //! `/jobs/{id}`: one job with everything under it, in sections that are refreshed each for itself.
 
 mod curves;
+mod find_lr;
+mod findings;
 mod logs;
 mod result;
+mod runs;
+mod sgd_lab;
 mod spec;
 mod status;
 mod tasks;
@@ -42,8 +46,8 @@ pub(crate) async fn show(
     let detail = get(&app, &id).await?;
     let job = job(&detail)?;
     let content = html! {
-        (status_section(job, &class_names(&app, job).await))
-        @if job.kind == "train" { (curves_section(job, curves::content(&app, job).await?)) }
+        (status_section(&detail, job, &class_names(&app, job).await))
+        @if curves::are_drawn(&job.kind) { (curves_section(job, curves::content(&app, job).await?)) }
         (tasks_section(&app, job, &wanted).await?)
         (logs::tail(&app, job).await?)
         (spec::details("spec", "Specification", &detail.spec_json))
@@ -64,7 +68,7 @@ pub(crate) async fn part(
     let detail = get(&app, &id).await?;
     let job = job(&detail)?;
     match part.as_str() {
-        "status" => Ok(status_section(job, &class_names(&app, job).await)),
+        "status" => Ok(status_section(&detail, job, &class_names(&app, job).await)),
         "curves" => Ok(curves_section(job, curves::content(&app, job).await?)),
         "tasks" => tasks_section(&app, job, &wanted).await,
         _ => Err(PageError::not_found("section", &part)),
@@ -123,8 +127,9 @@ async fn class_names(app: &App, job: &v1::Job) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn status_section(job: &v1::Job, classes: &[String]) -> Markup {
-    layout::section(&url(job, "status"), &Refresh::on("job. epoch").of(&job.id), status::content(job, classes))
+fn status_section(detail: &v1::JobDetail, job: &v1::Job, classes: &[String]) -> Markup {
+    let content = status::content(detail, job, classes);
+    layout::section(&url(job, "status"), &Refresh::on("job. epoch").of(&job.id), content)
 }
 
 fn curves_section(job: &v1::Job, content: Markup) -> Markup {

@@ -2,18 +2,22 @@
 
 use maud::{Markup, html};
 use serde_json::Value;
+use ursa_client::learned::{Run, Trained};
 use ursa_proto::v1;
 
+use super::{find_lr, findings, runs, sgd_lab};
 use crate::view::{confusion, parts, text};
 
 /// The output for people; nothing where there is none. `classes` are those of the model it trained.
-pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
+pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String]) -> Markup {
     let output: Value = serde_json::from_str(&job.output_json).unwrap_or_default();
     let content = match job.kind.as_str() {
         "scrape" => counts("What became of the URLs", &output),
         "verify" => counts("What became of the images", &output),
         "snapshot" => snapshot(&output),
-        "train" => train(&output, classes),
+        "find_lr" => find_lr::result(&job.output_json),
+        "train" => return trained(detail, job, &output, classes),
+        "sgd_lab" => sgd_lab::result(&job.output_json),
         "deploy" => deploy(&output),
         _ => None,
     };
@@ -41,14 +45,33 @@ fn snapshot(output: &Value) -> Option<Markup> {
     })
 }
 
-fn train(output: &Value, classes: &[String]) -> Option<Markup> {
-    let digest = output["model_digest"].as_str()?;
-    let error_rate = output["error_rates"].as_array().and_then(|rates| rates.last()?.as_f64());
-    Some(html! {
-        h2 { "Model " (parts::model_link(digest)) }
-        @if let Some(rate) = error_rate { p.headline { b { (text::percent(rate)) } " error rate on the validation side" } }
-        (confusion::matrix(classes, &confusion::from_json(&output["confusion"])))
-    })
+/// The model in a card of its own, beneath it how its run and the others went.
+fn trained(detail: &v1::JobDetail, job: &v1::Job, output: &Value, classes: &[String]) -> Markup {
+    let trained = Trained::read(&job.output_json);
+    html! {
+        @if let Some(digest) = &trained.model_digest {
+            div.card.result {
+                h2 { "Model " (parts::model_link(digest)) }
+                (headline(&trained))
+                (confusion::matrix(classes, &confusion::from_json(&output["confusion"])))
+            }
+        }
+        (findings::cards(&trained.findings, detail, job))
+        (runs::content(&trained))
+    }
+}
+
+fn headline(trained: &Trained) -> Markup {
+    let Some(rate) = trained.error_rate() else { return html! {} };
+    let best = trained.best();
+    html! {
+        p.headline { b { (text::percent(rate)) } " error rate on the validation side" }
+        @if let Some((wrong, of)) = best.and_then(|run| run.wrong) { p.quiet {
+            (text::count(wrong)) " of " (text::count(of)) " pictures are wrong"
+            @if let Some(interval) = best.and_then(Run::interval) { "; " (text::percents(interval)) " with 95 % confidence" }
+            "."
+        } }
+    }
 }
 
 /// The digest of the model that a train job left behind.

@@ -7,7 +7,7 @@ use super::result;
 use crate::view::{parts, text};
 
 /// The section; `classes` are those of the model it trained.
-pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
+pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String]) -> Markup {
     html! {
         p.eyebrow { "Job " (parts::id(&job.id)) " of pipeline "
             a href=(format!("/pipelines/{}", job.pipeline_id)) { (text::short_id(&job.pipeline_id)) } }
@@ -34,7 +34,7 @@ pub(super) fn content(job: &v1::Job, classes: &[String]) -> Markup {
                 dt { "took" } dd { (parts::took(job.started_at.as_ref(), job.finished_at.as_ref())) }
             }
         }
-        (result::content(job, classes))
+        (result::content(detail, job, classes))
     }
 }
 
