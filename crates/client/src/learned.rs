@@ -12,7 +12,7 @@ pub use changes::Changes;
 pub use rates::{FoundRates, RatePoint, Suggestion};
 pub use trained::{Finding, Run, Spread, Trained, interval};
 
-/// How a line was fitted: the output of an sgd_lab job.
+/// How a line was fitted: the output of an `sgd_lab` job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Fitted {
     /// Slope and intercept after the last update.
@@ -32,7 +32,7 @@ pub struct Fitted {
 }
 
 impl Fitted {
-    /// Reads the output of an sgd_lab job.
+    /// Reads the output of an `sgd_lab` job.
     pub fn read(output_json: &str) -> Self {
         let output = parse(output_json);
         let pair = |name: &str| serde_json::from_value(output[name].clone()).ok();

@@ -52,23 +52,23 @@ impl Changes {
 
     /// For the pipeline file in which the job is called `job`.
     pub fn yaml(&self, job: &str) -> String {
-        let mut yaml = format!("jobs:\n  {}:\n", bare_or_quoted(job));
+        let mut lines = vec!["jobs:".to_owned(), format!("  {}:", bare_or_quoted(job))];
         if self.replaces_numbers {
-            yaml.push_str("    # In place of epochs, frozen_epochs and max_learning_rate:\n");
+            lines.push("    # In place of epochs, frozen_epochs and max_learning_rate:".into());
         }
         if self.against_found_rate {
-            yaml.push_str("    # Without rate_from, which would bring the old rate back:\n");
+            lines.push("    # Without rate_from, which would bring the old rate back:".into());
         }
         for (key, value) in &self.keys {
             match value.as_array().filter(|_| *key == "stages") {
                 Some(stages) => {
-                    let stages: String = stages.iter().map(|stage| format!("      - {}\n", flow(stage))).collect();
-                    yaml.push_str(&format!("    stages:\n{stages}"));
+                    lines.push("    stages:".into());
+                    lines.extend(stages.iter().map(|stage| format!("      - {}", flow(stage))));
                 }
-                None => yaml.push_str(&format!("    {key}: {}\n", flow(value))),
+                None => lines.push(format!("    {key}: {}", flow(value))),
             }
         }
-        yaml
+        lines.join("\n") + "\n"
     }
 
     /// The command that runs `pipeline` again with the job called `job` changed; `None` where more than keys would have to

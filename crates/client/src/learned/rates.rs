@@ -1,4 +1,4 @@
-//! What a test of learning rates found: the output of a find_lr job.
+//! What a test of learning rates found: the output of a `find_lr` job.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub struct RatePoint {
 }
 
 impl FoundRates {
-    /// Reads the output of a find_lr job.
+    /// Reads the output of a `find_lr` job.
     pub fn read(output_json: &str) -> Self {
         let output = parse(output_json);
         let curve = output.get("curve").unwrap_or(&Value::Null);
