@@ -41,6 +41,16 @@ pub(crate) fn bytes(number: u64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// `4.2 %` of a fraction.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{:.1} %", 100.0 * fraction)
+}
+
+/// `0.7–6.1 %` of two fractions.
+pub(crate) fn percents((low, high): (f64, f64)) -> String {
+    format!("{:.1}–{:.1} %", 100.0 * low, 100.0 * high)
+}
+
 /// A point in time to the second, `2026-03-01 03:00:00Z`; nothing where it is unset.
 pub(crate) fn time(at: Option<&Timestamp>) -> String {
     let Some(at) = at else { return String::new() };
@@ -77,6 +87,11 @@ mod tests {
         assert_eq!(rate(0.05, "epochs"), "3.0 epochs/min");
         assert_eq!(rate(0.001, ""), "3.6/h");
         assert_eq!(rate(1234.0, "tasks"), "1234 tasks/s");
+    }
+
+    #[test]
+    fn shares_are_told_in_percent() {
+        assert_eq!((percent(0.0213), percents((0.0073, 0.0607))), ("2.1 %".into(), "0.7–6.1 %".into()));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             let answer = client.jobs().submit_pipeline(request).await.map_err(ApiError::from)?.into_inner();
             let pipeline = answer.pipeline.context("the coordinator answered without a pipeline")?;
             print_one(output, &pipeline)?;
-            if *watch { follow(client, pipeline.id).await } else { Ok(()) }
+            if *watch { follow(client, output, pipeline.id).await } else { Ok(()) }
         }
         Command::List { project, limit } => {
             let list = limit.walk(async |page| one_page(client, project, page).await).await?;
@@ -114,10 +114,17 @@ pub(super) async fn get(client: &Client, id: &str) -> Result<v1::Pipeline, ApiEr
     Ok(client.jobs().get_pipeline(v1::GetPipelineRequest { id: id.to_owned() }).await?.into_inner())
 }
 
-/// Shows what happens until the pipeline has ended; an error when it did not succeed.
-pub(super) async fn follow(client: &Client, id: String) -> anyhow::Result<()> {
+/// Shows what happens until the pipeline has ended, and what its jobs found; an error when it did not succeed.
+pub(super) async fn follow(client: &Client, output: &Output, id: String) -> anyhow::Result<()> {
     watch::until_ended(client, Subject::PipelineId(id.clone())).await?;
     let pipeline = get(client, &id).await?;
+    if output.format() == Format::Table {
+        for job in pipeline.jobs.iter().filter(|job| jobs::found::is_told(&job.kind)) {
+            if let Err(error) = jobs::print_found(client, &job.id, &format!("{}\n\n", job.name)).await {
+                tracing::warn!(%error, job = job.name, "cannot tell what a job found");
+            }
+        }
+    }
     if pipeline.state == "succeeded" {
         return Ok(());
     }

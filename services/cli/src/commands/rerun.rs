@@ -42,7 +42,7 @@ pub(crate) async fn run(flags: &Flags, client: &Client, output: &Output) -> anyh
     let answer = client.jobs().rerun_pipeline(request).await.map_err(ApiError::from)?.into_inner();
     let pipeline = answer.pipeline.context("the coordinator answered without a pipeline")?;
     pipeline::print_one(output, &pipeline)?;
-    if flags.watch { pipeline::follow(client, pipeline.id).await } else { Ok(()) }
+    if flags.watch { pipeline::follow(client, output, pipeline.id).await } else { Ok(()) }
 }
 
 /// What is run instead; `None` for the same.

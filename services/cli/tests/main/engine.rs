@@ -41,25 +41,27 @@ fn script() -> Script {
         spec_json: spec.to_string(),
         policy_json: json!({"priority": 7}).to_string(),
     };
-    let recipe = json!({"architecture": "resnet18", "epochs": 4, "frozen_epochs": 0, "batch_size": 64, "image_size": 64,
-        "max_learning_rate": 0.003, "weight_decay": 0.01, "augment": true, "seed": 42, "pretrained": null});
+    let stages = json!([{"epochs": 4, "rate": {"flat": 3e-3}, "frozen": false}]);
+    let recipe = json!({"architecture": "resnet18", "stages": stages, "batch_size": 64, "image_size": 64, "seed": 42});
+    let spec = json!({"kind": "train", "snapshot": {"from_job": "freeze"}, "recipe": recipe, "model": null,
+        "rate": null, "seeds": 1, "train_percents": [100]});
     Script {
         details: vec![
             detail(freeze, json!({"kind": "snapshot", "dataset": "bears", "seed": 42, "valid_percent": 20})),
-            detail(train, json!({"kind": "train", "snapshot": {"from_job": "freeze"}, "recipe": recipe})),
+            detail(train, spec),
         ],
         ..Script::default()
     }
 }
 
 /// Runs a command that must work; what it printed.
-async fn printed(address: &str, arguments: &[&str]) -> String {
+pub(crate) async fn printed(address: &str, arguments: &[&str]) -> String {
     let output = ursa(address, arguments).await;
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
 
-async fn json_of(address: &str, arguments: &[&str]) -> Value {
+pub(crate) async fn json_of(address: &str, arguments: &[&str]) -> Value {
     serde_json::from_str(&printed(address, &[arguments, &["--output", "json"]].concat()).await).unwrap()
 }
 

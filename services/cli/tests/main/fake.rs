@@ -22,6 +22,7 @@ pub(crate) struct Script {
     pub tasks: Vec<v1::Task>,
     pub workers: Vec<v1::Worker>,
     pub deliveries: Vec<v1::Delivery>,
+    pub metrics: Vec<v1::MetricSeries>,
     /// What it answers to each part of a request to steer jobs.
     pub steered: Vec<v1::SteerJobsResponse>,
 }
@@ -77,6 +78,7 @@ impl Fake {
             id: "p".into(),
             name: "bears".into(),
             project: "zoo".into(),
+            state: "succeeded".into(),
             jobs: self.jobs(),
             ..Default::default()
         }
@@ -163,13 +165,14 @@ impl JobService for Fake {
         Ok(Response::new(v1::RetryTasksResponse { retried: ids.len() as u32 }))
     }
     async fn watch_events(&self, _: Request<v1::WatchEventsRequest>) -> Answer<Self::WatchEventsStream> {
-        not_asked()
+        // Everything has happened and is over.
+        Ok(Response::new(Box::pin(tokio_stream::empty())))
     }
     async fn list_logs(&self, _: Request<v1::ListLogsRequest>) -> Answer<v1::ListLogsResponse> {
         not_asked()
     }
     async fn list_metrics(&self, _: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
-        not_asked()
+        Ok(Response::new(v1::ListMetricsResponse { series: self.script.metrics.clone() }))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod engine;
 mod fake;
+mod learned;
 mod predict;
 mod up;
 

@@ -1,5 +1,6 @@
 //! `ursa jobs`.
 
+pub(super) mod found;
 mod show;
 mod steer;
 
@@ -36,12 +37,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Show one job: where it stands, why it waits, its tasks and attempts.
+    /// Show one job: where it stands, why it waits, its tasks and attempts, and what it found.
+    #[command(visible_alias = "show")]
     Get {
         /// Its id.
         id: String,
     },
-    /// Print what happens to a job until it has ended.
+    /// Print what happens to a job until it has ended, and what it found.
     Watch {
         /// Its id.
         id: String,
@@ -110,14 +112,19 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             print_list(output, v1::ListJobsResponse { jobs: jobs.rows, next_page_token: jobs.next_page_token })
         }
         Command::Get { id } => {
-            let request = v1::GetJobRequest { id: id.clone() };
-            let detail = client.jobs().get_job(request).await.map_err(ApiError::from)?.into_inner();
+            let detail = get(client, id).await?;
             match output.format() {
                 Format::Json => output.print(&detail, "JobDetail", "", &[]),
-                Format::Table => line(&show::detail(&detail)),
+                Format::Table => line(&show::detail(&detail, &found::text(client, &detail).await?)),
             }
         }
-        Command::Watch { id } => watch::until_ended(client, Subject::JobId(id.clone())).await,
+        Command::Watch { id } => {
+            watch::until_ended(client, Subject::JobId(id.clone())).await?;
+            match output.format() {
+                Format::Json => Ok(()),
+                Format::Table => print_found(client, id, "").await,
+            }
+        }
         Command::Logs { id } => print_logs(client, id).await,
         Command::Cancel(bulk) => match bulk.subject()? {
             Some(id) => {
@@ -137,6 +144,17 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             steer::run(client, output, filter, Action::Priority(*priority), *dry_run).await
         }
     }
+}
+
+/// One job with everything under it.
+async fn get(client: &Client, id: &str) -> Result<v1::JobDetail, ApiError> {
+    Ok(client.jobs().get_job(v1::GetJobRequest { id: id.to_owned() }).await?.into_inner())
+}
+
+/// Prints what a job found, where it found anything, below a line of its own and `title`.
+pub(super) async fn print_found(client: &Client, id: &str, title: &str) -> anyhow::Result<()> {
+    let text = found::text(client, &get(client, id).await?).await?;
+    if text.is_empty() { Ok(()) } else { line(&format!("\n{title}{text}")) }
 }
 
 /// One page of jobs.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use ursa_proto::v1;
 
 use super::super::tasks;
+use super::found;
 use crate::output::{facts, table};
 use crate::text;
 
@@ -59,8 +60,8 @@ fn note(job: &v1::Job) -> String {
     }
 }
 
-/// A job with everything under it.
-pub(super) fn detail(detail: &v1::JobDetail) -> String {
+/// A job with everything under it, and `found` by it.
+pub(super) fn detail(detail: &v1::JobDetail, found: &str) -> String {
     let job = detail.job.clone().unwrap_or_default();
     let mut parts = vec![facts(&job_facts(&job))];
     if !detail.tasks.is_empty() {
@@ -73,6 +74,9 @@ pub(super) fn detail(detail: &v1::JobDetail) -> String {
     let missing = job.tasks.map_or(0, |tasks| tasks.total).saturating_sub(detail.tasks.len() as u32);
     if missing > 0 {
         parts.push(format!("{missing} further tasks: ursa tasks --job {}", job.id));
+    }
+    if !found.is_empty() {
+        parts.push(found.to_owned());
     }
     parts.join("\n\n")
 }
@@ -104,8 +108,14 @@ fn job_facts(job: &v1::Job) -> Vec<(&'static str, String)> {
         ("Submitted", text::time(job.created_at.as_ref())),
         ("Started", text::time(job.started_at.as_ref())),
         ("Ended", text::time(job.finished_at.as_ref())),
-        ("Output", if job.output_json == "{}" { String::new() } else { job.output_json.clone() }),
+        ("Output", output(job)),
     ]
+}
+
+/// What it left behind, where nothing else says it in better words.
+fn output(job: &v1::Job) -> String {
+    let is_said = job.output_json == "{}" || found::is_told(&job.kind);
+    if is_said { String::new() } else { job.output_json.clone() }
 }
 
 /// How many tasks stand where; those that are none are left out.
@@ -191,7 +201,7 @@ mod tests {
             looked_at_again_at: at(1_800_000_000),
             ..job()
         };
-        let text = detail(&v1::JobDetail { job: Some(job), tasks: vec![task], ..v1::JobDetail::default() });
+        let text = detail(&v1::JobDetail { job: Some(job), tasks: vec![task], ..v1::JobDetail::default() }, "");
         for said in [
             "Why waiting  the queue train is paused (looked at again by 2027-01-15 08:00:00Z)",
             "Tasks        1 queued, 1 running, 1 succeeded, 1 dead",
