@@ -94,7 +94,7 @@ async fn a_fit_shows_its_line_and_the_way_there() {
         series("intercept", |step| 2.5 - 1.5 * 0.8f64.powf(step)),
     ];
     let page = page("sgd_lab", &output, metrics).await;
-    page.shows("converged &lt;script").shows("2.987").shows("3.012").shows("rate of 0.993").shows("Coefficients");
+    page.shows("converged &lt;script").shows("2.9870").shows("0.0809").shows("rate of 0.993").shows("Coefficients");
     page.shows("mean squared error").shows("<polyline class=\"second\"").shows(">-1<");
 }
 

@@ -235,7 +235,7 @@ fn tell(axes: Axes, value: f64) -> String {
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
-        0.001..10.0 => format!("{value:.3}"),
+        0.001..10.0 => format!("{value:.4}"),
         10.0..1e5 => format!("{value:.1}"),
         _ => format!("{value:.2e}"),
     }

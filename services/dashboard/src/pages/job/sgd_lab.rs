@@ -31,7 +31,7 @@ pub(super) fn result(output_json: &str) -> Option<Markup> {
 
 fn row(name: &str, coefficients: Option<[f64; 2]>, loss: Option<f64>) -> Markup {
     html! { @if let Some([slope, intercept]) = coefficients { tr {
-        th scope="row" { (name) }
+        td { (name) }
         td.number { (number(slope)) }
         td.number { (number(intercept)) }
         td.number { @if let Some(loss) = loss { (number(loss)) } @else { "–" } }
