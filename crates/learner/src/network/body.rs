@@ -5,7 +5,7 @@ use ursa_domain::recipe::Architecture;
 
 use super::convolution::Convolution;
 use super::outline::{BlockOutline, Outline, POOL};
-use super::parameters::Parameters;
+use super::parameters::{Casts, Parameters};
 
 /// Convolutions one after another, and a way around them.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ impl Block {
         Self { through, around: outline.around.as_ref().map(convolution) }
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let around = self.around.as_ref().map_or_else(|| x.shallow_clone(), |around| around.forward(x, train));
-        let mut through = self.through[0].forward(x, train);
+    fn forward(&self, x: &Tensor, train: bool, casts: &Casts) -> Tensor {
+        let around = self.around.as_ref().map_or_else(|| x.shallow_clone(), |around| around.forward(x, train, casts));
+        let mut through = self.through[0].forward(x, train, casts);
         for convolution in &self.through[1..] {
-            through = convolution.forward(&through.relu_(), train);
+            through = convolution.forward(&through.relu_(), train, casts);
         }
         through.g_add_(&around).relu_()
     }
@@ -51,9 +51,14 @@ impl Body {
 
     /// Computes in `kind`; parameters and statistics stay float.
     pub(crate) fn forward(&self, x: &Tensor, train: bool, kind: Kind) -> Tensor {
-        let stem = self.stem.forward(&x.to_kind(kind), train).relu_();
+        self.forward_with(&Casts::default(), x, train, kind)
+    }
+
+    /// The same with weights that have been cast.
+    pub(crate) fn forward_with(&self, casts: &Casts, x: &Tensor, train: bool, kind: Kind) -> Tensor {
+        let stem = self.stem.forward(&x.to_kind(kind), train, casts).relu_();
         let pooled = stem.max_pool2d([POOL.kernel; 2], [POOL.stride; 2], [POOL.padding; 2], [1, 1], false);
-        self.blocks.iter().fold(pooled, |x, block| block.forward(&x, train))
+        self.blocks.iter().fold(pooled, |x, block| block.forward(&x, train, casts))
     }
 
     /// Folds every normalisation into its convolution. The body can only serve after this.

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::outline::Shape;
-use super::parameters::{Parameters, Role};
+use super::parameters::{Casts, Parameters, Role};
 
 /// Added to variances.
 pub(crate) const EPSILON: f64 = 1e-5;
@@ -48,6 +48,8 @@ enum After {
 #[derive(Debug)]
 pub(crate) struct Convolution {
     weight: Tensor,
+    /// Its weight's among the parameters.
+    index: usize,
     after: After,
     stride: i64,
     padding: i64,
@@ -58,12 +60,14 @@ impl Convolution {
         let &Shape { ref name, ref norm, from, to, kernel, stride } = shape;
         // Kaiming normal, fan-out, as torchvision starts its residual networks.
         let deviation = (2.0 / (to * kernel * kernel) as f64).sqrt();
+        let index = parameters.next_index();
         let weight = parameters.weight(&format!("{name}.weight"), &[to, from, kernel, kernel], deviation);
-        Self { weight, after: After::Norm(Norm::new(parameters, norm, to, 0.0)), stride, padding: shape.padding() }
+        let after = After::Norm(Norm::new(parameters, norm, to, 0.0));
+        Self { weight, index, after, stride, padding: shape.padding() }
     }
 
-    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let weight = self.weight.to_kind(x.kind());
+    pub(crate) fn forward(&self, x: &Tensor, train: bool, casts: &Casts) -> Tensor {
+        let weight = casts.get(self.index).map_or_else(|| self.weight.to_kind(x.kind()), Tensor::shallow_clone);
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         match &self.after {
             After::Norm(norm) => norm.forward(&x.conv2d(&weight, None::<Tensor>, stride, padding, [1, 1], 1), train),

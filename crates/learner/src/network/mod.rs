@@ -153,6 +153,16 @@ impl Network {
         self.head.forward(&self.body.forward(images, train, kind), train)
     }
 
+    /// Normalised images to logits, to learn from. With the logits come the tensors to ask for gradients, one for each
+    /// parameter: itself, or what it was cast to. Gradients of casts are as small as these.
+    pub(crate) fn learn(&self, images: &Tensor, kind: Kind) -> (Tensor, Vec<Tensor>) {
+        let casts = self.parameters.casts(kind);
+        let logits = self.head.forward(&self.body.forward_with(&casts, images, true, kind), true);
+        let learned = self.parameters.learned.iter().enumerate();
+        let asked = learned.map(|(index, parameter)| casts.get(index).unwrap_or(&parameter.tensor).shallow_clone());
+        (logits, asked.collect())
+    }
+
     /// Every tensor by name.
     pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
         self.parameters.named()
@@ -270,6 +280,27 @@ mod tests {
         let read = Network::load(Architecture::ResNet34, 3, &bytes, Device::Cpu).unwrap();
         assert_eq!(read.head(), HeadKind::FastaiV2);
         assert_eq!(read.to_safetensors().unwrap(), bytes);
+    }
+
+    /// Casts that gradients end at are a matter of speed.
+    #[test]
+    fn gradients_that_are_asked_for_are_those_that_reach_the_parameters() {
+        crate::set_threads(1);
+        let head = HeadSpec { dropout: 0.0, ..HeadSpec::default() };
+        let network = Network::with_head(Architecture::ResNet18, 3, head, 1, Device::Cpu);
+        let images = Tensor::randn([4, 3, 32, 32], (Kind::Float, Device::Cpu));
+        for kind in [Kind::Float, Kind::BFloat16] {
+            network.forward(&images, true, kind).square().sum(Kind::Float).backward();
+            let (logits, asked) = network.learn(&images, kind);
+            let gradients = Tensor::run_backward(&[logits.square().sum(Kind::Float)], &asked, false, false);
+            for (parameter, gradient) in network.parameters().iter().zip(gradients) {
+                let mut summed = parameter.tensor.grad();
+                let cast = parameter.tensor.dim() == 4;
+                assert_eq!(gradient.kind(), if cast { kind } else { Kind::Float }, "{}", parameter.name);
+                assert_eq!(gradient.to_kind(Kind::Float), summed, "{}", parameter.name);
+                let _ = summed.zero_();
+            }
+        }
     }
 
     #[test]

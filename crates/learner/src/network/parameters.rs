@@ -30,6 +30,17 @@ pub struct Parameter {
     pub group: usize,
 }
 
+/// The weights of convolutions as a pass computes with them, each at the place of its parameter. A pass that has none casts
+/// them by itself, and gradients reach the parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Casts(Vec<Option<Tensor>>);
+
+impl Casts {
+    pub(crate) fn get(&self, index: usize) -> Option<&Tensor> {
+        self.0.get(index).and_then(Option::as_ref)
+    }
+}
+
 /// All tensors of one network, in the order of its layers.
 #[derive(Debug)]
 pub(crate) struct Parameters {
@@ -78,6 +89,20 @@ impl Parameters {
             group: group(name),
         });
         tensor
+    }
+
+    /// The index of what is added next.
+    pub(crate) fn next_index(&self) -> usize {
+        self.learned.len()
+    }
+
+    /// Casts to `kind` that gradients end at; none where parameters are of that kind already.
+    pub(crate) fn casts(&self, kind: Kind) -> Casts {
+        let cast = |Parameter { tensor, .. }: &Parameter| {
+            let needed = tensor.dim() == 4 && tensor.kind() != kind;
+            needed.then(|| no_grad(|| tensor.to_kind(kind)).set_requires_grad(tensor.requires_grad()))
+        };
+        Casts(self.learned.iter().map(cast).collect())
     }
 
     /// Every tensor by name.

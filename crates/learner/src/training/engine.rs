@@ -92,11 +92,11 @@ impl Engine {
     pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> f64 {
         let (images, targets) = self.inputs(batch, moment);
         seed_libtorch(self.recipe.seed, Purpose::Dropout, moment.step);
-        let logits = self.network.forward(&images, true, self.precision.kind());
+        let (logits, asked) = self.network.learn(&images, self.precision.kind());
         let loss = self.objective.loss(&logits, &targets);
         let value = loss.double_value(&[]);
         if value.is_finite() {
-            self.optimizer.step(&loss, &stride.rates, stride.momentum);
+            self.optimizer.step(&loss, &asked, &stride.rates, stride.momentum);
             if let Some(average) = &mut self.average {
                 average.add(&self.network, moment.step + 1);
             }

@@ -18,6 +18,8 @@ const BETA2: f64 = 0.99;
 #[derive(Debug)]
 struct Slot {
     name: String,
+    /// The parameter's among all of the network.
+    index: usize,
     parameter: Tensor,
     first: Tensor,
     second: Tensor,
@@ -28,8 +30,9 @@ struct Slot {
 impl Slot {
     /// The step by libtorch's operations, on any device.
     fn step(&mut self, gradient: &Tensor, factors: Factors) {
+        let gradient = gradient.to_kind(self.parameter.kind());
         let _ = self.parameter.g_mul_scalar_(factors.keep);
-        let _ = self.first.lerp_(gradient, 1.0 - factors.beta1);
+        let _ = self.first.lerp_(&gradient, 1.0 - factors.beta1);
         let mut scratch = gradient.square();
         let _ = self.second.lerp_(&scratch, 1.0 - factors.beta2);
         // addcdiv_ adds first/denominator: the factor −rate goes into the denominator.
@@ -51,15 +54,16 @@ pub(crate) struct Adam {
 impl Adam {
     /// For those of `parameters` that learn now.
     pub(crate) fn new(parameters: &[Parameter], numerics: Numerics, weight_decay: f64) -> Self {
-        let slot = |parameter: &Parameter| Slot {
+        let slot = |(index, parameter): (usize, &Parameter)| Slot {
             name: parameter.name.clone(),
+            index,
             parameter: parameter.tensor.shallow_clone(),
             first: parameter.tensor.zeros_like(),
             second: parameter.tensor.zeros_like(),
             group: parameter.group,
             weight_decay: if numerics::decays(numerics, parameter.role) { weight_decay } else { 0.0 },
         };
-        let learning = parameters.iter().filter(|parameter| parameter.tensor.requires_grad());
+        let learning = parameters.iter().enumerate().filter(|(_, parameter)| parameter.tensor.requires_grad());
         Self { slots: no_grad(|| learning.map(slot).collect()), steps: 0, epsilon: numerics::epsilon(numerics) }
     }
 
@@ -68,11 +72,12 @@ impl Adam {
         self.steps
     }
 
-    /// Moves every parameter by the gradient of `loss`, each group at its own rate (above 0). The graph of `loss` is used up.
-    pub(crate) fn step(&mut self, loss: &Tensor, rates: &[f64; GROUPS], beta1: f64) {
-        let parameters: Vec<&Tensor> = self.slots.iter().map(|slot| &slot.parameter).collect();
+    /// Moves every parameter by the gradient of `loss`, each group at its own rate (above 0). `asked` has, for each parameter of
+    /// the network, the tensor whose gradient is meant. The graph of `loss` is used up.
+    pub(crate) fn step(&mut self, loss: &Tensor, asked: &[Tensor], rates: &[f64; GROUPS], beta1: f64) {
+        let asked: Vec<&Tensor> = self.slots.iter().map(|slot| &asked[slot.index]).collect();
         // Asked for, not summed up in the parameters: that would write, read and clear all of them once more.
-        let gradients = Tensor::run_backward(&[loss], &parameters, false, false);
+        let gradients = Tensor::run_backward(&[loss], &asked, false, false);
         self.steps += 1;
         let steps = self.steps as f64;
         let factors = |slot: &Slot| Factors {
@@ -168,13 +173,14 @@ mod tests {
     fn steps_in(kind: Kind, numerics: Numerics, decay_of_norms: f64, epsilon: f64) {
         let parameters =
             [parameter_of(kind, &[1.0, -2.0], 0, Role::Weight), parameter_of(kind, &[0.5], 2, Role::Normalisation)];
+        let asked: Vec<Tensor> = parameters.iter().map(|parameter| parameter.tensor.shallow_clone()).collect();
         let mut adam = Adam::new(&parameters, numerics, 0.01);
         let betas = [0.95, 0.9, 0.85];
         for beta1 in betas {
             // Gradients: 3e-4 and -0.5 in the first, 2 in the second; the small one shows the eps.
             let loss = (&parameters[0].tensor * Tensor::from_slice(&[3e-4, -0.5])).sum(Kind::Double)
                 + (&parameters[1].tensor * 2.0).sum(Kind::Double);
-            adam.step(&loss, &[0.1, 1.0, 0.01], beta1);
+            adam.step(&loss, &asked, &[0.1, 1.0, 0.01], beta1);
         }
         let cases =
             [(0, 0, 1.0, 3e-4, 0.1, 0.01), (0, 1, -2.0, -0.5, 0.1, 0.01), (1, 0, 0.5, 2.0, 0.01, decay_of_norms)];
@@ -201,7 +207,8 @@ mod tests {
         frozen.tensor = frozen.tensor.set_requires_grad(false);
         let parameters = [frozen, parameter(&[1.0], 1, Role::Weight)];
         let mut adam = Adam::new(&parameters, Numerics::FastaiV1, 0.5);
-        adam.step(&parameters[1].tensor.sum(Kind::Double), &[0.1; 3], 0.9);
+        let asked = [&parameters[0], &parameters[1]].map(|parameter| parameter.tensor.shallow_clone());
+        adam.step(&parameters[1].tensor.sum(Kind::Double), &asked, &[0.1; 3], 0.9);
         assert!((parameters[0].tensor.double_value(&[0]) - 1.0).abs() < f64::EPSILON);
         assert!(parameters[1].tensor.double_value(&[0]) < 1.0);
     }
