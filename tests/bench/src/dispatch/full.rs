@@ -86,8 +86,8 @@ fn fill(arguments: &Arguments, ground: &Ground) -> anyhow::Result<()> {
             from jobs j join pipelines p on p.id = j.pipeline_id and p.name = 'history'
             cross join generate_series(1, {finished} / 100) n;
         insert into attempts (task_id, number, job_id, project, worker_id, worker_name, lease_token, state, expires_at, ended_at)
-            select id, 1, job_id, 'default', gen_random_uuid(), 'worker', gen_random_uuid(), 'succeeded', now(), now()
-            from tasks where state = 'succeeded';"
+            select t.id, 1, t.job_id, 'default', gen_random_uuid(), 'worker', gen_random_uuid(), 'succeeded', now(), now()
+            from tasks t join jobs j on j.id = t.job_id join pipelines p on p.id = j.pipeline_id and p.name = 'history';"
     ))?;
     ground.sql(&format!(
         "insert into lanes (project, kind, priority, resources, gang)

@@ -27,7 +27,7 @@ use pictures::Pictures;
 /// How much of a step's speed an epoch must keep, with all pictures loaded and altered.
 const KEPT: f64 = 0.95;
 /// How long a turn of steps lasts, about.
-const TURN_SECONDS: f64 = 2.0;
+const TURN_SECONDS: f64 = 1.5;
 
 /// Measures training and writes `target/bench/train.json`.
 #[derive(Debug, Parser)]
@@ -42,10 +42,10 @@ struct Arguments {
     #[arg(long, default_value_t = 16)]
     batch_size: u32,
     /// Batches in an epoch.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 5)]
     batches: u32,
     /// Turns of each side.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 4)]
     rounds: u32,
     /// One turn of each side: wrong by what the machine drifts.
     #[arg(long, conflicts_with = "rounds")]
@@ -126,11 +126,25 @@ fn compare(arguments: &Arguments, case: Case) -> anyhow::Result<Measured> {
     peer.steps(1)?;
     let steps = (TURN_SECONDS / seconds).ceil().clamp(2.0, 16.0) as u32;
     let (mut step, mut epoch) = (Vec::new(), Vec::new());
-    for _ in 0..arguments.rounds() {
-        step.push(Pair { ours: ours.steps(steps)?, peer: peer.steps(steps)? });
-        epoch.push(Pair { ours: ours.epoch()?, peer: peer.epoch()? });
+    for round in 0..arguments.rounds() {
+        // Who comes first changes too.
+        let ours_first = round % 2 == 0;
+        step.push(turns(ours_first, || ours.steps(steps), || peer.steps(steps))?);
+        epoch.push(turns(ours_first, || ours.epoch(), || peer.epoch())?);
     }
     Ok(Measured { case, step: medians(&step), epoch: medians(&epoch) })
+}
+
+fn turns(
+    ours_first: bool,
+    ours: impl FnOnce() -> anyhow::Result<f64>,
+    peer: impl FnOnce() -> anyhow::Result<f64>,
+) -> anyhow::Result<Pair> {
+    if ours_first {
+        return Ok(Pair { ours: ours()?, peer: peer()? });
+    }
+    let peer = peer()?;
+    Ok(Pair { ours: ours()?, peer })
 }
 
 fn tell(arguments: &Arguments, report: &mut Report, measured: &Measured, aims: bool) {
@@ -147,7 +161,8 @@ fn medians(turns: &[Pair]) -> Pair {
     let median = |of: fn(&Pair) -> f64| {
         let mut figures: Vec<f64> = turns.iter().map(of).collect();
         figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or_default()
+        let middle = |index: usize| figures.get(index).copied().unwrap_or_default();
+        f64::midpoint(middle(figures.len().saturating_sub(1) / 2), middle(figures.len() / 2))
     };
     Pair { ours: median(|pair| pair.ours), peer: median(|pair| pair.peer) }
 }
