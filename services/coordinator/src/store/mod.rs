@@ -63,7 +63,10 @@ pub(crate) use workers::WorkerReportRow;
 const CHANNEL: &str = "ursa";
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A coordinator that is stopped in the middle of a transaction must not hold up the others.
-const SESSION_SETTINGS: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s")];
+///
+/// Compiling a statement takes Postgres longer than any of ours runs, and a full table makes it think that it is worth it.
+const SESSION_SETTINGS: [(&str, &str); 3] =
+    [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s"), ("jit", "off")];
 
 /// What can go wrong between a caller and the database.
 #[derive(Debug, thiserror::Error)]

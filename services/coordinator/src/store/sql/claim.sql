@@ -29,14 +29,18 @@ picked as materialized (
 turns as (
     select id, lane_id, row_number() over (partition by lane_id order by ready_at, id) as turn from picked
 ),
-leased as (
+-- By their ids, as a list: from a join Postgres expects far more than there are, and reads the whole table.
+taken as (
     update tasks t
     set state = 'leased', attempt = t.attempt + 1
-    from turns p join wanted w on w.lane_id = p.lane_id and w.turn = p.turn
-    where t.id = p.id and t.state = 'ready'
-    returning
-        t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units, w.worker_id, w.worker_name,
-        w.gpus::integer[] as gpus, gen_random_uuid() as token
+    where t.id = any (array(select id from picked)) and t.state = 'ready'
+    returning t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units
+),
+leased as materialized (
+    select t.*, w.worker_id, w.worker_name, w.gpus::integer[] as gpus, gen_random_uuid() as token
+    from taken t
+    join turns p on p.id = t.id
+    join wanted w on w.lane_id = p.lane_id and w.turn = p.turn
 ),
 opened as (
     insert into attempts (

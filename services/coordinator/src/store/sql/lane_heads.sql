@@ -31,11 +31,18 @@ with heads as materialized (
     ) g
     where l.gang > 1
 ),
--- Only where somebody is to be asked about.
+-- Only where it matters: where there is a quota, or more than one to share with. What has ended lies dead in the index for
+-- as long as somebody keeps an old transaction open, and would be walked over every time.
 usage as materialized (
     select project, count(*) as running, sum(cardinality(gpus)) as gpus
     from attempts
-    where ended_at is null and exists (select from heads)
+    where ended_at is null and (
+        (select count(distinct project) from heads) > 1
+        or exists (
+            select from heads h join projects p on p.name = h.project
+            where p.max_running is not null or p.max_gpus is not null
+        )
+    )
     group by project
 )
 select
