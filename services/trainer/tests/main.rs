@@ -67,7 +67,8 @@ fn package(world: &World, result: &TrainedModel) -> ModelPackage {
 fn head(world: &World, model: &TrainedModel) -> Vec<i32> {
     let weights = package(world, model).weights;
     let tensors = safetensors::SafeTensors::deserialize(&weights).unwrap();
-    let (_, last) = tensors.iter().filter(|(name, _)| name.ends_with(".weight") && name.starts_with("head")).last().unwrap();
+    let (_, last) =
+        tensors.iter().filter(|(name, _)| name.ends_with(".weight") && name.starts_with("head")).last().unwrap();
     let numbers = last.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
     numbers.map(|number| (number * 1e4).round() as i32).collect()
 }
