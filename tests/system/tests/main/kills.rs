@@ -66,7 +66,7 @@ async fn a_worker_killed_while_scraping_and_while_training_is_replaced_by_the_ne
     let detail = ended(&system, &ids["train"], "succeeded").await;
     assert_eq!(attempts(&detail), [["lost", "succeeded"]]);
     let log = log_of(&system, &ids["train"]).await;
-    assert!(log.iter().any(|line| line.starts_with("going on after epoch")), "{log:#?}");
+    assert!(log.iter().any(|line| line.starts_with("going on after batch")), "{log:#?}");
     every_url_became_what_it_had_to(&system).await;
     assert_eq!(models(&system).await, 1);
     nothing_alarming(&mut system, &[]);
@@ -160,7 +160,7 @@ async fn a_trainer_killed_is_started_again_by_its_worker_and_goes_on_from_the_ch
     let error = &detail.tasks[0].attempts[0].error;
     assert!(error.contains("signal 9"), "{error}");
     let log = log_of(&system, &ids["train"]).await;
-    assert!(log.iter().any(|line| line.starts_with("going on after epoch")), "{log:#?}");
+    assert!(log.iter().any(|line| line.starts_with("going on after batch")), "{log:#?}");
     assert!(system.workers[worker].is_running());
     assert_eq!(models(&system).await, 1);
     nothing_alarming(&mut system, &[warning(&["attempt", "the trainer was killed (signal 9)"], "it was")]);
