@@ -435,7 +435,8 @@ mod tests {
 
     #[test]
     fn runs_that_cannot_be_are_refused_by_key() {
-        let cases: [(&str, fn(&mut TrainSpec)); 6] = [
+        type Change = fn(&mut TrainSpec);
+        let cases: [(&str, Change); 6] = [
             ("seeds is 0", |train| train.seeds = 0),
             ("train_percents", |train| train.train_percents = vec![50, 25]),
             ("train_percents is 101", |train| train.train_percents = vec![101]),

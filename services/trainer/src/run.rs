@@ -154,31 +154,31 @@ fn train(
     order: &RunOrder,
     supervisor: &Supervisor,
 ) -> Result<(), Failed> {
-    let mut saver = Saver { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) };
+    let mut checkpoints = Saver { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) };
     let end = loop {
         if supervisor.cancelled() {
-            break saver.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
+            break checkpoints.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
         }
         match training.advance() {
             Ok(Advance::Batch(report)) => tell_batch(&report, training.epochs()),
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
-                saver.save(training)?;
+                checkpoints.save(training)?;
             }
             Ok(Advance::Done) => break Ok(()),
             Err(error) => break Err(Failed::Learning(error)),
         }
-        if saver.last.0.elapsed() > SAVE_EVERY {
-            saver.save(training)?;
+        if checkpoints.last.0.elapsed() > SAVE_EVERY {
+            checkpoints.save(training)?;
         }
     };
     // The next attempt goes on from the checkpoint that is on its way, however this one ends.
-    match (end, saver.finish()) {
-        (Ok(()), saved) => saved,
+    match (end, checkpoints.finish()) {
+        (Ok(()), last) => last,
         (Err(failed), Ok(())) => Err(failed),
-        (Err(failed), Err(unsaved)) => {
-            let unsaved = unsaved.into_failure();
-            tracing::warn!(%unsaved, "the last checkpoint is not in the store");
+        (Err(failed), Err(lost)) => {
+            let lost = lost.into_failure();
+            tracing::warn!(%lost, "the last checkpoint is not in the store");
             Err(failed)
         }
     }

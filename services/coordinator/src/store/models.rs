@@ -27,7 +27,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Ends a find_lr attempt well: its curve and what it suggests become the job's output. A curve that suggests nothing is
+    /// Ends a `find_lr` attempt well: its curve and what it suggests become the job's output. A curve that suggests nothing is
     /// a result, too.
     #[tracing::instrument(skip(self, result), err(level = "debug"))]
     pub(crate) async fn complete_find_lr(&self, lease: &Lease, result: &v1::FindLrResult) -> StoreResult<()> {
@@ -126,7 +126,7 @@ impl Store {
     }
 }
 
-/// The output of a find_lr job.
+/// The output of a `find_lr` job.
 fn curve(result: &v1::FindLrResult) -> Value {
     let points = result.points.iter().map(|point| json!([point.rate, point.loss, point.smooth_loss]));
     let suggestions =

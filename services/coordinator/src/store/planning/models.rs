@@ -91,7 +91,7 @@ async fn going_on_from(
     Ok(Recipe { keep_head: row.classes == snapshot["classes"], ..going_on })
 }
 
-/// What a find_lr job of the same pipeline suggests.
+/// What a `find_lr` job of the same pipeline suggests.
 async fn found_rate(tx: &mut Tx, job: &LockedJob, wanted: &FoundRate) -> StoreResult<f64> {
     let output = output_of(tx, job.id, &wanted.job).await?;
     let suggestions: Vec<Suggestion> = serde_json::from_value(output["suggestions"].clone())
