@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use changes::Changes;
 pub use rates::{FoundRates, RatePoint, Suggestion};
-pub use trained::{Finding, Run, Spread, Trained, interval};
+pub use trained::{Finding, Run, Spread, Trained};
 
 /// How a line was fitted: the output of an `sgd_lab` job.
 #[derive(Debug, Clone, Default, PartialEq)]

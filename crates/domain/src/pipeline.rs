@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::JobPolicy;
+use crate::policy::{JobPolicy, within};
 use crate::spec::{
     DeploySpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec,
     VerifySpec,
@@ -244,13 +244,6 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{what} {name:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'"))
-}
-
-fn within<T: PartialOrd + std::fmt::Display + Copy>(what: &str, value: T, low: T, high: T) -> Result<(), String> {
-    if value >= low && value <= high {
-        return Ok(());
-    }
-    Err(format!("{what} is {value}; it must be between {low} and {high}"))
 }
 
 fn check_scrape(spec: &ScrapeSpec) -> Result<(), String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::lifecycle::job::Condition;
 use crate::retry::Backoff;
 use crate::scheduling::Resources;
+use crate::setting;
 
 /// The most attempts a task may have.
 pub const MAX_ATTEMPTS: u32 = 20;
@@ -120,11 +121,8 @@ impl Deadlines {
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(what: &str, value: T, low: T, high: T) -> Result<(), String> {
-    if value >= low && value <= high {
-        return Ok(());
-    }
-    Err(format!("{what} is {value}; it must be between {low} and {high}"))
+pub(crate) fn within<T: PartialOrd + std::fmt::Display>(what: &str, value: T, low: T, high: T) -> Result<(), String> {
+    setting::within(what, value, low..=high).map_err(|invalid| invalid.to_string())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use ursa_domain::recipe::{
     Architecture, Augmentation, Balance, Method, Mix, Numerics, PretrainedWeights, Rate, RateTest, Recipe, Short, Stage,
 };
+use ursa_domain::run::CheckpointInfo;
 use ursa_domain::sgd_lab::{Noise, SgdLab};
 use ursa_domain::spec::{FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
 
@@ -272,6 +273,20 @@ impl From<&Stage> for v1::Stage {
             final_divisor: stage.final_divisor,
             image_size: stage.image_size,
         }
+    }
+}
+
+impl From<CheckpointInfo> for v1::Checkpoint {
+    fn from(checkpoint: CheckpointInfo) -> Self {
+        let CheckpointInfo { attempt, epoch, step, key, sha256, bytes } = checkpoint;
+        Self { attempt, epoch, key, sha256, bytes, step }
+    }
+}
+
+impl From<v1::Checkpoint> for CheckpointInfo {
+    fn from(checkpoint: v1::Checkpoint) -> Self {
+        let v1::Checkpoint { attempt, epoch, key, sha256, bytes, step } = checkpoint;
+        Self { attempt, epoch, step, key, sha256, bytes }
     }
 }
 

@@ -1,12 +1,10 @@
 //! How the runs of a train job went, and what is wrong with them.
 
 use serde_json::Value;
+use ursa_domain::proportion::interval;
 use ursa_domain::recipe::Recipe;
 
 use super::{list, parse, text};
-
-/// Standard deviations either side of a 95 % interval.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// The output of a train job.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -135,19 +133,6 @@ impl Run {
     }
 }
 
-/// The 95 % confidence interval of a share measured on `of` things, as fractions (Wilson 1927): one mistake among 141 and two
-/// do not differ.
-pub fn interval(share: f64, of: u64) -> (f64, f64) {
-    if of == 0 || !(0.0..=1.0).contains(&share) {
-        return (0.0, 1.0);
-    }
-    let n = of as f64;
-    let middle = share + Z * Z / (2.0 * n);
-    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
-}
-
 fn finding(value: &Value) -> Option<Finding> {
     let said = |name: &str| text(value.get(name).unwrap_or(&Value::Null));
     let recipe = value.get("recipe").and_then(|recipe| serde_json::from_value::<Recipe>(recipe.clone()).ok());
@@ -218,13 +203,5 @@ mod tests {
         let findings = Trained::read(json).findings;
         assert_eq!(findings.iter().map(Finding::title).collect::<Vec<_>>(), ["Too few epochs", "Overfitting"]);
         assert!(findings[0].recipe.is_none() && findings[1].recipe.is_some());
-    }
-
-    #[test]
-    fn intervals_are_wilsons() {
-        let (low, high) = interval(2.0 / 141.0, 141);
-        assert!((low - 0.0039).abs() < 1e-4 && (high - 0.0502).abs() < 1e-4, "{low} {high}");
-        assert_eq!(interval(0.5, 0), (0.0, 1.0));
-        assert_eq!(interval(7.0, 10), (0.0, 1.0), "no share at all");
     }
 }

@@ -5,14 +5,13 @@
 //! training pictures as it measures the validation side: nothing dropped, nothing altered, nothing averaged.
 
 mod measurement;
-mod proportion;
 mod smooth;
 
 use serde::{Deserialize, Serialize};
+pub use ursa_domain::proportion::Proportion;
 use ursa_domain::recipe::GROUPS;
 
 pub use measurement::Measurement;
-pub use proportion::Proportion;
 pub use smooth::SmoothLoss;
 
 /// What one batch gave.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use ursa_domain::recipe::{RateTest, Recipe};
-use ursa_domain::run::{CheckpointInfo, SnapshotInfo};
+use ursa_domain::run::SnapshotInfo;
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::spec::{ScrapeOptions, VerifySpec};
 use ursa_domain::{ErrorClass, JobKind};
@@ -69,7 +69,7 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
         }
         JobKind::Train => {
             let payload: TrainPayload = read(task)?;
-            let resume = context.store.latest_checkpoint(task.lease.task_id).await?.map(checkpoint_message);
+            let resume = context.store.latest_checkpoint(task.lease.task_id).await?.map(v1::Checkpoint::from);
             Work::Train(v1::TrainTask { resume, ..payload.into() })
         }
         JobKind::FindLr => {
@@ -128,12 +128,7 @@ struct VerifyPayload {
 struct TrainPayload {
     snapshot: SnapshotInfo,
     recipe: Recipe,
-    #[serde(default = "everything")]
     train_percent: u32,
-}
-
-fn everything() -> u32 {
-    100
 }
 
 impl From<TrainPayload> for v1::TrainTask {
@@ -161,15 +156,4 @@ struct FindLrPayload {
 struct ProbePayload {
     duration_ms: u64,
     fail_first: bool,
-}
-
-fn checkpoint_message(checkpoint: CheckpointInfo) -> v1::Checkpoint {
-    v1::Checkpoint {
-        attempt: checkpoint.attempt,
-        epoch: checkpoint.epoch,
-        step: checkpoint.step,
-        key: checkpoint.key,
-        sha256: checkpoint.sha256,
-        bytes: checkpoint.bytes,
-    }
 }

@@ -59,6 +59,7 @@ pub(super) async fn run(context: Context) {
     let mut outage = false;
     loop {
         wake.borrow_and_update();
+        // Room that came free before this round is seen by it, and is no reason for another.
         let _ = context.roster.room.notified().now_or_never();
         match rounds(&context, &mut memory).await {
             Ok(()) => outage = false,

@@ -1,39 +1,12 @@
-//! The runs of one train job: with other seeds, with more and more of the data. Pure.
+//! The output of a train job. `ursa_domain::runs` says which of its runs counts, and how they spread.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ursa_domain::runs::{Run, spread};
 use ursa_proto::v1;
 
 use super::{StoreError, StoreResult};
 
-/// One run that has ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Run {
-    train_percent: u64,
-    seed: u64,
-    model_digest: String,
-    error_rate: f64,
-    errors: u64,
-    validated: u64,
-    trained: u64,
-}
-
-/// Runs that differ in nothing but their seeds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Spread {
-    train_percent: u64,
-    runs: usize,
-    mean: f64,
-    /// Of a single run, estimated from these; none of one.
-    deviation: Option<f64>,
-    lowest: f64,
-    highest: f64,
-}
-
-/// A job's output after one more run: the whole story of the best one (of those with most of the data, the one with the
-/// fewest errors; of equals, the one with the lowest seed), and a row of each.
+/// A job's output after one more run: the whole story of the best one, and a row of each.
 pub(super) fn with_run(
     before: Value,
     payload: &Value,
@@ -46,7 +19,7 @@ pub(super) fn with_run(
         None => Vec::new(),
     };
     let run = Run {
-        train_percent: payload["train_percent"].as_u64().unwrap_or(100),
+        train_percent: payload["train_percent"].as_u64().map_or(100, |percent| percent as u32),
         seed: payload["recipe"]["seed"].as_u64().unwrap_or_default(),
         model_digest: result.model_digest.clone(),
         error_rate,
@@ -54,7 +27,7 @@ pub(super) fn with_run(
         validated: result.validated,
         trained: result.trained,
     };
-    let is_best = runs.iter().all(|other| is_better(&run, other));
+    let is_best = runs.iter().all(|other| run.is_better_than(other));
     runs.push(run);
     runs.sort_by_key(|run| (run.train_percent, run.seed));
     let mut output = if is_best { story(result) } else { before };
@@ -63,11 +36,6 @@ pub(super) fn with_run(
     // What the event of this very moment speaks of.
     output["registered"] = json!(result.model_digest);
     Ok(output)
-}
-
-fn is_better(run: &Run, other: &Run) -> bool {
-    let rank = |run: &Run| (std::cmp::Reverse(run.train_percent), run.error_rate, run.seed);
-    rank(run) < rank(other)
 }
 
 fn story(result: &v1::TrainResult) -> Value {
@@ -85,30 +53,6 @@ fn finding(finding: &v1::Finding) -> Value {
         "problem": finding.problem, "seen": finding.seen, "why": finding.why, "advice": finding.advice,
         "recipe": recipe,
     })
-}
-
-fn spread(runs: &[Run]) -> Vec<Spread> {
-    let mut shares: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-    for run in runs {
-        shares.entry(run.train_percent).or_default().push(run.error_rate);
-    }
-    shares.into_iter().map(|(train_percent, rates)| Spread::of(train_percent, &rates)).collect()
-}
-
-impl Spread {
-    fn of(train_percent: u64, rates: &[f64]) -> Self {
-        let count = rates.len() as f64;
-        let mean = rates.iter().sum::<f64>() / count;
-        let squares: f64 = rates.iter().map(|rate| (rate - mean).powi(2)).sum();
-        Self {
-            train_percent,
-            runs: rates.len(),
-            mean,
-            deviation: (rates.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
-            lowest: rates.iter().copied().fold(f64::INFINITY, f64::min),
-            highest: rates.iter().copied().fold(0.0, f64::max),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -137,15 +81,5 @@ mod tests {
                 output["runs"].as_array().unwrap().iter().map(|run| run["model_digest"].clone()).collect();
             assert_eq!(rows, ["25-1", "50-1", "100-1", "100-2", "100-3"]);
         }
-    }
-
-    #[test]
-    fn the_spread_is_that_of_the_seeds() {
-        let output = after(&[(50, 1, 0.5), (100, 1, 0.1), (100, 2, 0.3)]);
-        let [half, whole] = &output["spread"].as_array().unwrap()[..] else { panic!() };
-        assert_eq!((half["runs"].as_u64(), half["deviation"].as_f64()), (Some(1), None));
-        assert!((whole["mean"].as_f64().unwrap() - 0.2).abs() < 1e-12);
-        assert!((whole["deviation"].as_f64().unwrap() - 0.02_f64.sqrt()).abs() < 1e-12);
-        assert_eq!((whole["lowest"].as_f64(), whole["highest"].as_f64()), (Some(0.1), Some(0.3)));
     }
 }

@@ -148,20 +148,9 @@ fn pass_on(attempt: &Attempt, event: TrainerEvent) {
         TrainerEvent::Metric { name, step, epoch, value } => {
             attempt.metric(name, v1::MetricPoint { step, epoch, value });
         }
-        TrainerEvent::Checkpoint(info) => attempt.checkpoint(checkpoint(info)),
+        TrainerEvent::Checkpoint(info) => attempt.checkpoint(info.into()),
         // They end the run: `work` has taken them.
         TrainerEvent::Finished(_) | TrainerEvent::Failed { .. } => {}
-    }
-}
-
-fn checkpoint(info: CheckpointInfo) -> v1::Checkpoint {
-    v1::Checkpoint {
-        attempt: info.attempt,
-        epoch: info.epoch,
-        key: info.key,
-        sha256: info.sha256,
-        bytes: info.bytes,
-        step: info.step,
     }
 }
 
@@ -179,14 +168,6 @@ fn order(
         number: task.snapshot_number,
         digest: task.snapshot_digest,
     };
-    let resume = task.resume.map(|checkpoint| CheckpointInfo {
-        attempt: checkpoint.attempt,
-        epoch: checkpoint.epoch,
-        step: checkpoint.step,
-        key: checkpoint.key,
-        sha256: checkpoint.sha256,
-        bytes: checkpoint.bytes,
-    });
     Ok(RunOrder {
         job_id: attempt.job_id(),
         task_id: attempt.task_id(),
@@ -196,7 +177,7 @@ fn order(
         // A coordinator of the version before knows nothing of shares.
         train_percent: if task.train_percent == 0 { 100 } else { task.train_percent },
         rate_test,
-        resume,
+        resume: task.resume.map(CheckpointInfo::from),
         object_store: tools.storage.location().to_owned(),
         cache_dir: tools.cache_dir.display().to_string(),
         threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),

@@ -18,6 +18,12 @@ fn from_snapshot() -> v1::TrainSpec {
     v1::TrainSpec { snapshot, ..v1::TrainSpec::default() }
 }
 
+/// `jobs`, after those that make the snapshot.
+fn with_images(jobs: impl IntoIterator<Item = v1::JobDefinition>) -> Vec<v1::JobDefinition> {
+    let first = [scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"])];
+    first.into_iter().chain(jobs).collect()
+}
+
 fn from_head() -> v1::TrainSpec {
     let model = Some(v1::train_spec::Model::ModelFromJob("head".into()));
     v1::TrainSpec { model, ..from_snapshot() }
@@ -84,14 +90,11 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
         training: Some(v1::TrainSpec { recipe: recipe.clone(), ..from_head() }),
         test: Some(v1::RateTest { steps: 30, ..v1::RateTest::default() }),
     };
-    let jobs = vec![
-        scrape(30),
-        after(verify(), &["scrape"]),
-        after(snapshot(), &["verify"]),
+    let jobs = with_images([
         job("head", Spec::Train(from_snapshot())),
         job("rate", Spec::FindLr(find_lr)),
         job("whole", Spec::Train(v1::TrainSpec { rate, recipe, ..from_head() })),
-    ];
+    ]);
     let ids = fixture.submit(jobs).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
     fixture.prepare_images(&mut worker).await;
@@ -130,9 +133,7 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
 async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
     let fixture = Fixture::start().await;
     let spec = v1::TrainSpec { seeds: 2, train_percents: vec![50, 100], ..from_snapshot() };
-    let jobs =
-        vec![scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), job("train", Spec::Train(spec))];
-    let ids = fixture.submit(jobs).await;
+    let ids = fixture.submit(with_images([job("train", Spec::Train(spec))])).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
     fixture.prepare_images(&mut worker).await;
     let mut seen = Vec::new();
@@ -159,15 +160,12 @@ async fn what_cannot_be_gone_on_from_is_said_before_anybody_works_on_it() {
     let other = v1::TrainRecipe { architecture: "resnet18".into(), ..v1::TrainRecipe::default() };
     let rate = Some(v1::FoundRate { job: "rate".into(), method: "minimum-over10".into() });
     let find_lr = v1::FindLrSpec { training: Some(from_snapshot()), test: None };
-    let jobs = vec![
-        scrape(30),
-        after(verify(), &["scrape"]),
-        after(snapshot(), &["verify"]),
+    let jobs = with_images([
         job("head", Spec::Train(from_snapshot())),
         job("rate", Spec::FindLr(find_lr)),
         job("other", Spec::Train(v1::TrainSpec { recipe: Some(other), ..from_head() })),
         job("no-rate", Spec::Train(v1::TrainSpec { rate, ..from_snapshot() })),
-    ];
+    ]);
     let ids = fixture.submit(jobs).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
     fixture.prepare_images(&mut worker).await;

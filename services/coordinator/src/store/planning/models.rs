@@ -23,7 +23,7 @@ pub(super) async fn plan_find_lr(tx: &mut Tx, job: &LockedJob, spec: &FindLrSpec
     let Lesson { snapshot, mut recipe } = look_up(tx, job, &spec.from).await?;
     recipe.stages.drain(..recipe.stages.len().saturating_sub(1));
     let inputs = json!({"snapshot": snapshot["digest"], "recipe": recipe, "test": spec.test});
-    let payload = json!({"snapshot": snapshot, "recipe": recipe, "test": spec.test});
+    let payload = json!({"snapshot": snapshot, "recipe": recipe, "train_percent": 100, "test": spec.test});
     Ok(Plan::one("batches", payload, u64::from(spec.test.steps)).of_inputs(inputs))
 }
 

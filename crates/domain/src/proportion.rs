@@ -21,17 +21,23 @@ impl Proportion {
         self.count as f64 / self.of.max(1) as f64
     }
 
-    /// The 95 % confidence interval of the fraction, as fractions (Wilson 1927): 2 of 141 and 1 of 141 do not differ.
+    /// The 95 % confidence interval of the fraction: 2 of 141 and 1 of 141 do not differ.
     pub fn interval(self) -> (f64, f64) {
-        if self.of == 0 {
-            return (0.0, 1.0);
-        }
-        let (n, p) = (self.of as f64, self.rate());
-        let middle = p + Z * Z / (2.0 * n);
-        let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-        let scale = 1.0 + Z * Z / n;
-        (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
+        interval(self.rate(), self.of)
     }
+}
+
+/// The 95 % confidence interval of a share measured on `of` things, as fractions (Wilson 1927); everything where it is
+/// measured on nothing, or is no share.
+pub fn interval(share: f64, of: u64) -> (f64, f64) {
+    if of == 0 || !(0.0..=1.0).contains(&share) {
+        return (0.0, 1.0);
+    }
+    let n = of as f64;
+    let middle = share + Z * Z / (2.0 * n);
+    let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
 }
 
 impl std::ops::Add for Proportion {
@@ -70,6 +76,7 @@ mod tests {
             assert!((found.0 - low).abs() < 1e-4 && (found.1 - high).abs() < 1e-4, "{found:?}");
         }
         assert_eq!(Proportion::default().interval(), (0.0, 1.0));
+        assert_eq!(interval(7.0, 10), (0.0, 1.0), "no share at all");
     }
 
     #[test]
