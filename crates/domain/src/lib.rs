@@ -5,6 +5,7 @@
 
 pub mod duplicates;
 pub mod error_class;
+pub mod interpret;
 pub mod lifecycle;
 pub mod pipeline;
 pub mod plan;

@@ -3,12 +3,12 @@
 //! Validation results, golden examples and the inference node all come from this one class, so that what was measured is
 //! what is served.
 
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_domain::recipe::Architecture;
 use ursa_vision::Preprocessing;
 
 use crate::data::Examples;
+use crate::interpret::{Explanation, Heatmap};
 use crate::network::{Body, Head, Network};
 use crate::{LearnError, pixels};
 
@@ -51,10 +51,7 @@ impl Classifier {
         let size = self.preprocessing.size as usize;
         let mut pixels = Vec::with_capacity(images.len() * size * size * 3);
         for image in images.iter().map(AsRef::as_ref) {
-            if image.len() != size * size * 3 {
-                let reason = format!("a prepared picture has {} bytes, {} are needed", image.len(), size * size * 3);
-                return Err(LearnError::UnusableData(reason));
-            }
+            self.check_size(image)?;
             pixels.extend_from_slice(image);
         }
         Ok(self.rows(&Tensor::from_slice(&pixels).view([images.len() as i64, size as i64, size as i64, 3])))
@@ -73,27 +70,29 @@ impl Classifier {
         })
     }
 
-    /// Where in a picture the evidence for `class` lies (Grad-CAM, Selvaraju et al. 2016; lesson 2 §2.8): the body's channels
-    /// weighted by the mean gradient of the class's logit, what speaks against it left out. `image` is a prepared picture.
-    pub fn heatmap(&self, image: &[u8], class: u32) -> Result<Heatmap, LearnError> {
+    /// What the model says of a picture, and where in it the evidence for `class` (or for what it says most) lies. `image` is
+    /// a prepared picture.
+    pub fn explain(&self, image: &[u8], class: Option<u32>) -> Result<Explanation, LearnError> {
         let size = self.preprocessing.size as usize;
-        if image.len() != size * size * 3 || class as usize >= self.classes {
-            let reason = format!("{} bytes and class {class} are no picture and class of this model", image.len());
-            return Err(LearnError::UnusableData(reason));
-        }
+        self.check_size(image)?;
         let shape = [1, size as i64, size as i64, 3];
         let images = pixels::scale(&Tensor::from_slice(image).view(shape), self.device);
-        let activations = no_grad(|| self.features(&images)).detach().set_requires_grad(true);
-        let logit = self.head.forward(&activations, false).get(0).get(i64::from(class));
-        let gradient = &Tensor::run_backward(&[logit], &[&activations], false, false)[0];
-        let map = no_grad(|| {
-            let weights = gradient.mean_dim([2_i64, 3].as_slice(), true, Kind::Float);
-            (weights * &activations).sum_dim_intlist([0_i64, 1].as_slice(), false, Kind::Float).relu()
-        });
-        let map = map.to_device(Device::Cpu).contiguous();
-        let mut values = vec![0.0_f32; map.numel()];
-        map.copy_data(&mut values, map.numel());
-        Ok(Heatmap { side: map.size()[0] as u32, values })
+        let activations = no_grad(|| self.features(&images));
+        Explanation::of(&activations, |activations| self.head.forward(activations, false), class)
+    }
+
+    /// Where in a picture the evidence for `class` lies: Grad-CAM; see [`Explanation`].
+    pub fn heatmap(&self, image: &[u8], class: u32) -> Result<Heatmap, LearnError> {
+        self.explain(image, Some(class)).map(|explanation| explanation.heatmap)
+    }
+
+    fn check_size(&self, image: &[u8]) -> Result<(), LearnError> {
+        let needed = self.preprocessing.size as usize * self.preprocessing.size as usize * 3;
+        if image.len() == needed {
+            return Ok(());
+        }
+        let reason = format!("a prepared picture has {} bytes, {needed} are needed", image.len());
+        Err(LearnError::UnusableData(reason))
     }
 
     fn rows(&self, images: &Tensor) -> Vec<Vec<f32>> {
@@ -104,15 +103,6 @@ impl Classifier {
     fn features(&self, images: &Tensor) -> Tensor {
         self.body.forward(&pixels::normalise(images, &self.preprocessing), false, Kind::Float)
     }
-}
-
-/// Evidence by place, on a grid much coarser than the picture (7×7 for 224 pixels): stretch it over the picture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Heatmap {
-    /// Rows and columns.
-    pub side: u32,
-    /// Row by row, 0 and above, not scaled; all 0 where nothing speaks for the class.
-    pub values: Vec<f32>,
 }
 
 /// Logits to probabilities that sum to 1.

@@ -26,7 +26,7 @@ mod sgd_lab;
 mod tensor_file;
 mod training;
 
-pub use classifier::{Classifier, Heatmap, softmax};
+pub use classifier::{Classifier, softmax};
 pub use data::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, libtorch_version, set_threads, usable_cores};
 pub use diagnosis::{Evidence, diagnose, is_absurd};

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use ursa_domain::run::{Finding, RunOrder, TrainedModel};
 use ursa_domain::split::Side;
-use ursa_learner::interpret::{self, Prediction};
+use ursa_learner::interpret;
 use ursa_learner::{Classifier, Dataset, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
 use ursa_storage::Storage;
 use ursa_storage::manifest::{Manifest, ManifestRow};
@@ -14,7 +14,6 @@ use ursa_storage::package::{
 };
 use ursa_storage::predictions::{self, PredictionRow};
 use ursa_vision::Preprocessing;
-use uuid::Uuid;
 
 use crate::describe::code_version;
 use crate::failure::Failure;
@@ -66,15 +65,7 @@ fn predictions(classifier: &Classifier, data: &Dataset) -> Result<Bytes, Failure
     let mut rows = Vec::with_capacity(data.train.len() + data.valid.len());
     for (side, examples) in [(Side::Train, &data.train), (Side::Valid, &data.valid)] {
         let predicted = interpret::predictions(&classifier.logits_of(examples), examples)?;
-        let row = |(one, embedding): (Prediction, Vec<f32>)| PredictionRow {
-            image_id: Uuid::from_u128(one.id),
-            side,
-            actual: one.actual,
-            predicted: one.predicted,
-            loss: one.loss,
-            probabilities: one.probabilities,
-            embedding,
-        };
+        let row = |(prediction, embedding)| PredictionRow { side, prediction, embedding };
         rows.extend(predicted.into_iter().zip(classifier.embeddings(examples)).map(row));
     }
     Ok(predictions::to_parquet(&data.classes, &rows)?)

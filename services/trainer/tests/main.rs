@@ -112,11 +112,11 @@ fn a_run_tells_what_it_does_and_leaves_a_model_that_reproduces_its_examples() {
     let predicted = package.download_extra(&world.storage, ModelFile::Predictions);
     let predicted = predictions::from_parquet(world.runtime.block_on(predicted).unwrap().unwrap()).unwrap();
     assert_eq!(predicted.len(), world.manifest.rows.len());
-    let wrong = predicted.iter().filter(|row| row.side == Side::Valid && row.actual != row.predicted).count();
+    let wrong = predicted.iter().filter(|row| row.side == Side::Valid && row.prediction.is_wrong()).count();
     assert_eq!(wrong as u64, result.errors);
     for row in &predicted {
-        let listed = world.manifest.rows.iter().find(|listed| listed.image_id == row.image_id).unwrap();
-        assert_eq!((listed.class_index, listed.side), (row.actual, row.side));
+        let listed = world.manifest.rows.iter().find(|listed| listed.image_id == row.prediction.id).unwrap();
+        assert_eq!((listed.class_index, listed.side), (row.prediction.actual, row.side));
         assert_eq!(row.embedding.len(), 512);
     }
     let info = package.manifest.files[ModelFile::Onnx.as_str()];

@@ -1,10 +1,11 @@
-//! What a model does to which picture (lesson 2, 35–44). Everything goes by image id, never by position: a training side is
-//! shuffled. Pure, apart from what [`crate::Classifier`] computes.
+//! What a model does to which picture (lesson 2, 35–44): the answers that `ursa_domain::interpret` counts and orders, and the
+//! places in a picture they rest on.
 
-mod calibration;
-mod confusion;
-mod prediction;
+mod explanation;
+mod heatmap;
+mod predictions;
 
-pub use calibration::{Bin, Calibration};
-pub use confusion::{Confused, Confusion};
-pub use prediction::{Prediction, most_unsure, predictions, top_losses};
+pub use explanation::Explanation;
+pub use heatmap::Heatmap;
+pub use predictions::predictions;
+pub use ursa_domain::interpret::*;

@@ -1,17 +1,13 @@
 //! One picture's answer, and the pictures one should look at first.
 
 use serde::{Deserialize, Serialize};
-
-use crate::LearnError;
-use crate::classifier::softmax;
-use crate::data::Examples;
-use crate::evaluation::{largest, log_probability};
+use uuid::Uuid;
 
 /// What a model says of one picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The image's id.
-    pub id: u128,
+    pub id: Uuid,
     /// Its class by its label, an index.
     pub actual: u32,
     /// Its class by the model: the most probable, the first of equal ones.
@@ -23,6 +19,12 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// Whether it speaks of `classes` classes and of no other.
+    pub fn fits(&self, classes: usize) -> bool {
+        self.probabilities.len() == classes
+            && [self.actual, self.predicted].iter().all(|class| (*class as usize) < classes)
+    }
+
     /// Whether model and label disagree.
     pub fn is_wrong(&self) -> bool {
         self.actual != self.predicted
@@ -43,21 +45,6 @@ impl Prediction {
         let others = self.probabilities.iter().enumerate().filter(|(class, _)| *class != self.predicted as usize);
         self.confidence() - others.map(|(_, probability)| *probability).fold(0.0, f32::max)
     }
-}
-
-/// One prediction for each of `examples`, from its row of `logits`.
-pub fn predictions(logits: &[Vec<f32>], examples: &Examples) -> Result<Vec<Prediction>, LearnError> {
-    if logits.len() != examples.len() {
-        let reason = format!("{} rows of logits for {} pictures", logits.len(), examples.len());
-        return Err(LearnError::UnusableData(reason));
-    }
-    let pictures = examples.ids().iter().zip(examples.labels());
-    Ok(logits.iter().zip(pictures).map(|(row, (&id, &actual))| predict(row, id, actual)).collect())
-}
-
-fn predict(logits: &[f32], id: u128, actual: u32) -> Prediction {
-    let loss = -log_probability(logits, actual as usize);
-    Prediction { id, actual, predicted: largest(logits) as u32, probabilities: softmax(logits), loss }
 }
 
 /// The `count` predictions with the highest losses, highest first; equal ones in the order of their ids.
@@ -85,36 +72,36 @@ fn first(
 mod tests {
     use super::*;
 
+    fn prediction(id: u128, actual: u32, predicted: u32, probabilities: [f32; 3]) -> Prediction {
+        let loss = -f64::from(probabilities[actual as usize]).ln();
+        Prediction { id: Uuid::from_u128(id), actual, predicted, probabilities: probabilities.to_vec(), loss }
+    }
+
     fn all() -> Vec<Prediction> {
-        let rows = [[4.0, 0.0, 0.0], [0.0, 1.0, 0.9], [0.0, 6.0, 0.0], [1.0, 1.0, 1.0]];
-        let labels = [0, 1, 2, 2];
-        (0..4).map(|index| predict(&rows[index], 100 - index as u128, labels[index])).collect()
+        vec![
+            prediction(100, 0, 0, [0.96, 0.02, 0.02]),
+            prediction(99, 1, 1, [0.16, 0.44, 0.4]),
+            prediction(98, 2, 1, [0.002, 0.996, 0.002]),
+            prediction(97, 2, 0, [0.34, 0.33, 0.33]),
+        ]
     }
 
     #[test]
     fn a_prediction_says_what_was_meant_and_what_was_guessed() {
         let all = all();
         assert!(!all[0].is_wrong() && all[2].is_wrong());
-        assert!((f64::from(all[2].probability_of_actual()).ln() + all[2].loss).abs() < 1e-5);
         assert!(all[2].confidence() > 0.99 && all[2].probability_of_actual() < 0.01);
-        assert_eq!(all[3].predicted, 0, "the first of equal ones");
-        assert!(all[3].margin().abs() < 1e-6);
+        assert!((all[1].margin() - 0.04).abs() < 1e-6 && (all[3].margin() - 0.01).abs() < 1e-6);
+        assert!(all[2].fits(3) && !all[2].fits(2) && !all[2].fits(4));
+        assert!(!Prediction { predicted: 3, ..all[0].clone() }.fits(3));
     }
 
     #[test]
     fn the_worst_and_the_least_certain_come_first_by_id() {
         let all = all();
-        let ids = |found: Vec<&Prediction>| found.iter().map(|prediction| prediction.id).collect::<Vec<_>>();
+        let ids = |found: Vec<&Prediction>| found.iter().map(|prediction| prediction.id.as_u128()).collect::<Vec<_>>();
         assert_eq!(ids(top_losses(&all, 2)), [98, 97]);
         assert_eq!(ids(most_unsure(&all, 2)), [97, 99]);
         assert_eq!(ids(top_losses(&all, 9)).len(), 4);
-    }
-
-    #[test]
-    fn rows_that_do_not_match_the_pictures_are_refused() {
-        let examples = Examples::new(1, &[0; 6], vec![0, 1], vec![7, 8]).unwrap();
-        assert!(predictions(&[vec![0.0, 1.0]], &examples).is_err());
-        let found = predictions(&[vec![0.0, 1.0], vec![0.0, 1.0]], &examples).unwrap();
-        assert_eq!((found[0].id, found[1].id, found[0].is_wrong()), (7, 8, true));
     }
 }

@@ -65,7 +65,7 @@ mod tests {
 
     fn sure(confidence: f32, right: bool) -> Prediction {
         let probabilities = vec![confidence, 1.0 - confidence];
-        Prediction { id: 0, actual: u32::from(!right), predicted: 0, probabilities, loss: 0.0 }
+        Prediction { id: uuid::Uuid::nil(), actual: u32::from(!right), predicted: 0, probabilities, loss: 0.0 }
     }
 
     #[test]

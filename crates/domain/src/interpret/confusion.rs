@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Prediction;
-use crate::recorder::Proportion;
+use crate::proportion::Proportion;
 
 /// Counts by actual class (rows) and predicted class (columns). Matrices of parts add up to that of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn predictions_land_in_the_row_of_the_truth() {
-        let wrong = Prediction { id: 1, actual: 0, predicted: 1, probabilities: vec![0.4, 0.6], loss: 0.9 };
+        let wrong =
+            Prediction { id: uuid::Uuid::nil(), actual: 0, predicted: 1, probabilities: vec![0.4, 0.6], loss: 0.9 };
         assert_eq!(Confusion::of(&[wrong], 2).counts, [[0, 1], [0, 0]]);
     }
 }
