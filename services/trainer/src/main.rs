@@ -7,6 +7,7 @@
 //! - with 3 when its supervisor is gone (standard input ended or standard output broke),
 //! - with 101 after a panic, which is told as `Failed` too.
 
+mod convert;
 mod describe;
 mod events;
 mod failure;
@@ -21,7 +22,7 @@ mod snapshot;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use ursa_domain::run::{RunResult, TrainerEvent};
 
 use failure::Failure;
@@ -35,6 +36,15 @@ struct Arguments {
     /// Print what this machine offers for training, as JSON, and exit.
     #[arg(long)]
     describe: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What else it is started for.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Turn a state dict of PyTorch (.pth) into safetensors, without running anything that is in it.
+    Convert(convert::Conversion),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +53,9 @@ fn main() -> ExitCode {
     ursa_telemetry::init_logging();
     if arguments.describe {
         return describe::print();
+    }
+    if let Some(Command::Convert(conversion)) = &arguments.command {
+        return convert::run(conversion);
     }
     events::tell_of_panics();
     let result = input::read_order(std::io::stdin())

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+#[path = "cases/convert.rs"]
+mod convert;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/snapshot.rs"]

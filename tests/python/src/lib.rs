@@ -46,6 +46,18 @@ impl Packages {
     }
 }
 
+/// A Python that has PyTorch and torchvision: the one that `deploy/setup.sh bench-train` makes, else the machine's own. They
+/// are too large (2.5 GB to load) to be installed for a test; the error says how to get them.
+pub fn pytorch() -> Result<PathBuf, String> {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/pytorch/bin/python3");
+    let has_it = |python: &PathBuf| {
+        let asked = Command::new(python).args(["-c", "import torch, torchvision"]).output();
+        asked.is_ok_and(|output| output.status.success())
+    };
+    let found = [made, PathBuf::from("python3")].into_iter().find(has_it);
+    found.ok_or_else(|| "no Python here has torchvision; `deploy/setup.sh bench-train` makes one".to_owned())
+}
+
 fn pip(packages: &[&str], folder: &Path) -> Result<(), String> {
     let mut command = Command::new("timeout");
     command.args([INSTALLING, "python3", "-m", "pip", "install", "--quiet", "--target"]).arg(folder).args(packages);

@@ -9,6 +9,8 @@ mod convolution;
 mod head;
 mod outline;
 mod parameters;
+#[cfg(test)]
+mod torchvision;
 
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_domain::recipe::Architecture;
