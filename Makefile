@@ -1,5 +1,5 @@
 # Every command of the project. The same names work in continuous integration.
-.PHONY: setup build demo test chaos lint bench-dispatch bench-train sqlx fmt
+.PHONY: setup build demo test chaos lint bench-dispatch bench-train bench-accuracy sqlx fmt
 
 setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
 	@./deploy/setup.sh
@@ -22,13 +22,17 @@ lint: setup ## Formatting, clippy with warnings denied, licences.
 	cargo clippy --workspace --all-targets -- --deny warnings
 	./deploy/licences.sh
 
-bench-dispatch: build ## How fast tasks go through the system, beside graphile_worker; ARGS="--only throughput".
+bench-dispatch: setup ## How fast tasks go through the programs as they are shipped, beside graphile_worker; ARGS="--only throughput".
+	cargo build --release -p ursa-coordinator -p ursa-worker -p ursa-bench --no-default-features --bins
 	cd tests/bench/peer && CARGO_TARGET_DIR=../../../target/bench-peer cargo build --release
-	./target/debug/ursa-bench-dispatch $(ARGS)
+	./target/release/ursa-bench-dispatch $(ARGS)
 
 bench-train: build ## How fast networks learn, beside PyTorch on the same libtorch; ARGS="--quick", ARGS="--only resnet18,128".
 	@./deploy/setup.sh bench-train
 	./target/debug/ursa-bench-train $(ARGS)
+
+bench-accuracy: build ## What training in bfloat16 costs beside float32, over several seeds; ARGS="--seeds 3".
+	./target/debug/ursa-bench-accuracy $(ARGS)
 
 sqlx: ## Checks every query against a fresh database and rewrites .sqlx/.
 	@./deploy/sqlx.sh

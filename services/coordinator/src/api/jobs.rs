@@ -222,10 +222,10 @@ pub(super) async fn submit(
     submission: &Submission<'_>,
 ) -> Result<v1::SubmitPipelineResponse, Status> {
     pipeline::check(submission.pipeline).map_err(|error| ApiError::invalid(error.to_string()))?;
-    let (id, already_existed) = context.store.submit(submission).await.map_err(refuse)?;
-    let (row, jobs) = context.store.pipeline(id).await.map_err(refuse)?;
-    let jobs = jobs.into_iter().map(job_message).collect();
-    Ok(v1::SubmitPipelineResponse { pipeline: Some(pipeline_message(&row, jobs)), already_existed })
+    let submitted = context.store.submit(submission).await.map_err(refuse)?;
+    let jobs = submitted.jobs.into_iter().map(job_message).collect();
+    let pipeline = Some(pipeline_message(&submitted.pipeline, jobs));
+    Ok(v1::SubmitPipelineResponse { pipeline, already_existed: submitted.already_existed })
 }
 
 fn idempotency_key(key: &str) -> Result<Option<&str>, Status> {

@@ -66,35 +66,20 @@ pub(crate) struct LaneBacklog {
 }
 
 /// The lane of tasks of `kind` under `policy`; made if there is none.
-pub(super) async fn ensure_lane(tx: &mut Tx, project: &str, kind: JobKind, policy: &JobPolicy) -> StoreResult<i32> {
+pub(super) async fn lane_of(tx: &mut Tx, project: &str, kind: JobKind, policy: &JobPolicy) -> StoreResult<i32> {
     let resources =
         serde_json::to_value(&policy.resources).map_err(|error| StoreError::unreadable("resources", &error))?;
-    let find = async |tx: &mut Tx| {
-        sqlx::query_scalar!(
-            "select id from lanes where project = $1 and kind = $2 and priority = $3 and resources = $4 and gang = $5",
-            project,
-            kind.as_str(),
-            policy.priority,
-            resources,
-            policy.workers as i32,
-        )
-        .fetch_optional(&mut **tx)
-        .await
-    };
-    if let Some(id) = find(tx).await? {
-        return Ok(id);
-    }
-    sqlx::query!(
-        "insert into lanes (project, kind, priority, resources, gang) values ($1, $2, $3, $4, $5) on conflict do nothing",
+    let lane = sqlx::query_scalar!(
+        r#"select lane_of($1, $2, $3, $4, $5) as "id!""#,
         project,
         kind.as_str(),
         policy.priority,
         resources,
         policy.workers as i32,
     )
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?;
-    find(tx).await?.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
+    Ok(lane)
 }
 
 impl Store {

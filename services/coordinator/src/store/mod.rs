@@ -26,6 +26,7 @@ mod runs;
 mod schedules;
 mod snapshots;
 mod steering;
+mod submission;
 mod tasks;
 mod tx;
 mod webhooks;
@@ -49,13 +50,14 @@ pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
 pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo};
 pub(crate) use leases::{Beat, ClaimedTask, OpenAttempt, Place};
 pub(crate) use log_archive::{LogObject, LogPage, log_line};
-pub(crate) use pipelines::{PipelineRow, Submission};
+pub(crate) use pipelines::PipelineRow;
 pub(crate) use planning::Planned;
 pub(crate) use projects::ProjectUsage;
 pub(crate) use retention::Ended;
 pub(crate) use schedules::NewSchedule;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
 pub(crate) use steering::JobFilter;
+pub(crate) use submission::Submission;
 pub(crate) use tx::Tx;
 pub(crate) use webhooks::{ClaimedDelivery, NewWebhook};
 pub(crate) use workers::WorkerReportRow;
@@ -219,14 +221,17 @@ impl Store {
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
     async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
         let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
-        let lists = options.clone().options([("plan_cache_mode", "force_custom_plan")]);
+        // Left to itself Postgres plans a statement with arrays anew each time: it takes every list that it has not seen for
+        // one of ten, and that for too dear. Planning takes longer than most of ours run.
+        let main = options.clone().options([("plan_cache_mode", "force_generic_plan")]);
+        let lists = options.options([("plan_cache_mode", "force_custom_plan")]);
         let pool = |connections| {
             let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
             // A connection that broke meanwhile is an outage like any other: no statement waits for a question first.
             pool.test_before_acquire(false)
         };
         Ok(Self {
-            pool: pool(connections).connect_with(options).await?,
+            pool: pool(connections).connect_with(main).await?,
             lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
             hub,
         })

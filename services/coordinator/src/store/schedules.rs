@@ -8,8 +8,8 @@ use ursa_domain::schedule::{Firing, Missed, Schedule};
 use ursa_proto::{ApiError, timestamp, v1};
 use uuid::Uuid;
 
-use super::pipelines::{Submission, submit};
 use super::projects::ensure_project;
+use super::submission::{Submission, submit};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, word};
 
 /// A schedule that was checked and is to be stored.

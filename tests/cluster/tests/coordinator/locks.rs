@@ -1,12 +1,12 @@
 //! Who may wait for whom in the database.
 
+use ursa_cluster::{Worker, until};
 use ursa_proto::v1;
 
-use crate::fixture::{Fixture, scrape};
+use crate::fixture::{Fixture, probe, scrape};
 
-/// Holds the task as a claim does, and lock 1 to say so, until somebody waits for it; then looks at the job as the foreign
-/// key of a claim's event does.
-const CLAIM: &str = "
+/// Holds the task, and lock 1 to say so, until somebody waits for it.
+const HOLD: &str = "
     select from tasks for update;
     select pg_advisory_xact_lock(1);
     do $$ begin
@@ -16,17 +16,22 @@ const CLAIM: &str = "
         end loop;
         raise exception 'nobody came to wait for the task';
     end $$;
-    set local lock_timeout = '5s';
-    select from jobs for key share;";
+    set local lock_timeout = '5s';";
 
-/// Waits until [`CLAIM`] holds the task.
-const CLAIMED: &str = "
+/// What a claim does next: its event's foreign key looks at the job.
+const CLAIM: &str = "select from jobs for key share;";
+
+/// What whoever ends an attempt does next.
+const END: &str = "select from attempts for update; select from jobs for no key update;";
+
+/// Waits until [`HOLD`] has the task.
+const HELD: &str = "
     do $$ begin
         for i in 1..2000 loop
             if exists (select from pg_locks where locktype = 'advisory' and objid = 1) then return; end if;
             perform pg_sleep(0.01);
         end loop;
-        raise exception 'the task was not claimed';
+        raise exception 'nobody took the task';
     end $$;";
 
 #[tokio::test]
@@ -34,12 +39,55 @@ async fn a_claim_and_a_cancellation_do_not_wait_for_each_other() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![scrape(2)]).await;
     fixture.job_in(&ids[0], "running").await;
-    let claim = fixture.sql(CLAIM);
+    let claim = [HOLD, CLAIM].concat();
+    let claim = fixture.sql(&claim);
     let cancel = async {
-        fixture.sql(CLAIMED).await;
+        fixture.sql(HELD).await;
         fixture.client().jobs().cancel_job(v1::CancelJobRequest { id: ids[0].clone() }).await
     };
     let ((), cancelled) = tokio::join!(claim, cancel);
     assert_eq!(cancelled.unwrap().into_inner().state, "cancelled");
     fixture.job_in(&ids[0], "cancelled").await;
+}
+
+#[tokio::test]
+async fn whoever_ends_an_attempt_and_whoever_cancels_its_job_do_not_wait_for_each_other() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(1)]).await;
+    let mut worker = at_work(&fixture).await;
+    let end = [HOLD, END].concat();
+    let end = fixture.sql(&end);
+    let cancel = async {
+        fixture.sql(HELD).await;
+        fixture.client().jobs().cancel_job(v1::CancelJobRequest { id: ids[0].clone() }).await
+    };
+    let ((), cancelled) = tokio::join!(end, cancel);
+    assert_eq!(cancelled.unwrap().into_inner().state, "cancelling");
+    assert_eq!(worker.next_stop().await.unwrap().reason(), v1::StopReason::Cancelled);
+}
+
+#[tokio::test]
+async fn whoever_ends_an_attempt_and_whoever_asks_it_back_do_not_wait_for_each_other() {
+    let fixture = Fixture::start().await;
+    let put_off = v1::JobDefinition { priority: Some(1), preemptible: true, ..probe(1) };
+    fixture.submit(vec![put_off]).await;
+    let mut worker = at_work(&fixture).await;
+    let end = [HOLD, END].concat();
+    let end = fixture.sql(&end);
+    let ask = async {
+        fixture.sql(HELD).await;
+        fixture.submit(vec![v1::JobDefinition { priority: Some(8), ..probe(1) }]).await
+    };
+    tokio::join!(end, ask);
+    assert_eq!(worker.next_stop().await.unwrap().reason(), v1::StopReason::Preempted);
+}
+
+/// A worker whose only task is known to run.
+async fn at_work(fixture: &Fixture) -> Worker {
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    worker.next_task().await.unwrap();
+    worker.say().await.unwrap();
+    let state = || fixture.ask("select state from tasks");
+    until("the task to run", state, |state| state == "running").await;
+    worker
 }

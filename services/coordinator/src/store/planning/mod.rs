@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 use super::events::{NewEvent, record};
 use super::jobs::{Feeding, LockedJob, lock, moved, readiness_of, release_waiting, transition};
-use super::lanes::ensure_lane;
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 use images::{assign_sources, plan_scrape, plan_snapshot, plan_verify};
 use models::{plan_deploy, plan_find_lr, plan_train};
@@ -30,10 +29,10 @@ pub(crate) enum Planned {
 }
 
 /// A task to write.
-struct NewTask {
-    id: Uuid,
-    payload: Value,
-    units: u64,
+pub(super) struct NewTask {
+    pub(super) id: Uuid,
+    pub(super) payload: Value,
+    pub(super) units: u64,
 }
 
 impl NewTask {
@@ -63,6 +62,30 @@ impl Plan {
     fn of_inputs(self, inputs: Value) -> Self {
         Self { inputs: Some(inputs), ..self }
     }
+}
+
+/// What a job is cut into whose specification says all there is to know.
+pub(super) struct AtOnce {
+    /// What its progress counts.
+    pub(super) unit: &'static str,
+    /// All of them may begin.
+    pub(super) tasks: Vec<NewTask>,
+    /// The key under which others may take over what comes of it.
+    pub(super) cache_key: Option<String>,
+}
+
+/// Plans a job without a look at the database; `None` where that takes one.
+pub(super) fn at_once(spec: &JobSpec, policy: &JobPolicy) -> Option<AtOnce> {
+    let plan = match spec {
+        JobSpec::Probe(probe) => plan_probe(probe),
+        JobSpec::SgdLab(lab) => plan_sgd_lab(lab),
+        _ => return None,
+    };
+    if policy.parallelism.is_some() || plan.tasks.is_empty() {
+        return None;
+    }
+    let cache_key = plan.inputs.as_ref().map(|inputs| cache_key(spec.kind(), inputs));
+    Some(AtOnce { unit: plan.unit, tasks: plan.tasks, cache_key })
 }
 
 /// An earlier job that did the same work, and under which key.
@@ -192,7 +215,7 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Plann
         JobSpec::SgdLab(lab) => plan_sgd_lab(lab),
         JobSpec::Probe(probe) => plan_probe(probe),
     };
-    let key = plan.inputs.as_ref().map(|inputs| cache_key(job, inputs));
+    let key = plan.inputs.as_ref().map(|inputs| cache_key(job.kind, inputs));
     if let Some(key) = key.as_deref().filter(|_| job.reuse)
         && let Some(earlier) = same_work(tx, job, key).await?
     {
@@ -203,13 +226,13 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Plann
     if let JobSpec::Scrape(scrape) = spec {
         assign_sources(tx, job.id, &plan.tasks, scrape.options.urls_per_task).await?;
     }
-    let event = moved(job, after, "");
+    let event = moved(job.id, &job.name, after, "");
     Ok(if plan.tasks.is_empty() { Planning::Nothing(event) } else { Planning::Tasks(event) })
 }
 
 /// The same key means the same output: kind, inputs, and the version of the code that would do the work.
-fn cache_key(job: &LockedJob, inputs: &Value) -> String {
-    let all = json!({"kind": job.kind, "inputs": inputs, "version": env!("CARGO_PKG_VERSION")});
+fn cache_key(kind: JobKind, inputs: &Value) -> String {
+    let all = json!({"kind": kind, "inputs": inputs, "version": env!("CARGO_PKG_VERSION")});
     hex::encode(Sha256::digest(all.to_string()))
 }
 
@@ -247,11 +270,7 @@ async fn take_over(tx: &mut Tx, job: &LockedJob, same: &SameWork) -> StoreResult
 /// over what comes of it, and the state it is in then.
 async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan, cache_key: Option<&str>, after: JobState) -> StoreResult<()> {
     let policy = job.policy()?;
-    let mut written = insert_tasks(tx, job, &policy, plan, cache_key, after).await?;
-    if written.rows_affected() == 0 {
-        ensure_lane(tx, &job.project, job.kind, &policy).await?;
-        written = insert_tasks(tx, job, &policy, plan, cache_key, after).await?;
-    }
+    let written = insert_tasks(tx, job, &policy, plan, cache_key, after).await?;
     ensure_rows("job", &written, 1)?;
     if policy.parallelism.is_some() {
         release_waiting(tx, &job.id).await?;
@@ -260,7 +279,6 @@ async fn write(tx: &mut Tx, job: &LockedJob, plan: &Plan, cache_key: Option<&str
     Ok(())
 }
 
-/// Touches no row when there is no lane for them yet.
 async fn insert_tasks(
     tx: &mut Tx,
     job: &LockedJob,

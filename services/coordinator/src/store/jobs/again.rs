@@ -1,0 +1,93 @@
+//! Another round for what has ended.
+
+use ursa_domain::lifecycle::job::{JobEvent, JobState};
+use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
+use ursa_proto::ApiError;
+use uuid::Uuid;
+
+use super::super::events::record;
+use super::super::{Store, StoreResult, Tx};
+use super::waiting::release_waiting;
+use super::{LockedJob, lock, transition};
+
+impl Store {
+    /// Gives an ended job, and what was skipped because of it, another round.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn retry_job(&self, id: Uuid) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
+        let (_, event) = transition(&mut tx, &job, JobEvent::Retry, "").await?;
+        let mut events = vec![event];
+        renew_tasks(&mut tx, &job, None).await?;
+        for skipped in skipped_because_of(&mut tx, id).await? {
+            if let Some(job) = lock(&mut tx, skipped).await?.filter(|job| job.state == JobState::Skipped) {
+                events.push(transition(&mut tx, &job, JobEvent::Retry, "").await?.1);
+                renew_tasks(&mut tx, &job, None).await?;
+            }
+        }
+        record(&mut tx, &events).await?;
+        tx.commit().await
+    }
+
+    /// Gives ended tasks of one job another round; returns how many.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn replay_tasks(&self, job_id: Uuid, tasks: &[Uuid]) -> StoreResult<u64> {
+        let mut tx = self.begin().await?;
+        let job = lock(&mut tx, job_id).await?.ok_or_else(|| ApiError::not_found("job", job_id))?;
+        let mut events = Vec::new();
+        if job.state != JobState::Running {
+            events.push(transition(&mut tx, &job, JobEvent::Replay, "").await?.1);
+        }
+        let renewed = renew_tasks(&mut tx, &job, Some(tasks)).await?;
+        if renewed < tasks.len() as u64 {
+            let message = "only tasks that failed, were cancelled or are dead can be retried";
+            return Err(ApiError::new(ursa_proto::ErrorCode::IllegalState, message).into());
+        }
+        if job.state == JobState::Running {
+            release_waiting(&mut tx, &job.id).await?;
+        }
+        record(&mut tx, &events).await?;
+        tx.commit().await?;
+        Ok(renewed)
+    }
+}
+
+/// Has tasks of an ended job wait for another round: those that did not succeed, or some of them.
+async fn renew_tasks(tx: &mut Tx, job: &LockedJob, which: Option<&[Uuid]>) -> StoreResult<u64> {
+    task::next(TaskState::Dead, TaskEvent::Retry)?;
+    let policy = job.policy()?;
+    let renewed = sqlx::query!(
+        "update tasks set state = 'waiting', max_attempts = attempt + $2
+        where job_id = $1 and state in ('failed', 'cancelled', 'dead') and ($3::uuid[] is null or id = any ($3))",
+        job.id,
+        policy.max_attempts as i32,
+        which,
+    )
+    .execute(&mut **tx)
+    .await?
+    .rows_affected();
+    // It has all the time that it had at first.
+    sqlx::query!(
+        "update jobs set open_tasks = open_tasks + $2, expires_at = now() + make_interval(secs => $3) where id = $1",
+        job.id,
+        renewed as i32,
+        policy.deadlines.total.map(|deadline| deadline.as_secs_f64()),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(renewed)
+}
+
+/// Every job that waits, directly or not, for `id`.
+async fn skipped_because_of(tx: &mut Tx, id: Uuid) -> StoreResult<Vec<Uuid>> {
+    let ids = sqlx::query_scalar!(
+        r#"with recursive later as (
+            select job_id from job_dependencies where depends_on = $1
+            union select d.job_id from job_dependencies d join later on d.depends_on = later.job_id
+        ) select job_id as "id!" from later order by 1"#,
+        id,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids)
+}

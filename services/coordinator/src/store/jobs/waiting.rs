@@ -1,0 +1,96 @@
+//! Jobs and tasks that have not begun: when they may, and how urgent they are.
+
+use ursa_domain::lifecycle::job::{self, JobEvent, JobState, Readiness};
+use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
+use ursa_domain::policy::JobPolicy;
+use ursa_proto::ApiError;
+use uuid::Uuid;
+
+use super::super::lanes::lane_of;
+use super::super::{Store, StoreError, StoreResult, Topic, Tx, word};
+use super::{LockedJob, lock};
+
+impl Store {
+    /// Ids of waiting jobs.
+    pub(crate) async fn waiting_jobs(&self) -> StoreResult<Vec<Uuid>> {
+        let ids = sqlx::query_file_scalar!("src/store/sql/jobs_to_plan.sql").fetch_all(&self.pool).await?;
+        Ok(ids)
+    }
+
+    /// Gives what of a job is not leased yet another priority.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn prioritise_job(&self, id: Uuid, priority: i32) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
+        if job.state.is_terminal() {
+            return Err(job::next(job.state, JobEvent::Cancel).err().map_or_else(
+                || ApiError::new(ursa_proto::ErrorCode::IllegalState, "the job has ended").into(),
+                StoreError::from,
+            ));
+        }
+        let policy = JobPolicy { priority, ..job.policy()? };
+        let lane = lane_of(&mut tx, &job.project, job.kind, &policy).await?;
+        let stored = serde_json::to_value(&policy).map_err(|error| StoreError::unreadable("job policy", &error))?;
+        sqlx::query!("update jobs set priority = $2, policy = $3 where id = $1", id, priority, stored)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!(
+            "update tasks set lane_id = $2, ready_at = case when state = 'ready' then now() else ready_at end
+            where job_id = $1 and state in ('waiting', 'ready', 'retry_wait')",
+            id,
+            lane,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.hint(Topic::Tasks);
+        tx.commit().await
+    }
+}
+
+/// Whether what feeds a job counts as long as it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Feeding {
+    /// It does: may the job begin?
+    Begins,
+    /// It does not: may the job end?
+    Over,
+}
+
+/// What a job may do, given the jobs it depends on.
+pub(in crate::store) async fn readiness_of(tx: &mut Tx, job: &LockedJob, feeding: Feeding) -> StoreResult<Readiness> {
+    let rows = sqlx::query!(
+        "select o.state, o.kind from job_dependencies d join jobs o on o.id = d.depends_on where d.job_id = $1",
+        job.id,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    if rows.is_empty() {
+        return Ok(Readiness::Start);
+    }
+    let spec = job.spec()?;
+    let mut states = Vec::with_capacity(rows.len());
+    let mut is_fed = feeding == Feeding::Begins;
+    for row in rows {
+        is_fed &= spec.is_fed_by(word("job kind", &row.kind)?);
+        states.push(word::<JobState>("job state", &row.state)?);
+    }
+    Ok(job::readiness(job.policy()?.condition, is_fed, &states))
+}
+
+/// Makes as many waiting tasks of a job ready as it may have at a time.
+pub(in crate::store) async fn release_waiting(tx: &mut Tx, job_id: &Uuid) -> StoreResult<()> {
+    task::next(TaskState::Waiting, TaskEvent::Release)?;
+    sqlx::query!(
+        "update tasks set state = 'ready', ready_at = now() where id in (
+            select t.id from tasks t where t.job_id = $1 and t.state = 'waiting' order by t.ordinal
+            limit (select case when j.parallelism is null then null else greatest(0, j.parallelism - (
+                    select count(*) from tasks o where o.job_id = $1
+                    and o.state in ('ready', 'leased', 'running', 'retry_wait'))) end
+                from jobs j where j.id = $1))",
+        job_id,
+    )
+    .execute(&mut **tx)
+    .await?;
+    tx.hint(Topic::Tasks);
+    Ok(())
+}

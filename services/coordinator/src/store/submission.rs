@@ -1,0 +1,373 @@
+//! Pipelines on their way in: whole or not at all.
+//!
+//! What can be said of a pipeline from its specification alone is one statement (`sql/insert_pipeline.sql`): jobs, the tasks
+//! of those that wait for nothing, events. Where that is all, the statement is the transaction.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::PgExecutor;
+use ursa_domain::JobSpec;
+use ursa_domain::lifecycle::job::{self, JobEvent, JobState};
+use ursa_domain::pipeline::{JobDefinition, PipelineSpec};
+use ursa_domain::policy::JobPolicy;
+use ursa_domain::scheduling::Resources;
+use ursa_proto::{ApiError, ErrorCode};
+use uuid::Uuid;
+
+use super::events::{NewEvent, record};
+use super::jobs::{JobRow, LockedJob, moved};
+use super::pipelines::PipelineRow;
+use super::planning::{AtOnce, at_once, start};
+use super::{Store, StoreError, StoreResult, Topic, Tx};
+
+/// A pipeline that was checked and is to be stored.
+#[derive(Debug)]
+pub(crate) struct Submission<'a> {
+    /// What to run.
+    pub pipeline: &'a PipelineSpec,
+    /// The caller's key, if any.
+    pub idempotency_key: Option<&'a str>,
+    /// The pipeline that this one runs again.
+    pub rerun_of: Option<Uuid>,
+    /// SHA-256 of the request: tells a repetition from a conflict.
+    pub fingerprint: [u8; 32],
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    /// The pipeline.
+    pub pipeline: PipelineRow,
+    /// Its jobs, in its order.
+    pub jobs: Vec<JobRow>,
+    /// Whether an earlier request with the same key made it.
+    pub already_existed: bool,
+}
+
+impl Store {
+    /// Stores a pipeline, or finds the one an earlier request with the same key made.
+    #[tracing::instrument(skip_all, err(level = "debug"))]
+    pub(crate) async fn submit(&self, submission: &Submission<'_>) -> StoreResult<Submitted> {
+        let new = NewPipeline::of(submission)?;
+        if new.is_begun()
+            && let Some(stored) = new.insert(&self.pool).await?
+        {
+            self.hub.committed(&new.topics(&stored));
+            return Ok(new.submitted(stored.created_at));
+        }
+        let mut tx = self.begin().await?;
+        let (id, already_existed) = store(&mut tx, &new).await?;
+        tx.commit().await?;
+        let (pipeline, jobs) = self.pipeline(id).await?;
+        Ok(Submitted { pipeline, jobs, already_existed })
+    }
+}
+
+/// Stores a pipeline as part of a transaction; gives its id, and whether an earlier request with the same key made it.
+pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
+    store(tx, &NewPipeline::of(submission)?).await
+}
+
+async fn store(tx: &mut Tx, new: &NewPipeline<'_>) -> StoreResult<(Uuid, bool)> {
+    let Some(stored) = new.insert(&mut **tx).await? else {
+        return Ok((existing(tx, new.submission).await?, true));
+    };
+    new.topics(&stored).into_iter().for_each(|topic| tx.hint(topic));
+    let mut events = Vec::new();
+    for job in new.unplanned()? {
+        events.push(start(tx, &job).await?);
+    }
+    record(tx, &events).await?;
+    Ok((new.id, false))
+}
+
+async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid> {
+    let row = sqlx::query!(
+        "select id, fingerprint from pipelines where project = $1 and idempotency_key = $2",
+        submission.pipeline.project,
+        submission.idempotency_key,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    if row.fingerprint == submission.fingerprint {
+        return Ok(row.id);
+    }
+    let key = submission.idempotency_key.unwrap_or_default();
+    Err(StoreError::Api(ApiError::new(
+        ErrorCode::IdempotencyConflict,
+        format!("the idempotency key {key:?} was used for another request (pipeline {}): use a new key", row.id),
+    )))
+}
+
+/// A job as `insert_pipeline.sql` reads it.
+#[derive(Serialize)]
+struct NewJob<'a> {
+    id: Uuid,
+    ordinal: usize,
+    name: &'a str,
+    kind: &'static str,
+    spec: &'a JobSpec,
+    policy: &'a JobPolicy,
+    priority: i32,
+    parallelism: Option<u32>,
+    /// Deadlines, in seconds.
+    queue_wait: Option<f64>,
+    run: Option<f64>,
+    no_progress: Option<f64>,
+    total: Option<f64>,
+    state: JobState,
+    /// What its progress counts.
+    unit: &'static str,
+    cache_key: Option<&'a str>,
+    max_attempts: u32,
+    resources: &'a Resources,
+    workers: u32,
+}
+
+/// What the database said of a new pipeline.
+struct Stored {
+    created_at: DateTime<Utc>,
+    /// Webhooks to call.
+    deliveries: i64,
+}
+
+/// A pipeline as it is stored: everything in the order of its jobs.
+struct NewPipeline<'a> {
+    submission: &'a Submission<'a>,
+    id: Uuid,
+    ids: Vec<Uuid>,
+    /// Who waits, and for whom.
+    dependencies: Vec<(Uuid, Uuid)>,
+    /// Of those that run at once.
+    plans: Vec<Option<AtOnce>>,
+}
+
+impl<'a> NewPipeline<'a> {
+    fn of(submission: &'a Submission<'a>) -> StoreResult<Self> {
+        let jobs = &submission.pipeline.jobs;
+        let ids: Vec<Uuid> = jobs.iter().map(|_| Uuid::now_v7()).collect();
+        let known: HashMap<&str, Uuid> = jobs.iter().map(|job| job.name.as_str()).zip(ids.clone()).collect();
+        let waits = |(job, id): (&'a JobDefinition, &Uuid)| {
+            let (id, known) = (*id, &known);
+            job.dependencies().into_iter().filter_map(move |name| Some((id, *known.get(name)?))).collect::<Vec<_>>()
+        };
+        let dependencies = jobs.iter().zip(&ids).flat_map(waits).collect();
+        let plan = |job: &JobDefinition| {
+            let may_begin = job.dependencies().is_empty() && !submission.pipeline.reuse;
+            if may_begin { at_once(&job.spec, &job.policy) } else { None }
+        };
+        let plans = jobs.iter().map(plan).collect();
+        // Nothing is planned against the rules of its life cycle.
+        job::next(JobState::Waiting, JobEvent::Start)?;
+        Ok(Self { submission, id: Uuid::now_v7(), ids, dependencies, plans })
+    }
+
+    fn jobs(&self) -> impl Iterator<Item = (&'a JobDefinition, Uuid, Option<&AtOnce>)> {
+        self.submission
+            .pipeline
+            .jobs
+            .iter()
+            .zip(&self.ids)
+            .zip(&self.plans)
+            .map(|((job, id), plan)| (job, *id, plan.as_ref()))
+    }
+
+    /// Whether nothing is left to do but to insert it.
+    fn is_begun(&self) -> bool {
+        self.jobs().all(|(job, _, plan)| plan.is_some() || !job.dependencies().is_empty())
+    }
+
+    /// Those that wait for no other and take more to plan than their specification: they are started at once, so that
+    /// nothing has to look for them. Nobody else sees them before the transaction is committed, which is as good as a lock.
+    fn unplanned(&self) -> StoreResult<Vec<LockedJob>> {
+        let free = self.jobs().filter(|(job, _, plan)| plan.is_none() && job.dependencies().is_empty());
+        free.map(|(job, id, _)| self.locked(job, id)).collect()
+    }
+
+    fn locked(&self, job: &JobDefinition, id: Uuid) -> StoreResult<LockedJob> {
+        Ok(LockedJob {
+            id,
+            project: self.submission.pipeline.project.clone(),
+            name: job.name.clone(),
+            kind: job.spec.kind(),
+            state: JobState::Waiting,
+            reuse: self.submission.pipeline.reuse,
+            error: String::new(),
+            open_tasks: 0,
+            task_count: 0,
+            spec: written("job specification", &job.spec)?,
+            policy: written("job policy", &job.policy)?,
+        })
+    }
+
+    fn events(&self) -> Vec<NewEvent> {
+        let of_job = |(job, id, plan): (&JobDefinition, Uuid, Option<&AtOnce>)| {
+            let message = format!("{} was submitted", job.name);
+            let submitted = NewEvent { job_id: id, task: None, kind: "job.waiting", message };
+            let begun = plan.map(|_| moved(id, &job.name, JobState::Running, ""));
+            [Some(submitted), begun].into_iter().flatten()
+        };
+        self.jobs().flat_map(of_job).collect()
+    }
+
+    /// Who has something to look at once it is committed.
+    fn topics(&self, stored: &Stored) -> Vec<Topic> {
+        let mut topics = vec![Topic::Events];
+        if self.plans.iter().any(Option::is_some) {
+            topics.push(Topic::Tasks);
+        }
+        if !self.dependencies.is_empty() {
+            topics.push(Topic::Jobs);
+        }
+        if stored.deliveries > 0 {
+            topics.push(Topic::Deliveries);
+        }
+        topics
+    }
+
+    /// As whoever asks sees it, just after it was inserted.
+    fn submitted(&self, created_at: DateTime<Utc>) -> Submitted {
+        let Submission { pipeline, rerun_of, .. } = *self.submission;
+        Submitted {
+            pipeline: PipelineRow {
+                id: self.id,
+                name: pipeline.name.clone(),
+                project: pipeline.project.clone(),
+                rerun_of,
+                created_at,
+            },
+            jobs: self.jobs().map(|(job, id, plan)| self.row(job, id, plan, created_at)).collect(),
+            already_existed: false,
+        }
+    }
+
+    fn row(&self, job: &JobDefinition, id: Uuid, plan: Option<&AtOnce>, created_at: DateTime<Utc>) -> JobRow {
+        let awaited = self.dependencies.iter().filter(|(waiting, _)| *waiting == id).map(|(_, awaited)| *awaited);
+        let tasks = plan.map_or(0, |plan| plan.tasks.len() as i32);
+        JobRow {
+            id,
+            pipeline_id: self.id,
+            project: self.submission.pipeline.project.clone(),
+            name: job.name.clone(),
+            kind: job.spec.kind().as_str().to_owned(),
+            priority: job.policy.priority,
+            state: state(plan).as_str().to_owned(),
+            cached_from: None,
+            error: String::new(),
+            output: json!({}),
+            depends_on: awaited.collect(),
+            created_at,
+            started_at: plan.map(|_| created_at),
+            finished_at: None,
+            done: 0,
+            total: plan.map_or(0, |plan| plan.tasks.iter().map(|task| task.units as i64).sum()),
+            unit: plan.map_or("", |plan| plan.unit).to_owned(),
+            message: String::new(),
+            task_count: tasks,
+            open_tasks: tasks,
+            held_tasks: 0,
+            dead_tasks: 0,
+            failed_tasks: 0,
+            cancelled_tasks: 0,
+        }
+    }
+
+    /// `None` when its key is known.
+    async fn insert(&self, executor: impl PgExecutor<'_>) -> StoreResult<Option<Stored>> {
+        let Submission { pipeline, idempotency_key, rerun_of, fingerprint } = self.submission;
+        let jobs: Vec<NewJob<'_>> =
+            self.jobs().enumerate().map(|(ordinal, (job, id, plan))| new_job(ordinal, job, id, plan)).collect();
+        let (waiting, awaited): (Vec<Uuid>, Vec<Uuid>) = self.dependencies.iter().copied().unzip();
+        let tasks = Tasks::of(self);
+        let events = self.events();
+        let stored = sqlx::query_file_as!(
+            Stored,
+            "src/store/sql/insert_pipeline.sql",
+            self.id,
+            pipeline.name,
+            pipeline.project,
+            *idempotency_key,
+            &fingerprint[..],
+            written("pipeline specification", pipeline)?,
+            *rerun_of,
+            pipeline.reuse,
+            written("jobs", &jobs)?,
+            &waiting,
+            &awaited,
+            &tasks.ids,
+            &tasks.jobs,
+            &tasks.ordinals,
+            &tasks.payloads,
+            &tasks.units,
+            &events.iter().map(|event| event.job_id).collect::<Vec<_>>(),
+            &events.iter().map(|event| event.kind.to_owned()).collect::<Vec<_>>(),
+            &events.iter().map(|event| event.message.clone()).collect::<Vec<_>>(),
+        )
+        .fetch_optional(executor)
+        .await?;
+        Ok(stored)
+    }
+}
+
+/// First tasks, side by side.
+#[derive(Default)]
+struct Tasks {
+    ids: Vec<Uuid>,
+    jobs: Vec<Uuid>,
+    ordinals: Vec<i32>,
+    payloads: Vec<Value>,
+    units: Vec<i64>,
+}
+
+impl Tasks {
+    fn of(pipeline: &NewPipeline<'_>) -> Self {
+        let mut tasks = Self::default();
+        for (_, job, plan) in pipeline.jobs() {
+            for (ordinal, task) in plan.into_iter().flat_map(|plan| &plan.tasks).enumerate() {
+                tasks.ids.push(task.id);
+                tasks.jobs.push(job);
+                tasks.ordinals.push(ordinal as i32);
+                tasks.payloads.push(task.payload.clone());
+                tasks.units.push(task.units as i64);
+            }
+        }
+        tasks
+    }
+}
+
+fn new_job<'a>(ordinal: usize, job: &'a JobDefinition, id: Uuid, plan: Option<&'a AtOnce>) -> NewJob<'a> {
+    let seconds = |deadline: Option<Duration>| deadline.map(|deadline| deadline.as_secs_f64());
+    let policy = &job.policy;
+    NewJob {
+        id,
+        ordinal,
+        name: &job.name,
+        kind: job.spec.kind().as_str(),
+        spec: &job.spec,
+        policy,
+        priority: policy.priority,
+        parallelism: policy.parallelism,
+        queue_wait: seconds(policy.deadlines.queue_wait),
+        run: seconds(policy.deadlines.run),
+        no_progress: seconds(policy.deadlines.no_progress),
+        total: seconds(policy.deadlines.total),
+        state: state(plan),
+        unit: plan.map_or("", |plan| plan.unit),
+        cache_key: plan.and_then(|plan| plan.cache_key.as_deref()),
+        max_attempts: policy.max_attempts,
+        resources: &policy.resources,
+        workers: policy.workers,
+    }
+}
+
+fn state(plan: Option<&AtOnce>) -> JobState {
+    if plan.is_some() { JobState::Running } else { JobState::Waiting }
+}
+
+fn written(what: &'static str, value: &impl Serialize) -> StoreResult<Value> {
+    serde_json::to_value(value).map_err(|error| StoreError::unreadable(what, &error))
+}
