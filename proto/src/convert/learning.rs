@@ -208,6 +208,8 @@ fn word<T: std::str::FromStr + std::fmt::Display>(
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         BadField::new(field, format!("{word:?} is not known; known are {}", known.join(", ")))
     })
+        min_scale: given.min_scale.unwrap_or(default.min_scale),
+        max_ratio: given.max_ratio.unwrap_or(default.max_ratio),
 }
 
 impl From<&Recipe> for v1::TrainRecipe {
@@ -271,6 +273,8 @@ impl From<&Stage> for v1::Stage {
             warm_up_share: stage.warm_up_share,
             start_divisor: stage.start_divisor,
             final_divisor: stage.final_divisor,
+            min_scale: Some(augmentation.min_scale),
+            max_ratio: Some(augmentation.max_ratio),
             image_size: stage.image_size,
         }
     }

@@ -40,7 +40,7 @@ fn sampling_grid(alterations: &[Alteration], size: i64, device: Device) -> Tenso
 
 #[cfg(test)]
 mod tests {
-    use ursa_domain::recipe::Augmentation;
+    use ursa_domain::recipe::{Augmentation, Numerics};
 
     use super::super::alteration::logit;
     use super::super::geometry::{IDENTITY, MIRROR, rotation};
@@ -51,6 +51,10 @@ mod tests {
     fn pictures(count: i64, size: i64) -> Tensor {
         let steps = Tensor::arange(count * 3 * size * size, (Kind::Float, Device::Cpu));
         ((steps * 0.37).sin() * 0.4 + 0.5).view([count, 3, size, size])
+    }
+
+    fn draw(seed: u64, epoch: u32, image: u128) -> Alteration {
+        Alteration::draw(&Augmentation::default(), Numerics::default(), seed, epoch, image)
     }
 
     fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -87,7 +91,7 @@ mod tests {
     #[test]
     fn a_picture_is_altered_the_same_in_any_batch() {
         let pictures = pictures(3, 16);
-        let alterations: Vec<_> = (0..3).map(|image| Alteration::draw(&Augmentation::default(), 5, 0, image)).collect();
+        let alterations: Vec<_> = (0..3).map(|image| draw(5, 0, image)).collect();
         let together = apply(&pictures, &alterations);
         let alone = apply(&pictures.narrow(0, 1, 1), &alterations[1..2]);
         assert!(difference(&together.narrow(0, 1, 1), &alone) < 1e-6);
@@ -95,8 +99,7 @@ mod tests {
 
     #[test]
     fn every_altered_value_is_a_share_of_light() {
-        let alterations: Vec<_> =
-            (0..64).map(|image| Alteration::draw(&Augmentation::default(), 9, 1, image)).collect();
+        let alterations: Vec<_> = (0..64).map(|image| draw(9, 1, image)).collect();
         let altered = apply(&pictures(64, 16), &alterations);
         assert!(altered.min().double_value(&[]) >= 0.0 && altered.max().double_value(&[]) <= 1.0);
         assert!(bool::try_from(altered.isfinite().all()).unwrap());

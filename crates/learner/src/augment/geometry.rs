@@ -35,6 +35,17 @@ pub(crate) fn zoom(scale: f64, column: f64, row: f64) -> Map {
     [[1.0 / scale, 0.0, offset(column)], [0.0, 1.0 / scale, offset(row)], [0.0, 0.0, 1.0]]
 }
 
+/// Shows a part of the picture that has `width` and `height` of its sides, the one at (`column`, `row`), each from 0 to 1.
+pub(crate) fn crop([width, height]: [f64; 2], column: f64, row: f64) -> Map {
+    let offset = |side: f64, share: f64| (1.0 - side) * (2.0 * share - 1.0);
+    [[width, 0.0, offset(width, column)], [0.0, height, offset(height, row)], [0.0, 0.0, 1.0]]
+}
+
+/// fastai v2's tilt: by `x` and `y` about two axes, where v1 moves four sides apart.
+pub(crate) fn tilt(x: f64, y: f64) -> Option<Map> {
+    warp([-x, x, -y, y])
+}
+
 /// Tilts the picture: `m` moves the corners, each a fraction of half the picture's side.
 ///
 /// The map takes the moved corners to the true ones. `None` where the moved corners make no quadrilateral.
@@ -90,6 +101,25 @@ mod tests {
         close(apply(&map, -1.0 - m[2], 1.0 + m[1]), (-1.0, 1.0));
         close(apply(&map, 1.0 + m[3], -1.0 - m[0]), (1.0, -1.0));
         close(apply(&map, 1.0 + m[2], 1.0 + m[0]), (1.0, 1.0));
+    }
+
+    /// `find_coeffs` of fastai 2.8.12 with what its `_WarpCoord` makes of x 0.1 and y −0.15.
+    #[test]
+    fn a_tilt_has_the_coefficients_of_fastai_v2() {
+        let (x, y) = (-4.0 / 129.0, 0.153_100_775_193_798_44);
+        let expected = [1.0, x, -0.104_651_162_790_697_67, x, 1.0, y, -0.104_651_162_790_697_67, y, 1.0];
+        let found = tilt(0.1, -0.15).unwrap();
+        for (found, expected) in found.iter().flatten().zip(expected) {
+            assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_crop_shows_its_part_from_edge_to_edge() {
+        let corner = crop([0.5, 0.25], 1.0, 0.0);
+        close(apply(&corner, -1.0, -1.0), (0.0, -1.0));
+        close(apply(&corner, 1.0, 1.0), (1.0, -0.5));
+        close(apply(&crop([0.5, 0.5], 0.5, 0.5), 1.0, -1.0), (0.5, -0.5));
     }
 
     #[test]

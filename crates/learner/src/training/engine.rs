@@ -110,7 +110,8 @@ impl Engine {
         let mut images = pixels::shrink(&pixels::scale(images, self.device), moment.image_size);
         let labels = labels.to_device(self.device);
         if !recipe.augmentation.is_none() {
-            let draw = |&id: &u128| Alteration::draw(&recipe.augmentation, recipe.seed, moment.epoch, id);
+            let draw =
+                |&id: &u128| Alteration::draw(&recipe.augmentation, recipe.numerics, recipe.seed, moment.epoch, id);
             images = augment::apply(&images, &ids.iter().map(draw).collect::<Vec<_>>());
         }
         let (images, targets) = if let Some(mix) = recipe.mix {
