@@ -1,58 +1,104 @@
 //! Prepared pictures of a snapshot as one file on this machine, mapped by every run that learns from it at that size.
 //!
-//! A file gets its name when it is whole: one that has it can be believed. It may be deleted at any time; runs that have it
-//! mapped keep it.
+//! A file gets its name when it is whole, and its name holds the checksum of what is in it: one that was damaged since is found
+//! when a run opens it, and made anew. It may be deleted at any time; runs that have it mapped keep it.
 
 use std::fs::File;
+use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::fcntl::posix_fallocate;
+use twox_hash::XxHash3_64;
 use ursa_domain::run::RunOrder;
 
 /// All files together may have this many bytes; those that were not used for longest go first.
 const MAX_BYTES: u64 = 20 << 30;
 /// To be raised whenever pictures are prepared differently.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const SUFFIX: &str = "rgb";
+/// Read at a time for a checksum.
+const CHUNK: usize = 1 << 20;
 
 /// Where the pictures of one snapshot at one size are or will be.
 #[derive(Debug, Clone)]
 pub(crate) struct PixelCache {
-    path: PathBuf,
+    folder: PathBuf,
+    /// What a file's name begins with; its checksum follows.
+    name: String,
 }
 
 impl PixelCache {
     /// For the snapshot, the share of it and the image size of `order`.
     pub(crate) fn of(order: &RunOrder) -> Self {
         let (digest, size, percent) = (&order.snapshot.digest, order.recipe.image_size, order.train_percent);
-        Self {
-            path: Path::new(&order.cache_dir)
-                .join("pixels")
-                .join(format!("{digest}-{percent}-{size}-{FORMAT}.{SUFFIX}")),
-        }
+        Self { folder: Path::new(&order.cache_dir).join("pixels"), name: format!("{digest}-{percent}-{size}-{FORMAT}") }
     }
 
-    /// The file, if it is there and has `bytes` bytes. Finding it keeps it for longer.
-    pub(crate) fn find(&self, bytes: u64) -> Option<&Path> {
-        let file = File::options().write(true).open(&self.path).ok()?;
-        let whole = file.metadata().is_ok_and(|found| found.len() == bytes);
+    /// The file, if it is there, has `bytes` bytes and is what it was when it was made; one that is not is deleted. Finding it
+    /// keeps it for longer.
+    pub(crate) fn find(&self, bytes: u64) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(&self.folder).ok()?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths.filter(|path| self.checksum_in(path).is_some()).find(|path| {
+            let sound = self.is_sound(path, bytes);
+            match &sound {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(path = %path.display(), "these pictures were damaged on disk: made anew"),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "these pictures cannot be read: made anew")
+                }
+            }
+            if !matches!(sound, Ok(true)) {
+                // Somebody else may have deleted it already.
+                let _ = std::fs::remove_file(path);
+            }
+            matches!(sound, Ok(true))
+        })
+    }
+
+    /// What the name of a file of these pictures says of its bytes.
+    fn checksum_in(&self, path: &Path) -> Option<u64> {
+        let name = path.file_name()?.to_str()?.strip_prefix(&self.name)?.strip_prefix('-')?;
+        u64::from_str_radix(name.strip_suffix(SUFFIX)?.strip_suffix('.')?, 16).ok()
+    }
+
+    fn is_sound(&self, path: &Path, bytes: u64) -> io::Result<bool> {
+        let file = File::options().read(true).write(true).open(path)?;
+        if file.metadata()?.len() != bytes || Some(checksum(&file)?) != self.checksum_in(path) {
+            return Ok(false);
+        }
         // Where that fails the file only seems older than it is.
         let _ = file.set_modified(SystemTime::now());
-        whole.then_some(self.path.as_path())
+        Ok(true)
     }
 
     /// Begins a file of `bytes` bytes, all of which are reserved, after older files have made room.
     pub(crate) fn begin(&self, bytes: u64) -> io::Result<Draft> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        make_room(folder, MAX_BYTES.saturating_sub(bytes))?;
-        let path = self.path.with_extension(format!("part-{}", std::process::id()));
-        let draft = Draft { file: File::create(&path)?, path, destination: self.path.clone() };
+        std::fs::create_dir_all(&self.folder)?;
+        make_room(&self.folder, MAX_BYTES.saturating_sub(bytes))?;
+        let path = self.folder.join(format!("{}.part-{}", self.name, std::process::id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let draft = Draft { file, path, destination: self.folder.join(&self.name) };
         posix_fallocate(&draft.file, 0, bytes as i64)?;
         Ok(draft)
+    }
+}
+
+/// Of all bytes of a file, whose pages are then in memory for whoever reads them next. From there it takes a third of a second
+/// per GiB.
+fn checksum(file: &File) -> io::Result<u64> {
+    let (mut hasher, mut chunk, mut place) = (XxHash3_64::new(), vec![0; CHUNK], 0);
+    loop {
+        match file.read_at(&mut chunk, place)? {
+            0 => return Ok(hasher.finish()),
+            count => {
+                hasher.write(&chunk[..count]);
+                place += count as u64;
+            }
+        }
     }
 }
 
@@ -61,6 +107,7 @@ impl PixelCache {
 pub(crate) struct Draft {
     file: File,
     path: PathBuf,
+    /// Its later place, but for the checksum.
     destination: PathBuf,
 }
 
@@ -72,9 +119,11 @@ impl Draft {
 
     /// Gives the file its name.
     pub(crate) fn finish(self) -> io::Result<PathBuf> {
+        let checksum = checksum(&self.file)?;
         self.file.sync_data()?;
-        std::fs::rename(&self.path, &self.destination)?;
-        Ok(self.destination.clone())
+        let destination = PathBuf::from(format!("{}-{checksum:016x}.{SUFFIX}", self.destination.display()));
+        std::fs::rename(&self.path, &destination)?;
+        Ok(destination)
     }
 }
 
@@ -116,14 +165,14 @@ mod tests {
     use super::*;
 
     fn cache(folder: &Path, name: &str) -> PixelCache {
-        PixelCache { path: folder.join(format!("{name}.{SUFFIX}")) }
+        PixelCache { folder: folder.to_owned(), name: name.to_owned() }
     }
 
-    fn fill(cache: &PixelCache, bytes: &[u8]) {
+    fn fill(cache: &PixelCache, bytes: &[u8]) -> PathBuf {
         let draft = cache.begin(bytes.len() as u64).unwrap();
         draft.write(1, &bytes[1..]).unwrap();
         draft.write(0, &bytes[..1]).unwrap();
-        draft.finish().unwrap();
+        draft.finish().unwrap()
     }
 
     #[test]
@@ -135,22 +184,43 @@ mod tests {
         assert_eq!(cache.find(4), None);
         drop(draft);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        fill(&cache, b"abcd");
-        assert_eq!(std::fs::read(cache.find(4).unwrap()).unwrap(), b"abcd");
-        assert_eq!(cache.find(5), None);
+        let path = fill(&cache, b"abcd");
+        assert_eq!(cache.find(4), Some(path));
+        assert_eq!(PixelCache { name: "b".into(), ..cache }.find(4), None, "of other pictures");
+    }
+
+    #[test]
+    fn a_file_that_was_damaged_cut_or_grew_is_not_found_and_makes_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path(), "a");
+        let bytes: Vec<u8> = (0..3 * CHUNK + 7).map(|place| (place % 251) as u8).collect();
+        let length = bytes.len() as u64;
+        for damage in [
+            |file: &File| file.write_all_at(&[7], 2 * CHUNK as u64 + 3),
+            |file: &File| file.set_len(CHUNK as u64),
+            |file: &File| file.set_len(4 * CHUNK as u64),
+        ] {
+            let path = fill(&cache, &bytes);
+            assert_eq!(cache.find(length).as_ref(), Some(&path));
+            damage(&File::options().write(true).open(&path).unwrap()).unwrap();
+            assert_eq!(cache.find(length), None);
+            assert!(!path.exists());
+        }
+        assert_eq!(cache.find(length - 1), None);
     }
 
     #[test]
     fn what_was_not_used_for_longest_makes_room() {
         let folder = tempfile::tempdir().unwrap();
         let caches = ["a", "b", "c"].map(|name| cache(folder.path(), name));
+        let mut paths = Vec::new();
         for (hours, cache) in (1..).zip(&caches) {
-            fill(cache, b"abcd");
-            let file = File::options().write(true).open(&cache.path).unwrap();
+            paths.push(fill(cache, b"abcd"));
+            let file = File::options().write(true).open(&paths[paths.len() - 1]).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_hours(hours)).unwrap();
         }
         assert!(caches[2].find(4).is_some(), "finding it makes it young");
         make_room(folder.path(), 8).unwrap();
-        assert_eq!(caches.map(|cache| cache.path.exists()), [true, false, true]);
+        assert_eq!(paths.iter().map(|path| path.exists()).collect::<Vec<_>>(), [true, false, true]);
     }
 }

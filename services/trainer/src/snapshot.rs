@@ -61,7 +61,7 @@ pub(crate) async fn load(
     let cache = PixelCache::of(order);
     if let Some(file) = cache.find(layout.bytes()) {
         events::log("info", format!("pictures are mapped from {}", file.display()));
-        return layout.map(manifest, file);
+        return layout.map(manifest, &file);
     }
     match cache.begin(layout.bytes()) {
         Ok(draft) => {
