@@ -191,6 +191,8 @@ fn read_augmentation(augment: bool, given: Option<v1::Augmentation>) -> Augmenta
         max_warp: given.max_warp.unwrap_or(default.max_warp),
         p_affine: given.p_affine.unwrap_or(default.p_affine),
         p_lighting: given.p_lighting.unwrap_or(default.p_lighting),
+        min_scale: given.min_scale.unwrap_or(default.min_scale),
+        max_ratio: given.max_ratio.unwrap_or(default.max_ratio),
     }
 }
 
@@ -208,8 +210,6 @@ fn word<T: std::str::FromStr + std::fmt::Display>(
         let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         BadField::new(field, format!("{word:?} is not known; known are {}", known.join(", ")))
     })
-        min_scale: given.min_scale.unwrap_or(default.min_scale),
-        max_ratio: given.max_ratio.unwrap_or(default.max_ratio),
 }
 
 impl From<&Recipe> for v1::TrainRecipe {
@@ -254,6 +254,8 @@ impl From<&Augmentation> for v1::Augmentation {
             max_warp: Some(augmentation.max_warp),
             p_affine: Some(augmentation.p_affine),
             p_lighting: Some(augmentation.p_lighting),
+            min_scale: Some(augmentation.min_scale),
+            max_ratio: Some(augmentation.max_ratio),
         }
     }
 }
@@ -273,8 +275,6 @@ impl From<&Stage> for v1::Stage {
             warm_up_share: stage.warm_up_share,
             start_divisor: stage.start_divisor,
             final_divisor: stage.final_divisor,
-            min_scale: Some(augmentation.min_scale),
-            max_ratio: Some(augmentation.max_ratio),
             image_size: stage.image_size,
         }
     }
