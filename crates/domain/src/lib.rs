@@ -3,6 +3,7 @@
 //! Everything here is a value in and a value out. No tokio, sqlx or tonic; the clock and randomness are arguments.
 //! What a service decides, it decides by calling this crate; what it does about the decision is its own affair.
 
+pub mod checkpoints;
 pub mod duplicates;
 pub mod error_class;
 pub mod interpret;
@@ -20,6 +21,7 @@ pub mod scheduling;
 pub mod setting;
 pub mod sgd_lab;
 pub mod size;
+pub mod sources;
 pub mod spec;
 pub mod split;
 pub mod webhook;

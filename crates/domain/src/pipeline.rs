@@ -301,7 +301,8 @@ fn check_train(spec: &TrainSpec) -> Result<(), String> {
     if percents.is_empty() || percents.len() > MAX_SHARES || !rising {
         return Err(format!("train_percents must be 1 to {MAX_SHARES} rising numbers, for instance 25, 50, 100"));
     }
-    percents.iter().try_for_each(|percent| within("train_percents", *percent, 1, 100))
+    percents.iter().try_for_each(|percent| within("train_percents", *percent, 1, 100))?;
+    spec.keep_checkpoints.check().map_err(|invalid| invalid.inside("keep_checkpoints").to_string())
 }
 
 fn check_learning(from: &Learning) -> Result<(), String> {
@@ -429,8 +430,9 @@ mod tests {
     #[test]
     fn runs_that_cannot_be_are_refused_by_key() {
         type Change = fn(&mut TrainSpec);
-        let cases: [(&str, Change); 6] = [
+        let cases: [(&str, Change); 7] = [
             ("seeds is 0", |train| train.seeds = 0),
+            ("keep_checkpoints.last is 0", |train| train.keep_checkpoints.last = 0),
             ("train_percents", |train| train.train_percents = vec![50, 25]),
             ("train_percents is 101", |train| train.train_percents = vec![101]),
             ("frozen", |train| train.from.recipe.stages[0].frozen = true),

@@ -44,6 +44,10 @@ pub struct RunOrder {
     pub rate_test: Option<RateTest>,
     /// Where to go on, when an earlier attempt left a checkpoint.
     pub resume: Option<CheckpointInfo>,
+    /// The checkpoint of another run to begin with, when no attempt of this one has left any. Nothing but rates may differ
+    /// between the two.
+    #[serde(default)]
+    pub start: Option<CheckpointInfo>,
     /// Where the object store is, in the form `ursa-storage` opens.
     pub object_store: String,
     /// A folder for decoded pictures and downloaded weights, shared by runs on this machine.
@@ -68,7 +72,7 @@ pub struct SnapshotInfo {
 }
 
 /// One checkpoint in the object store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointInfo {
     /// The attempt that wrote it.
     pub attempt: u32,
@@ -82,6 +86,9 @@ pub struct CheckpointInfo {
     pub sha256: String,
     /// Size.
     pub bytes: u64,
+    /// Error rate on the validation side, as a fraction, where it was measured just before: after an epoch.
+    #[serde(default)]
+    pub error_rate: Option<f64>,
 }
 
 /// A line the trainer writes.
@@ -127,6 +134,9 @@ pub enum TrainerEvent {
         class: ErrorClass,
         /// What happened, to what, and what to do.
         message: String,
+        /// What was wrong with the run, the most urgent first, where that is what ended it.
+        #[serde(default)]
+        findings: Vec<Finding>,
     },
 }
 

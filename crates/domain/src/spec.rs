@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::checkpoints::KeepCheckpoints;
 use crate::lifecycle::words;
-use crate::recipe::{Method, RateTest, Recipe};
+use crate::recipe::{self, Method, RateTest, Recipe};
 use crate::sgd_lab::SgdLab;
 
 /// The kinds of job there are.
@@ -129,8 +130,10 @@ pub struct ScrapeSpec {
     /// One list per class. Their order is the order of the classes.
     pub classes: Vec<ClassUrls>,
     /// How to fetch.
+    #[serde(default)]
     pub options: ScrapeOptions,
     /// Fetch these sources again instead of reading lists: the ids of rows that failed.
+    #[serde(default)]
     pub retry_sources: Vec<Uuid>,
 }
 
@@ -147,6 +150,7 @@ pub struct ClassUrls {
 
 /// How to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ScrapeOptions {
     /// Take at most this many URLs of each list.
     pub max_images_per_class: u32,
@@ -178,11 +182,13 @@ pub struct VerifySpec {
     /// The dataset.
     pub dataset: String,
     /// What to accept.
+    #[serde(default)]
     pub options: VerifyOptions,
 }
 
 /// What verification accepts and what it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VerifyOptions {
     /// Larger pictures are scaled so that their longer side is this many pixels.
     pub max_side: u32,
@@ -217,8 +223,10 @@ pub struct Learning {
     /// What to learn from.
     pub snapshot: SnapshotRef,
     /// How.
+    #[serde(deserialize_with = "recipe::stored")]
     pub recipe: Recipe,
     /// The model to go on from, in place of the recipe's pretrained weights; its head is kept where the classes are the same.
+    #[serde(default)]
     pub model: Option<ModelRef>,
 }
 
@@ -239,6 +247,7 @@ pub struct FindLrSpec {
     #[serde(flatten)]
     pub from: Learning,
     /// Which rates to try.
+    #[serde(default)]
     pub test: RateTest,
 }
 
@@ -249,18 +258,51 @@ pub struct TrainSpec {
     #[serde(flatten)]
     pub from: Learning,
     /// Where the rates come from, if not from the recipe alone.
+    #[serde(default)]
     pub rate: Option<FoundRate>,
     /// Runs with so many seeds, from the recipe's own on.
+    #[serde(default = "once")]
     pub seeds: u32,
     /// Runs with so much of the training side each, in percent, rising: a learning curve. The last is what counts.
+    #[serde(default = "everything")]
     pub train_percents: Vec<u32>,
+    /// The runs of an earlier job to go on from, each with its seed and share; nothing but rates may differ from them.
+    #[serde(default)]
+    pub checkpoint: Option<CheckpointRef>,
+    /// What is kept of each run's checkpoints.
+    #[serde(default)]
+    pub keep_checkpoints: KeepCheckpoints,
 }
 
 impl TrainSpec {
     /// Trains `from` once, on everything.
     pub fn once(from: Learning) -> Self {
-        Self { from, rate: None, seeds: 1, train_percents: vec![100] }
+        Self {
+            from,
+            rate: None,
+            seeds: once(),
+            train_percents: everything(),
+            checkpoint: None,
+            keep_checkpoints: KeepCheckpoints::default(),
+        }
     }
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn everything() -> Vec<u32> {
+    vec![100]
+}
+
+/// Checkpoints of an earlier train job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointRef {
+    /// The job.
+    pub job: Uuid,
+    /// After so many epochs; `None` is the best of those that are kept.
+    pub epochs: Option<u32>,
 }
 
 /// A rate that a job of the same pipeline finds: the recipe's rates are scaled together so that the highest is this one.
@@ -325,5 +367,63 @@ pub struct ProbeSpec {
     /// How long each takes, in milliseconds.
     pub duration_ms: u64,
     /// How many of the first attempts fail on purpose, one per task, as if by bad luck.
+    #[serde(default)]
     pub failures: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy::JobPolicy;
+    use crate::recipe::{Architecture, Rate, Stage};
+
+    use super::*;
+
+    fn read(json: &str) -> JobSpec {
+        serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"))
+    }
+
+    #[test]
+    fn a_specification_is_read_that_was_stored_before_its_newer_members_existed() {
+        let JobSpec::Scrape(scrape) = read(r#"{"kind": "scrape", "dataset": "bears", "classes": []}"#) else { panic!() };
+        assert_eq!((scrape.options, scrape.retry_sources.len()), (ScrapeOptions::default(), 0));
+        let JobSpec::Verify(verify) = read(r#"{"kind": "verify", "dataset": "bears", "options": {"min_side": 8}}"#) else {
+            panic!()
+        };
+        assert_eq!(verify.options, VerifyOptions { min_side: 8, ..VerifyOptions::default() });
+        read(r#"{"kind": "snapshot", "dataset": "bears", "seed": 42, "valid_percent": 20}"#);
+        read(r#"{"kind": "deploy", "endpoint": "bears", "model": {"from_job": "train"}, "timeout_seconds": 120}"#);
+        read(r#"{"kind": "find_lr", "snapshot": {"from_job": "freeze"}, "recipe": {}}"#);
+        read(r#"{"kind": "sgd_lab"}"#);
+        read(r#"{"kind": "probe", "tasks": 1, "duration_ms": 0}"#);
+        let policy: JobPolicy = serde_json::from_str("{}").unwrap();
+        assert_eq!(policy, JobPolicy::default());
+    }
+
+    #[test]
+    fn a_train_job_of_the_first_form_means_what_it_meant() {
+        let JobSpec::Train(train) = read(
+            r#"{"kind": "train", "snapshot": {"numbered": {"dataset": "bears", "number": null}}, "recipe": {
+                "architecture": "resnet18", "epochs": 3, "frozen_epochs": 0, "batch_size": 32, "image_size": 128,
+                "max_learning_rate": 2e-3, "weight_decay": 0.01, "augment": false, "seed": 7, "pretrained": null}}"#,
+        ) else {
+            panic!()
+        };
+        let recipe = &train.from.recipe;
+        assert_eq!(recipe.stages, [Stage::one_cycle(3, Rate::Flat(2e-3))]);
+        assert_eq!((recipe.architecture, recipe.batch_size, recipe.seed), (Architecture::ResNet18, 32, 7));
+        assert!(recipe.augmentation.is_none() && recipe.stop_early);
+        assert_eq!(train, TrainSpec::once(train.from.clone()));
+    }
+
+    #[test]
+    fn what_is_stored_today_reads_back_and_what_is_no_recipe_is_named() {
+        let snapshot = SnapshotRef::FromJob("freeze".into());
+        let from = Learning { snapshot, recipe: Recipe::default(), model: Some(ModelRef::Digest("0123".into())) };
+        let spec = JobSpec::Train(TrainSpec { seeds: 3, ..TrainSpec::once(from) });
+        assert_eq!(read(&serde_json::to_string(&spec).unwrap()), spec);
+        let error = serde_json::from_str::<JobSpec>(
+            r#"{"kind": "train", "snapshot": {"from_job": "s"}, "recipe": {"learning_rate": 1}}"#,
+        );
+        assert!(error.unwrap_err().to_string().contains("learning_rate"));
+    }
 }

@@ -1,11 +1,13 @@
 //! What a network learns: recipes, and the jobs that follow them.
 
+use ursa_domain::checkpoints::KeepCheckpoints;
 use ursa_domain::recipe::{
     Architecture, Augmentation, Balance, Method, Mix, Numerics, PretrainedWeights, Rate, RateTest, Recipe, Short, Stage,
 };
 use ursa_domain::run::CheckpointInfo;
 use ursa_domain::sgd_lab::{Noise, SgdLab};
-use ursa_domain::spec::{FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
+use ursa_domain::spec::{CheckpointRef, FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
+use uuid::Uuid;
 
 use super::{BadField, or_default, required};
 use crate::v1;
@@ -28,9 +30,11 @@ impl TryFrom<v1::TrainSpec> for TrainSpec {
         let recipe = read_recipe(spec.recipe.unwrap_or_default(), model.is_some())?;
         let once = Self::once(Learning { snapshot, recipe, model });
         Ok(Self {
-            rate: spec.rate.map(found_rate).transpose()?,
+            rate: spec.rate.filter(|rate| !rate.job.is_empty()).map(found_rate).transpose()?,
             seeds: or_default(spec.seeds, once.seeds),
             train_percents: if spec.train_percents.is_empty() { once.train_percents } else { spec.train_percents },
+            checkpoint: spec.checkpoint.filter(|name| !name.job_id.is_empty()).map(checkpoint_ref).transpose()?,
+            keep_checkpoints: spec.keep_checkpoints.unwrap_or_default().into(),
             from: once.from,
         })
     }
@@ -43,6 +47,11 @@ impl From<&TrainSpec> for v1::TrainSpec {
             rate: spec.rate.as_ref().map(found),
             seeds: spec.seeds,
             train_percents: spec.train_percents.clone(),
+            checkpoint: spec.checkpoint.map(|checkpoint| v1::CheckpointName {
+                job_id: checkpoint.job.to_string(),
+                epochs: checkpoint.epochs.unwrap_or_default(),
+            }),
+            keep_checkpoints: Some(spec.keep_checkpoints.into()),
             ..(&spec.from).into()
         }
     }
@@ -84,7 +93,7 @@ impl TryFrom<v1::FindLrSpec> for FindLrSpec {
     fn try_from(spec: v1::FindLrSpec) -> Result<Self, BadField> {
         let training = TrainSpec::try_from(required("training", spec.training)?)?;
         if training != TrainSpec::once(training.from.clone()) {
-            let reason = "is tried once and on everything: leave out rate, seeds and train_percents";
+            let reason = "is tried once and on everything: leave out rate, seeds, train_percents and checkpoint";
             return Err(BadField::new("training", reason));
         }
         Ok(Self { from: training.from, test: spec.test.unwrap_or_default().into() })
@@ -95,6 +104,12 @@ impl From<&FindLrSpec> for v1::FindLrSpec {
     fn from(spec: &FindLrSpec) -> Self {
         Self { training: Some((&spec.from).into()), test: Some(spec.test.into()) }
     }
+}
+
+fn checkpoint_ref(name: v1::CheckpointName) -> Result<CheckpointRef, BadField> {
+    let job = Uuid::try_parse(&name.job_id)
+        .map_err(|_| BadField::new("checkpoint", format!("{:?} is not the id of a job", name.job_id)))?;
+    Ok(CheckpointRef { job, epochs: (name.epochs > 0).then_some(name.epochs) })
 }
 
 fn found_rate(rate: v1::FoundRate) -> Result<FoundRate, BadField> {
@@ -136,6 +151,7 @@ fn read_recipe(recipe: v1::TrainRecipe, goes_on: bool) -> Result<Recipe, BadFiel
             .pretrained
             .map(|weights| PretrainedWeights { location: weights.location, sha256: weights.sha256 }),
         keep_head: recipe.keep_head,
+        stop_early: recipe.stop_early.unwrap_or(default.stop_early),
     })
 }
 
@@ -238,6 +254,7 @@ impl From<&Recipe> for v1::TrainRecipe {
             balance: recipe.balance.to_string(),
             weight_average: recipe.weight_average.unwrap_or_default(),
             keep_head: recipe.keep_head,
+            stop_early: Some(recipe.stop_early),
             ..Self::default()
         }
     }
@@ -282,15 +299,32 @@ impl From<&Stage> for v1::Stage {
 
 impl From<CheckpointInfo> for v1::Checkpoint {
     fn from(checkpoint: CheckpointInfo) -> Self {
-        let CheckpointInfo { attempt, epoch, step, key, sha256, bytes } = checkpoint;
-        Self { attempt, epoch, key, sha256, bytes, step }
+        let CheckpointInfo { attempt, epoch, step, key, sha256, bytes, error_rate } = checkpoint;
+        Self { attempt, epoch, key, sha256, bytes, step, error_rate }
     }
 }
 
 impl From<v1::Checkpoint> for CheckpointInfo {
     fn from(checkpoint: v1::Checkpoint) -> Self {
-        let v1::Checkpoint { attempt, epoch, key, sha256, bytes, step } = checkpoint;
-        Self { attempt, epoch, step, key, sha256, bytes }
+        let v1::Checkpoint { attempt, epoch, key, sha256, bytes, step, error_rate } = checkpoint;
+        Self { attempt, epoch, step, key, sha256, bytes, error_rate }
+    }
+}
+
+impl From<v1::KeepCheckpoints> for KeepCheckpoints {
+    fn from(keep: v1::KeepCheckpoints) -> Self {
+        let default = Self::default();
+        Self {
+            last: or_default(keep.last, default.last),
+            best: keep.best.unwrap_or(default.best),
+            every: (keep.every > 0).then_some(keep.every),
+        }
+    }
+}
+
+impl From<KeepCheckpoints> for v1::KeepCheckpoints {
+    fn from(keep: KeepCheckpoints) -> Self {
+        Self { last: keep.last, best: Some(keep.best), every: keep.every.unwrap_or_default() }
     }
 }
 
@@ -382,6 +416,7 @@ mod tests {
             seed: 0,
             pretrained: Some(PretrainedWeights { location: "/weights".into(), sha256: "00".into() }),
             keep_head: true,
+            stop_early: false,
             ..Recipe::default()
         };
         assert_eq!(Recipe::try_from(v1::TrainRecipe::from(&recipe)), Ok(recipe));
@@ -425,7 +460,10 @@ mod tests {
             model: Some(ModelRef::FromJob("head".into())),
         };
         let rate = Some(FoundRate { job: "rate".into(), method: Method::Steepest });
-        let train = TrainSpec { rate, seeds: 3, train_percents: vec![25, 100], ..TrainSpec::once(from.clone()) };
+        let checkpoint = Some(CheckpointRef { job: Uuid::from_u128(7), epochs: Some(3) });
+        let keep_checkpoints = KeepCheckpoints { last: 1, best: false, every: Some(5) };
+        let train =
+            TrainSpec { rate, seeds: 3, train_percents: vec![25, 100], checkpoint, keep_checkpoints, ..TrainSpec::once(from.clone()) };
         let wire = v1::TrainSpec::from(&train);
         assert_eq!(wire.recipe.as_ref().map(|recipe| (recipe.epochs, recipe.stages.len())), Some((3, 0)));
         assert_eq!(TrainSpec::try_from(wire.clone()), Ok(train));
@@ -433,6 +471,21 @@ mod tests {
         assert_eq!(FindLrSpec::try_from(v1::FindLrSpec::from(&find_lr)), Ok(find_lr));
         let refused = v1::FindLrSpec { training: Some(wire), test: None };
         assert!(FindLrSpec::try_from(refused).unwrap_err().to_string().contains("leave out rate"));
+    }
+
+    #[test]
+    fn an_empty_name_takes_a_rate_or_a_checkpoint_away_and_a_wrong_one_is_refused() {
+        let snapshot = Some(v1::train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
+        let named = |job: &str| v1::TrainSpec {
+            snapshot: snapshot.clone(),
+            rate: Some(v1::FoundRate { job: job.into(), method: String::new() }),
+            checkpoint: Some(v1::CheckpointName { job_id: job.into(), epochs: 2 }),
+            ..v1::TrainSpec::default()
+        };
+        let spec = TrainSpec::try_from(named("")).unwrap();
+        assert_eq!((spec.rate, spec.checkpoint), (None, None));
+        let refusal = TrainSpec::try_from(named("train")).unwrap_err().to_string();
+        assert!(refusal.contains("checkpoint") && refusal.contains("is not the id of a job"), "{refusal}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn tell_of_panics() {
     std::panic::set_hook(Box::new(move |panic| {
         previous(panic);
         let message = format!("the trainer panicked: {panic}").replace('\n', " ");
-        emit(&TrainerEvent::Failed { class: ErrorClass::Retryable, message });
+        emit(&TrainerEvent::Failed { class: ErrorClass::Retryable, message, findings: Vec::new() });
         exit_now(PANICKED);
     }));
 }

@@ -1,6 +1,7 @@
 //! Why a run ends badly, and whether another attempt may help.
 
 use ursa_domain::ErrorClass;
+use ursa_domain::run::Finding;
 use ursa_learner::LearnError;
 use ursa_storage::StorageError;
 
@@ -11,22 +12,29 @@ pub(crate) struct Failure {
     pub class: ErrorClass,
     /// What happened, to what, and what to do.
     pub message: String,
+    /// What was wrong with the run, where that is what ended it.
+    pub findings: Vec<Finding>,
 }
 
 impl Failure {
+    /// One of this class.
+    pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), findings: Vec::new() }
+    }
+
     /// It would happen again.
     pub(crate) fn fatal(message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Fatal, message: message.into() }
+        Self::new(ErrorClass::Fatal, message)
     }
 
     /// It may go well another time.
     pub(crate) fn retryable(message: impl Into<String>) -> Self {
-        Self { class: ErrorClass::Retryable, message: message.into() }
+        Self::new(ErrorClass::Retryable, message)
     }
 
     /// Somebody asked for it.
     pub(crate) fn cancelled() -> Self {
-        Self { class: ErrorClass::Cancelled, message: LearnError::Cancelled.to_string() }
+        Self::new(ErrorClass::Cancelled, LearnError::Cancelled.to_string())
     }
 }
 
@@ -37,7 +45,7 @@ impl From<StorageError> for Failure {
             StorageError::Full { .. } => ErrorClass::Retryable,
             _ => ErrorClass::Fatal,
         };
-        Self { class, message: error.to_string() }
+        Self::new(class, error.to_string())
     }
 }
 

@@ -8,6 +8,7 @@
 //! - with 101 after a panic, which is told as `Failed` too.
 
 mod convert;
+mod checkpoints;
 mod describe;
 mod events;
 mod failure;
@@ -67,7 +68,8 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             tracing::error!(class = %failure.class, "{failure}");
-            events::emit(&TrainerEvent::Failed { class: failure.class, message: failure.message });
+            let Failure { class, message, findings } = failure;
+            events::emit(&TrainerEvent::Failed { class, message, findings });
             ExitCode::FAILURE
         }
     }

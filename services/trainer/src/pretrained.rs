@@ -71,9 +71,9 @@ async fn download(location: &str, allowed_networks: &[String]) -> Result<Bytes, 
         .collect::<Result<_, _>>()?;
     let policy = FetchPolicy { timeout: TIMEOUT, max_bytes: MAX_BYTES, allowed_networks, ..FetchPolicy::default() };
     let fetcher = Fetcher::new(policy).map_err(|error| Failure::fatal(format!("cannot download: {error}")))?;
-    let response = fetcher.fetch(location).await.map_err(|failure| Failure {
-        class: if failure.error.is_retryable() { ErrorClass::Retryable } else { ErrorClass::Fatal },
-        message: format!("cannot download the pretrained weights from {location}: {failure}"),
+    let response = fetcher.fetch(location).await.map_err(|failure| {
+        let class = if failure.error.is_retryable() { ErrorClass::Retryable } else { ErrorClass::Fatal };
+        Failure::new(class, format!("cannot download the pretrained weights from {location}: {failure}"))
     })?;
     Ok(response.bytes)
 }

@@ -1,25 +1,18 @@
 //! One training run from order to result.
 
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
-use ursa_domain::run::{CheckpointInfo, Finding, RunOrder, RunResult, TrainerEvent};
+use ursa_domain::run::{Finding, RunOrder, RunResult, TrainerEvent};
 use ursa_learner::{
     Advance, BatchReport, Device, EpochReport, Evidence, LearnError, Precision, RunIdentity, Training, best_device,
     set_threads,
 };
+use ursa_storage::Storage;
 use ursa_storage::manifest::Manifest;
-use ursa_storage::{Digest, Key, Storage, StorageError};
-use uuid::Uuid;
 
+use crate::checkpoints::{self, Saver};
 use crate::failure::Failure;
 use crate::input::Supervisor;
 use crate::{describe, events, model, pretrained, rates, snapshot};
-
-/// Longer than this is not lost when a machine is.
-const SAVE_EVERY: Duration = Duration::from_mins(1);
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
@@ -36,13 +29,15 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
     let trained = train(&mut training, &runtime, &storage, order, supervisor);
     let findings = diagnose(&training, trained.as_ref().err());
     findings.iter().for_each(tell_finding);
-    trained.map_err(Failed::into_failure)?;
+    if let Err(failed) = trained {
+        return Err(Failure { findings, ..failed.into_failure() });
+    }
     supervisor.check()?;
     runtime.block_on(model::store(&storage, &manifest, order, &training, device, findings)).map(RunResult::Model)
 }
 
 /// How training ended badly.
-enum Failed {
+pub(crate) enum Failed {
     /// By what it learned, or could not.
     Learning(LearnError),
     /// By what happened around it.
@@ -116,9 +111,7 @@ async fn prepare(
         RunIdentity { recipe: recipe.clone(), classes: manifest.classes.clone(), snapshot: learned_from(order) };
     let mut training = Training::new(identity, data, weights.as_deref(), device, precision)?;
     training.adjustments().into_iter().for_each(|adjustment| events::log("warn", adjustment));
-    if let Some(checkpoint) = &order.resume {
-        resume(&mut training, storage, checkpoint).await?;
-    }
+    checkpoints::go_on(&mut training, storage, order).await?;
     Ok(training)
 }
 
@@ -128,24 +121,7 @@ fn learned_from(order: &RunOrder) -> String {
     if order.train_percent >= 100 { digest.clone() } else { format!("{digest} ({} %)", order.train_percent) }
 }
 
-/// Goes on from a checkpoint. One that is gone or broken costs time, not the run; one of another run is an error.
-async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInfo) -> Result<(), Failure> {
-    let expected: Digest =
-        info.sha256.parse().map_err(|error| Failure::fatal(format!("checkpoint {}: {error}", info.key)))?;
-    match storage.get_verified(&info.key.parse()?, &expected).await {
-        Ok(bytes) => training.resume(&bytes)?,
-        Err(error @ (StorageError::NotFound { .. } | StorageError::Corrupt { .. })) => {
-            events::log("warn", format!("{error}; starting again from the first epoch"));
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    }
-    let (step, steps) = (training.steps_done(), training.steps());
-    events::log("info", format!("going on after batch {step} of {steps}, in epoch {}", training.epochs_done() + 1));
-    Ok(())
-}
-
-/// Trains what is left. A checkpoint is written after every epoch, every [`SAVE_EVERY`] in between, and before a run ends
+/// Trains what is left. A checkpoint is written after every epoch, every minute in between, and before a run ends
 /// because it shall stop: the next attempt goes on with the next batch.
 fn train(
     training: &mut Training,
@@ -154,7 +130,7 @@ fn train(
     order: &RunOrder,
     supervisor: &Supervisor,
 ) -> Result<(), Failed> {
-    let mut checkpoints = Saver { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) };
+    let mut checkpoints = Saver::new(runtime, storage, order, training);
     let end = loop {
         if supervisor.cancelled() {
             break checkpoints.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
@@ -163,14 +139,16 @@ fn train(
             Ok(Advance::Batch(report)) => tell_batch(&report, training.epochs()),
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
+                // What is lost is not worth going on from: it would be taken for the last good state.
+                if let Err(absurd) = training.refuse_absurd() {
+                    break Err(Failed::Learning(absurd));
+                }
                 checkpoints.save(training)?;
             }
             Ok(Advance::Done) => break Ok(()),
             Err(error) => break Err(Failed::Learning(error)),
         }
-        if checkpoints.last.0.elapsed() > SAVE_EVERY {
-            checkpoints.save(training)?;
-        }
+        checkpoints.save_if_due(training)?;
     };
     // The next attempt goes on from the checkpoint that is on its way, however this one ends.
     match (end, checkpoints.finish()) {
@@ -184,79 +162,7 @@ fn train(
     }
 }
 
-/// Sees checkpoints into the store, one at a time, while training goes on.
-struct Saver<'a> {
-    runtime: &'a Runtime,
-    storage: &'a Storage,
-    order: &'a RunOrder,
-    saving: Option<Saving>,
-    /// When the last one was begun, and what it holds.
-    last: (Instant, Moment),
-}
-
-impl Saver<'_> {
-    /// Begins to store a checkpoint, unless nothing has happened since the last one.
-    fn save(&mut self, training: &Training) -> Result<(), Failed> {
-        let moment = Moment::of(training);
-        if moment == self.last.1 {
-            return Ok(());
-        }
-        self.finish()?;
-        let bytes = Bytes::from(training.checkpoint().map_err(Failed::Learning)?);
-        let RunOrder { task_id, attempt, .. } = *self.order;
-        let save = save(self.storage.clone(), task_id, attempt, moment, bytes);
-        (self.saving, self.last) = (Some(self.runtime.spawn(save)), (Instant::now(), moment));
-        Ok(())
-    }
-
-    /// Waits until the last checkpoint is in the store.
-    fn finish(&mut self) -> Result<(), Failed> {
-        let Some(saving) = self.saving.take() else { return Ok(()) };
-        let saved = self.runtime.block_on(saving);
-        let broken = |error| Failure::retryable(format!("saving a checkpoint failed: {error}"));
-        saved.map_err(broken).and_then(|saved| saved).map_err(Failed::Otherwise)
-    }
-}
-
-/// Where a run is: epochs, measuring included, and batches done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Moment {
-    epoch: u32,
-    step: u64,
-}
-
-impl Moment {
-    fn of(training: &Training) -> Self {
-        Self { epoch: training.epochs_done(), step: training.steps_done() }
-    }
-}
-
-/// A checkpoint on its way to the store.
-type Saving = JoinHandle<Result<(), Failure>>;
-
-/// Stores a checkpoint, and tells of it as soon as it is there.
-async fn save(storage: Storage, task: Uuid, attempt: u32, moment: Moment, bytes: Bytes) -> Result<(), Failure> {
-    let Moment { epoch, step } = moment;
-    let key = Key::Checkpoint { task, attempt, epoch, step };
-    let size = bytes.len() as u64;
-    let sha256 = storage.put(&key, bytes).await?.to_string();
-    events::emit(&TrainerEvent::Checkpoint(CheckpointInfo {
-        attempt,
-        epoch,
-        step,
-        key: key.to_string(),
-        sha256,
-        bytes: size,
-    }));
-    Ok(())
-}
-
 fn tell_batch(report: &BatchReport, epochs: u32) {
-    let metric = |name: &str, value| events::metric(name, report.step, report.epoch, value);
-    metric("train_loss", report.loss);
-    metric("train_loss_smooth", report.smooth_loss);
-    metric("learning_rate", report.learning_rate);
-    metric("momentum", report.momentum);
     events::emit(&TrainerEvent::Progress {
         done: report.step,
         total: report.steps,

@@ -15,7 +15,7 @@ use process::Trainer;
 use snapshot::World;
 use ursa_domain::ErrorClass;
 use ursa_domain::recipe::{PretrainedWeights, Rate, RateTest, Stage};
-use ursa_domain::run::{CheckpointInfo, RunResult, TrainedModel, TrainerEvent, TrainerInput};
+use ursa_domain::run::{CheckpointInfo, Problem, RunResult, TrainedModel, TrainerEvent, TrainerInput};
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::split::Side;
 use ursa_learner::{Architecture, Classifier, Device};
@@ -40,7 +40,7 @@ fn finished(events: &[TrainerEvent]) -> &TrainedModel {
 
 fn failed(events: &[TrainerEvent]) -> (ErrorClass, &str) {
     match events.last() {
-        Some(TrainerEvent::Failed { class, message }) => (*class, message),
+        Some(TrainerEvent::Failed { class, message, .. }) => (*class, message),
         other => panic!("the run did not fail: {other:?}"),
     }
 }
@@ -106,6 +106,10 @@ fn a_run_tells_what_it_does_and_leaves_a_model_that_reproduces_its_examples() {
     let package = package(&world, result);
     assert_eq!(package.manifest.classes, world.manifest.classes);
     assert_eq!(package.manifest.lineage.snapshot_digest, order.snapshot.digest);
+    let sources = package.manifest.lineage.sources.as_ref().unwrap();
+    assert_eq!((sources.images, sources.hosts, sources.top_hosts[0].host.as_str()), (result.trained, 1, "example.org"));
+    assert_eq!(sources.licences.values().sum::<u64>(), result.trained);
+    assert!(sources.licences["CC-BY-4.0"] > 0 && sources.licences["unknown"] > 0, "{sources:?}");
     assert_eq!(package.manifest.metrics.confusion, result.confusion);
     assert_eq!(result.confusion.iter().flatten().sum::<u64>(), package.manifest.metrics.validated);
     assert_eq!(result.model_json.as_bytes(), package.manifest_json);
@@ -180,6 +184,36 @@ fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
     let again = ursa_domain::run::RunOrder { resume: Some(checkpoint), ..order };
     let (events, _) = Trainer::start(&again).finish();
     assert_eq!(finished(&events).error_rates.len(), 1);
+}
+
+#[test]
+fn a_run_with_an_absurd_loss_stops_and_another_goes_on_from_its_last_good_checkpoint() {
+    let world = World::new();
+    let mut order = world.order(1);
+    order.recipe.stages.push(Stage::one_cycle(5, Rate::Flat(30.0)));
+    let (events, code) = Trainer::start(&order).finish();
+    let Some(TrainerEvent::Failed { class, message, findings }) = events.last() else { panic!("{:?}", events.last()) };
+    assert_eq!((*class, code), (ErrorClass::Fatal, 1));
+    assert!(message.contains("after epoch 2") && message.contains("stop_early: false"), "{message}");
+    assert_eq!(values(&events, "valid_loss").len(), 2, "it stops there, and says what it saw");
+    assert_eq!((findings[0].problem, findings[0].go_back_to), (Problem::RateTooHigh, Some(0)));
+    assert!(findings[0].advice.contains("after epoch 1 (batch 3)"), "{}", findings[0].advice);
+    let good = checkpoints(&events);
+    assert_eq!((good.len(), good[0].epoch, good[0].step), (1, 1, 3), "what is lost is not kept");
+
+    let mut lower = order.clone();
+    (lower.task_id, lower.start) = (uuid::Uuid::from_u128(9), Some(good[0].clone()));
+    lower.recipe = lower.recipe.with_rates_scaled(1e-5);
+    let (events, _) = Trainer::start(&lower).finish();
+    assert_eq!((finished(&events).error_rates.len(), values(&events, "train_loss").len()), (6, 15));
+    world.delete(&good[0].key);
+    let (events, _) = Trainer::start(&lower).finish();
+    assert!(failed(&events).1.contains("leave out `checkpoint`"), "{}", failed(&events).1);
+
+    let mut patient = order;
+    patient.recipe.stop_early = false;
+    let (events, _) = Trainer::start(&patient).finish();
+    assert!(values(&events, "valid_loss").len() > 2, "it goes on where that is wanted");
 }
 
 #[test]
@@ -287,6 +321,16 @@ fn pictures_are_prepared_once_for_all_runs_of_a_machine() {
         |event: &TrainerEvent| matches!(event, TrainerEvent::Log { message, .. } if message.contains("mapped"));
     assert!(!first.iter().any(mapped) && second.iter().any(mapped));
     assert_eq!(weights_digest(&world, finished(&first)), weights_digest(&world, finished(&second)));
+
+    // What was damaged since is made anew, which shows: a picture of it is none any more.
+    let folder = std::path::Path::new(&order.cache_dir).join("pixels");
+    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let damaged = ursa_domain::run::RunOrder { attempt: 4, ..order.clone() };
+    let (events, _) = Trainer::start(&damaged).finish();
+    assert!(!events.iter().any(mapped) && failed(&events).1.contains(&world.manifest.rows[0].image_id.to_string()));
 
     // Another size is another file, and so is what cannot be kept.
     let unkept = ursa_domain::run::RunOrder { cache_dir: "/dev/null".into(), attempt: 3, ..order };

@@ -1,10 +1,11 @@
 //! How work on an attempt ends when it does not end well.
 
 use ursa_domain::ErrorClass;
+use ursa_domain::run::Finding;
 use ursa_storage::StorageError;
 
 /// See the module.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum WorkError {
     /// It was stopped; the attempt knows why.
     Stopped,
@@ -13,21 +14,30 @@ pub(crate) enum WorkError {
 }
 
 /// A failure as the coordinator hears of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
     /// Whether another attempt may help.
     pub(crate) class: ErrorClass,
     /// What happened, to what, and what to do.
     pub(crate) message: String,
+    /// What was wrong with a training run, where that is what ended it.
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Failure {
+    /// One that nothing was found out about.
+    pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), findings: Vec::new() }
+    }
 }
 
 impl WorkError {
     pub(crate) fn fatal(message: impl ToString) -> Self {
-        Self::Failed(Failure { class: ErrorClass::Fatal, message: message.to_string() })
+        Self::Failed(Failure::new(ErrorClass::Fatal, message.to_string()))
     }
 
     pub(crate) fn retryable(message: impl ToString) -> Self {
-        Self::Failed(Failure { class: ErrorClass::Retryable, message: message.to_string() })
+        Self::Failed(Failure::new(ErrorClass::Retryable, message.to_string()))
     }
 }
 
@@ -38,6 +48,6 @@ impl From<StorageError> for WorkError {
             StorageError::Full { .. } => ErrorClass::Retryable,
             _ => ErrorClass::Fatal,
         };
-        Self::Failed(Failure { class, message: error.to_string() })
+        Self::Failed(Failure::new(class, error.to_string()))
     }
 }

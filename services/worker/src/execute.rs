@@ -12,6 +12,7 @@ use ursa_proto::{ApiError, ErrorCode, v1};
 
 use crate::attempt::Attempt;
 use crate::error::{Failure, WorkError};
+use crate::kind::learn::finding_message;
 use crate::kind::{learn, probe, scrape, verify};
 use crate::patience::Patience;
 use crate::stop::Stop;
@@ -60,7 +61,7 @@ async fn say_end(
         Ok(done) => match complete(tools, lease, done, patience).await {
             Err(error) if is_refusal(&error) => {
                 let message = format!("the coordinator refused the result: {error}");
-                Failure { class: ErrorClass::Retryable, message }
+                Failure::new(ErrorClass::Retryable, message)
             }
             ended => return ended,
         },
@@ -101,7 +102,8 @@ pub(crate) async fn fail(
     }
     let class = v1::ErrorClass::from(failure.class).into();
     let message = cut(failure.message, MAX_MESSAGE);
-    let request = v1::FailTaskRequest { lease: Some(lease.clone()), class, message };
+    let findings = failure.findings.into_iter().map(finding_message).collect();
+    let request = v1::FailTaskRequest { lease: Some(lease.clone()), class, message, findings };
     patience.repeat(|| async { tools.client.workers().fail_task(request.clone()).await }).await.map(drop)
 }
 

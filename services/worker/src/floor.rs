@@ -158,7 +158,7 @@ impl Floor {
         let tools = self.tools.clone();
         let span = tracing::info_span!("attempt", task = lease.task_id, attempt = lease.attempt);
         let giving_back = async move {
-            let failure = Failure { class: ErrorClass::Returned, message: reason };
+            let failure = Failure::new(ErrorClass::Returned, reason);
             // Where this is not heard, the lease runs out.
             let _ = execute::fail(&tools, &lease, failure, &Patience::brief()).await;
         };

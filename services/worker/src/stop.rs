@@ -35,7 +35,7 @@ impl Stop {
             Self::Cancelled => (ErrorClass::Cancelled, "the job was cancelled".to_owned()),
             Self::LeaseLost => return None,
         };
-        Some(Failure { class, message })
+        Some(Failure::new(class, message))
     }
 }
 

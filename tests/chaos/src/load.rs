@@ -279,7 +279,10 @@ fn bears(dataset: &str, lists: &[UrlList]) -> anyhow::Result<Vec<v1::JobDefiniti
         ..v1::TrainRecipe::default()
     };
     let snapshot_of = Some(train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
-    let train = v1::TrainSpec { snapshot: snapshot_of, recipe: Some(recipe), ..v1::TrainSpec::default() };
+    // Every checkpoint is a witness of how the run went.
+    let keep_checkpoints = Some(v1::KeepCheckpoints { last: 1000, ..v1::KeepCheckpoints::default() });
+    let train =
+        v1::TrainSpec { snapshot: snapshot_of, recipe: Some(recipe), keep_checkpoints, ..v1::TrainSpec::default() };
     Ok(vec![
         job("scrape", &[], PRIORITIES.0, Spec::Scrape(scrape))?,
         job("verify", &["scrape"], PRIORITIES.0, Spec::Verify(verify))?,

@@ -127,9 +127,20 @@ impl Worker {
 
     /// Ends a task badly.
     pub async fn fail(&mut self, lease: &v1::Lease, class: v1::ErrorClass, message: &str) -> Result<(), ApiError> {
+        self.fail_run(lease, class, message, Vec::new()).await
+    }
+
+    /// Ends a training run badly, of which `findings` say why.
+    pub async fn fail_run(
+        &mut self,
+        lease: &v1::Lease,
+        class: v1::ErrorClass,
+        message: &str,
+        findings: Vec<v1::Finding>,
+    ) -> Result<(), ApiError> {
         self.forget(lease);
-        let request =
-            v1::FailTaskRequest { lease: Some(lease.clone()), class: class.into(), message: message.to_owned() };
+        let (lease, message) = (Some(lease.clone()), message.to_owned());
+        let request = v1::FailTaskRequest { lease, class: class.into(), message, findings };
         self.client.workers().fail_task(request).await?;
         Ok(())
     }

@@ -167,7 +167,11 @@ async fn newest_jobs(client: &Client) -> anyhow::Result<Vec<v1::Job>> {
 }
 
 async fn error_rates(client: &Client, job_id: &str) -> anyhow::Result<Vec<f64>> {
-    let request = v1::ListMetricsRequest { job_id: job_id.to_owned(), names: vec!["error_rate".into()] };
+    let request = v1::ListMetricsRequest {
+        job_id: job_id.to_owned(),
+        names: vec!["error_rate".into()],
+        ..v1::ListMetricsRequest::default()
+    };
     let series = client.jobs().list_metrics(request).await?.into_inner().series;
     Ok(series.into_iter().flat_map(|series| series.points).map(|point| point.value).collect())
 }

@@ -15,6 +15,7 @@ mod rate;
 mod rate_test;
 mod short;
 mod stage;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub use rate::{GROUPS, Rate};
 pub use rate_test::{Method, RateTest};
 pub use short::Short;
 pub use stage::Stage;
+pub use stored::stored;
 
 use crate::setting::InvalidSetting;
 
@@ -65,6 +67,8 @@ pub struct Recipe {
     pub pretrained: Option<PretrainedWeights>,
     /// Whether the weights to start from are a model of ours with the same classes, whose head is kept.
     pub keep_head: bool,
+    /// Whether a run ends after an epoch whose validation loss is absurd. One whose loss is no number always does.
+    pub stop_early: bool,
 }
 
 /// Why a text is no recipe that can be followed.
@@ -97,6 +101,7 @@ impl Default for Recipe {
             seed: 42,
             pretrained: None,
             keep_head: false,
+            stop_early: true,
         }
     }
 }
@@ -151,6 +156,16 @@ impl Recipe {
     #[must_use]
     pub fn with_peak_rate(&self, rate: f64) -> Self {
         self.with_rates_scaled(rate / self.peak_rate())
+    }
+
+    /// The same recipe with the rates of another one and its word on when to stop, as far as it has the same stages.
+    #[must_use]
+    pub fn with_rates_of(&self, other: &Self) -> Self {
+        let mut recipe = Self { stop_early: other.stop_early, ..self.clone() };
+        for (stage, other) in recipe.stages.iter_mut().zip(&other.stages) {
+            stage.rate = other.rate;
+        }
+        recipe
     }
 
     /// The same recipe with every learning rate multiplied by `factor`.
@@ -242,5 +257,16 @@ mod tests {
     fn rates_are_scaled_together() {
         let recipe = Recipe { stages: Recipe::lesson_stages(1, 3e-3, 1, 3e-5), ..Recipe::default() };
         assert!((recipe.with_rates_scaled(0.1).peak_rate() / 3e-4 - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn rates_of_another_recipe_are_all_that_is_taken_over() {
+        let recipe = Recipe { stages: Recipe::lesson_stages(1, 3e-3, 1, 3e-5), ..Recipe::default() };
+        let lower = Recipe { stop_early: false, ..recipe.with_rates_scaled(0.1) };
+        assert_eq!(recipe.with_rates_of(&lower), lower);
+        let other = Recipe { seed: 7, dropout: 0.1, stages: vec![Stage::one_cycle(9, Rate::Flat(1e-4))], ..lower };
+        let taken = recipe.with_rates_of(&other);
+        assert_eq!((taken.stages.len(), taken.stages[0].epochs, taken.seed), (2, 1, recipe.seed));
+        assert_eq!(taken.stages[0].rate, Rate::Flat(1e-4));
     }
 }

@@ -21,9 +21,9 @@ pub(super) fn find(evidence: &Evidence<'_>) -> Option<Finding> {
     let classes = evidence.classes.len();
     let sound: Vec<EpochReport> =
         evidence.epochs.iter().take_while(|report| !is_absurd(report, classes)).cloned().collect();
-    let go_back_to = best(&sound).map(|report| report.epoch);
-    let from = match go_back_to {
-        Some(epoch) => format!("start again from the checkpoint after epoch {}", epoch + 1),
+    let good = best(&sound);
+    let from = match good {
+        Some(good) => format!("start again from the checkpoint after epoch {} (batch {})", good.epoch + 1, good.step),
         None => "create the network again".to_owned(),
     };
     Some(Finding {
@@ -33,7 +33,7 @@ pub(super) fn find(evidence: &Evidence<'_>) -> Option<Finding> {
             .into(),
         advice: format!("{from}, with a tenth of the learning rate; the learning-rate finder shows how high it may be"),
         recipe: Some(evidence.recipe.with_rates_scaled(0.1)),
-        go_back_to,
+        go_back_to: good.map(|good| good.epoch),
     })
 }
 

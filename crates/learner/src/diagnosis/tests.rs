@@ -59,6 +59,7 @@ fn half_a_learning_rate_is_too_high() {
 fn a_run_that_explodes_late_goes_back_to_its_last_good_epoch() {
     let found = findings(&recipe(4, 0.1), &epochs(&[(0.4, 0.5, 20), (0.3, 0.4, 12), (80.0, 90.0, 95)]));
     assert_eq!((found[0].problem, found[0].go_back_to), (Problem::RateTooHigh, Some(1)));
+    assert!(found[0].advice.contains("after epoch 2 (batch 14)"), "{}", found[0].advice);
     let failure = LearnError::NonFiniteLoss { loss: f64::NAN, step: 3, epoch: 0, max_learning_rate: 0.1 };
     let recipe = recipe(4, 0.1);
     let evidence = Evidence {

@@ -90,7 +90,7 @@ pub(crate) fn write(identity: &RunIdentity, position: Position, engine: &Engine)
     tensor_file::write(WHAT, &tensors, Some(header))
 }
 
-/// A checkpoint whose identity has been checked.
+/// A checkpoint whose run has been checked.
 #[derive(Debug)]
 pub(crate) struct Checkpoint<'a> {
     file: TensorFile<'a>,
@@ -98,14 +98,26 @@ pub(crate) struct Checkpoint<'a> {
 }
 
 impl<'a> Checkpoint<'a> {
+    /// Of the very run.
     pub(crate) fn parse(bytes: &'a [u8], expected: &RunIdentity) -> Result<Self, LearnError> {
+        Self::read(bytes, |identity| identity.check(expected))
+    }
+
+    /// Of a run that may have had other rates.
+    pub(crate) fn parse_of_other_rates(bytes: &'a [u8], expected: &RunIdentity) -> Result<Self, LearnError> {
+        let at_rates =
+            |found: &RunIdentity| RunIdentity { recipe: found.recipe.with_rates_of(&expected.recipe), ..found.clone() };
+        Self::read(bytes, |identity| at_rates(identity).check(expected))
+    }
+
+    fn read(bytes: &'a [u8], check: impl Fn(&RunIdentity) -> Result<(), LearnError>) -> Result<Self, LearnError> {
         let file = TensorFile::parse(WHAT, bytes)?;
         let header = file.metadata().ok_or_else(|| malformed(&"it has no header"))?;
         let header: Header = serde_json::from_str(header).map_err(|error| malformed(&error))?;
         if header.format != FORMAT {
             return Err(malformed(&format!("it has format {}, this software reads {FORMAT}", header.format)));
         }
-        header.identity.check(expected)?;
+        check(&header.identity)?;
         Ok(Self { file, position: header.position })
     }
 

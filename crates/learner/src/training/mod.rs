@@ -26,6 +26,7 @@ use crate::data::loader::Loader;
 use crate::data::sampler::{Sampler, sample};
 use crate::data::{Batch, Dataset};
 use crate::device::Precision;
+use crate::diagnosis::is_absurd;
 use crate::network::Network;
 use crate::numerics;
 use crate::plan::StagePlan;
@@ -110,9 +111,32 @@ impl Training {
     /// Goes on from a checkpoint of the same run.
     pub fn resume(&mut self, checkpoint: &[u8]) -> Result<(), LearnError> {
         let checkpoint = Checkpoint::parse(checkpoint, &self.identity)?;
+        self.go_on(&checkpoint)
+    }
+
+    /// Goes on from a checkpoint of another run, from which this one differs in nothing but rates.
+    pub fn start_from(&mut self, checkpoint: &[u8]) -> Result<(), LearnError> {
+        let checkpoint = Checkpoint::parse_of_other_rates(checkpoint, &self.identity)?;
+        self.go_on(&checkpoint)
+    }
+
+    fn go_on(&mut self, checkpoint: &Checkpoint<'_>) -> Result<(), LearnError> {
         self.position = checkpoint.position.clone();
         self.enter_epoch();
         checkpoint.restore(&mut self.engine)
+    }
+
+    /// An error where the recipe stops early and the last epoch's validation loss is absurd.
+    pub fn refuse_absurd(&self) -> Result<(), LearnError> {
+        let classes = self.data.classes.len();
+        let last = self.history().last().filter(|last| self.recipe().stop_early && is_absurd(last, classes));
+        let absurd = |last: &EpochReport| LearnError::AbsurdLoss {
+            loss: last.valid.loss,
+            chance: (classes as f64).ln(),
+            epoch: last.epoch + 1,
+            max_learning_rate: self.recipe().peak_rate(),
+        };
+        last.map_or(Ok(()), |last| Err(absurd(last)))
     }
 
     /// Everything needed to go on from here.

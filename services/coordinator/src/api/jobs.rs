@@ -32,6 +32,7 @@ const MAX_KEY_BYTES: usize = 200;
 const LOG_LINES: u32 = 1000;
 const MAX_LOG_LINES: u32 = 10_000;
 const TASKS_OF_A_JOB: i64 = 1000;
+const CHECKPOINTS_OF_A_JOB: i64 = 1000;
 /// Every lane is looked at once a second at least.
 const LOOKED_AT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 const WATCH_BATCH: i64 = 500;
@@ -117,6 +118,7 @@ impl JobService for JobApi {
             tasks,
             spec_json: spec.to_string(),
             policy_json: policy.to_string(),
+            checkpoints: self.0.store.kept_checkpoints(id, CHECKPOINTS_OF_A_JOB).await.map_err(refuse)?,
         }))
     }
 
@@ -170,8 +172,13 @@ impl JobService for JobApi {
     async fn list_metrics(&self, request: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
         let request = request.into_inner();
         let job = id("job_id", &request.job_id)?;
-        let series = self.0.store.metrics(job, &request.names).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListMetricsResponse { series }))
+        let mut answer = v1::ListMetricsResponse::default();
+        if request.by_run {
+            answer.runs = self.0.store.metrics_by_run(job, &request.names).await.map_err(refuse)?;
+        } else {
+            answer.series = self.0.store.metrics(job, &request.names).await.map_err(refuse)?;
+        }
+        Ok(Response::new(answer))
     }
 }
 

@@ -14,6 +14,7 @@ use super::session::Orders;
 use super::{Answer, check_protocol, id, refuse};
 use crate::context::Context;
 use crate::dispatch::{Attachment, Door, ORDERS_IN_FLIGHT, Report};
+use crate::reconcile::leftovers;
 use crate::store::{StoreError, WorkerReportRow};
 
 /// See the module.
@@ -23,6 +24,7 @@ pub(crate) struct WorkerApi(pub Context);
 const MAX_LOG_LINES: usize = 1000;
 const MAX_METRIC_POINTS: usize = 10_000;
 const MAX_FAILURE_BYTES: usize = 4096;
+const MAX_FINDINGS: usize = 20;
 const MAX_COMPLETIONS: usize = 1000;
 const MAX_LABELS: usize = 20;
 
@@ -63,6 +65,13 @@ impl WorkerService for WorkerApi {
         let checkpoint = request.checkpoint.ok_or_else(|| ApiError::invalid("checkpoint: is missing"))?;
         let recorded = self.0.store.record_checkpoint(&lease, &checkpoint).await;
         self.answer(&lease, recorded).await?;
+        let context = self.0.clone();
+        // What it supersedes goes meanwhile; should that fail, a later checkpoint or the retention sees to it.
+        tokio::spawn(async move {
+            if let Err(error) = leftovers::delete(&context).await {
+                tracing::debug!(%error, "superseded checkpoints are not deleted yet");
+            }
+        });
         Ok(Response::new(v1::RecordCheckpointResponse {}))
     }
 
@@ -89,7 +98,9 @@ impl WorkerService for WorkerApi {
         if class == ErrorClass::Fenced {
             return Err(ApiError::invalid("class: fenced is for the coordinator to say").into());
         }
-        let failed = self.0.store.fail_task(&lease, class, &request.message, rand::random()).await;
+        at_most("findings", request.findings.len(), MAX_FINDINGS)?;
+        let (message, findings) = (&request.message, &request.findings);
+        let failed = self.0.store.fail_run(&lease, class, message, findings, rand::random()).await;
         self.answer(&lease, failed).await?;
         self.0.roster.ended(&[lease], class == ErrorClass::Returned);
         Ok(Response::new(v1::FailTaskResponse {}))

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use ursa_domain::recipe::{RateTest, Recipe};
-use ursa_domain::run::SnapshotInfo;
+use ursa_domain::run::{CheckpointInfo, SnapshotInfo};
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::spec::{ScrapeOptions, VerifySpec};
 use ursa_domain::{ErrorClass, JobKind};
@@ -127,8 +127,16 @@ struct VerifyPayload {
 #[derive(Deserialize)]
 struct TrainPayload {
     snapshot: SnapshotInfo,
+    #[serde(deserialize_with = "ursa_domain::recipe::stored")]
     recipe: Recipe,
+    #[serde(default = "everything")]
     train_percent: u32,
+    #[serde(default)]
+    start: Option<CheckpointInfo>,
+}
+
+fn everything() -> u32 {
+    100
 }
 
 impl From<TrainPayload> for v1::TrainTask {
@@ -141,6 +149,7 @@ impl From<TrainPayload> for v1::TrainTask {
             recipe: Some((&payload.recipe).into()),
             resume: None,
             train_percent: payload.train_percent,
+            start: payload.start.map(v1::Checkpoint::from),
         }
     }
 }

@@ -6,6 +6,7 @@ mod duty;
 mod executor;
 mod jobs;
 mod leases;
+pub(crate) mod leftovers;
 mod logs;
 mod retention;
 mod schedules;

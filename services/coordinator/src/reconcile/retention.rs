@@ -9,10 +9,9 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use ursa_storage::Key;
 use uuid::Uuid;
 
-use super::{duty, note};
+use super::{duty, leftovers, note};
 use crate::config::Config;
 use crate::context::Context;
 use crate::expiry::Expiry;
@@ -92,6 +91,7 @@ enum Rows<'a> {
 
 async fn sweep(context: &Context, places: &mut Places) -> StoreResult<()> {
     let config = &context.config;
+    leftovers::delete(context).await?;
     of_ended_jobs(context, config.delete_events_after, &mut places.events, &[Written::Events]).await?;
     of_ended_jobs(context, config.delete_metrics_after, &mut places.metrics, &[Written::Metrics]).await?;
     let logs = [Written::LogLines, Written::LogObjects];
@@ -190,15 +190,6 @@ async fn delete_some(context: &Context, rows: Rows<'_>) -> StoreResult<u64> {
 }
 
 async fn delete_objects(context: &Context, keys: Vec<String>) {
-    stream::iter(keys).for_each_concurrent(DELETIONS_AT_A_TIME, |key| delete_object(context, key)).await;
-}
-
-async fn delete_object(context: &Context, key: String) {
-    let deleted = match key.parse::<Key>() {
-        Ok(key) => context.storage.delete(&key).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = deleted {
-        tracing::debug!(%error, "an object that nothing names any more could not be deleted");
-    }
+    let delete = |key: String| async move { _ = leftovers::delete_object(context, &key).await };
+    stream::iter(keys).for_each_concurrent(DELETIONS_AT_A_TIME, delete).await;
 }

@@ -1,13 +1,11 @@
-//! What attempts write while they run: log lines, measurements, checkpoints. All fenced by the lease.
+//! What attempts write while they run: log lines, measurements. All fenced by the lease.
 
 use chrono::{DateTime, Utc};
 use ursa_domain::Lease;
-use ursa_domain::run::CheckpointInfo;
 use ursa_proto::v1;
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::results::check_checkpoint;
 use super::tasks::check;
 use super::{Store, StoreResult, Tx};
 
@@ -66,75 +64,6 @@ impl Store {
             record(&mut tx, &events).await?;
         }
         tx.commit().await
-    }
-
-    /// Measurements of a job, by name and step. Where attempts overlap, the later one's value stands.
-    pub(crate) async fn metrics(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::MetricSeries>> {
-        let rows = sqlx::query!(
-            "select distinct on (name, step) name, step, epoch, value from metrics
-            where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
-            order by name, step, attempt desc",
-            job_id,
-            names,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let mut series: Vec<v1::MetricSeries> = Vec::new();
-        for row in rows {
-            if series.last().is_none_or(|last| last.name != row.name) {
-                series.push(v1::MetricSeries { name: row.name, points: Vec::new() });
-            }
-            if let Some(last) = series.last_mut() {
-                last.points.push(v1::MetricPoint { step: row.step as u64, epoch: row.epoch as u32, value: row.value });
-            }
-        }
-        Ok(series)
-    }
-
-    /// Makes a checkpoint count.
-    #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub(crate) async fn record_checkpoint(&self, lease: &Lease, checkpoint: &v1::Checkpoint) -> StoreResult<()> {
-        let mut tx = self.begin().await?;
-        let job_id = check(&mut tx, lease).await?;
-        check_checkpoint(lease, checkpoint)?;
-        let stored = sqlx::query!(
-            "insert into checkpoints (task_id, attempt, epoch, key, sha256, bytes, step) values ($1, $2, $3, $4, $5, $6, $7)
-            on conflict do nothing",
-            lease.task_id,
-            lease.attempt as i32,
-            checkpoint.epoch as i32,
-            checkpoint.key,
-            checkpoint.sha256,
-            checkpoint.bytes as i64,
-            checkpoint.step as i64,
-        )
-        .execute(&mut *tx)
-        .await?;
-        if stored.rows_affected() > 0 {
-            let message = format!("checkpoint after batch {}, {} epochs", checkpoint.step, checkpoint.epoch);
-            let task = Some((lease.task_id, lease.attempt));
-            record(&mut tx, &[NewEvent { job_id, task, kind: "checkpoint", message }]).await?;
-        }
-        tx.commit().await
-    }
-
-    /// The checkpoint of a task with the most batches; of the newest attempt, should two have as many.
-    pub(crate) async fn latest_checkpoint(&self, task_id: Uuid) -> StoreResult<Option<CheckpointInfo>> {
-        let row = sqlx::query!(
-            "select attempt, epoch, step, key, sha256, bytes from checkpoints where task_id = $1
-            order by epoch desc, step desc, attempt desc limit 1",
-            task_id,
-        )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(row.map(|row| CheckpointInfo {
-            attempt: row.attempt as u32,
-            epoch: row.epoch as u32,
-            step: row.step as u64,
-            key: row.key,
-            sha256: row.sha256,
-            bytes: row.bytes as u64,
-        }))
     }
 }
 

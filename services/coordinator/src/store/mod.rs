@@ -4,6 +4,7 @@
 //! are short: none is held while work runs. Lock order: task, job, then (last) the pipeline's event lock.
 
 mod attempts;
+mod checkpoints;
 mod completions;
 mod datasets;
 mod duties;
@@ -15,6 +16,7 @@ mod lanes;
 mod leases;
 mod log_archive;
 mod logs;
+mod metrics;
 mod models;
 mod nodes;
 mod pipelines;

@@ -38,7 +38,16 @@ pub(super) fn with_run(
     Ok(output)
 }
 
-fn story(result: &v1::TrainResult) -> Value {
+/// A job's output after a run that ended badly, of which `findings` say why. Where another run left a model, its story stands.
+pub(super) fn with_failed_run(before: Value, findings: &[v1::Finding]) -> Value {
+    let mut output = before;
+    if output.get("model_digest").is_none() {
+        output["findings"] = findings.iter().map(finding).collect();
+    }
+    output
+}
+
+pub(super) fn story(result: &v1::TrainResult) -> Value {
     let confusion: Vec<_> = result.confusion.iter().map(|row| row.counts.clone()).collect();
     json!({
         "model_digest": result.model_digest, "error_rates": result.error_rates, "confusion": confusion,
@@ -51,7 +60,7 @@ fn finding(finding: &v1::Finding) -> Value {
     let recipe = finding.recipe.clone().map(ursa_domain::recipe::Recipe::try_from).and_then(Result::ok);
     json!({
         "problem": finding.problem, "seen": finding.seen, "why": finding.why, "advice": finding.advice,
-        "recipe": recipe,
+        "recipe": recipe, "good_epochs": finding.good_epochs,
     })
 }
 
@@ -67,6 +76,21 @@ mod tests {
             let result = v1::TrainResult { model_digest: digest, ..v1::TrainResult::default() };
             with_run(before, &payload, &result, *error_rate).unwrap()
         })
+    }
+
+    #[test]
+    fn why_a_run_failed_is_told_until_there_is_a_model() {
+        let finding = v1::Finding { problem: "rate_too_high".into(), good_epochs: Some(3), ..v1::Finding::default() };
+        let output = with_failed_run(json!({}), std::slice::from_ref(&finding));
+        assert_eq!(
+            (&output["findings"][0]["problem"], &output["findings"][0]["good_epochs"]),
+            (&json!("rate_too_high"), &json!(3))
+        );
+        let payload = json!({"train_percent": 100, "recipe": {"seed": 1}});
+        let result = v1::TrainResult { model_digest: "good".into(), ..v1::TrainResult::default() };
+        let trained = with_run(output, &payload, &result, 0.1).unwrap();
+        assert_eq!(trained["findings"], json!([]));
+        assert_eq!(with_failed_run(trained.clone(), &[finding]), trained);
     }
 
     #[test]

@@ -6,12 +6,12 @@ use serde_json::Value;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use ursa_domain::policy::JobPolicy;
 use ursa_domain::{ErrorClass, JobKind, Lease};
-use ursa_proto::{ApiError, ErrorCode};
+use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
 use super::jobs::{self, cancel_tasks, count_ended};
-use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
+use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, runs};
 
 /// Why the others of a gang stop.
 const GANG_STOPPED: &str = "another worker of the gang stopped";
@@ -283,6 +283,15 @@ async fn return_gang(tx: &mut Tx, held: &Held) -> StoreResult<()> {
     Ok(())
 }
 
+/// Of a train job that has no model: how a run with one went says more.
+async fn store_findings(tx: &mut Tx, held: &Held, findings: &[v1::Finding]) -> StoreResult<()> {
+    if findings.is_empty() || held.kind != JobKind::Train.as_str() {
+        return Ok(());
+    }
+    let before = jobs::lock_output(tx, held.job_id).await?;
+    jobs::set_output(tx, held.job_id, &runs::with_failed_run(before, findings)).await
+}
+
 impl Store {
     /// Ends an attempt badly at the word of whoever holds its lease.
     #[tracing::instrument(skip(self, message, jitter), err(level = "debug"))]
@@ -293,9 +302,25 @@ impl Store {
         message: &str,
         jitter: f64,
     ) -> StoreResult<()> {
+        self.fail_run(lease, class, message, &[], jitter).await
+    }
+
+    /// As [`Self::fail_task`]; what was wrong with the run becomes part of its job's output.
+    #[tracing::instrument(skip_all, err(level = "debug"))]
+    pub(crate) async fn fail_run(
+        &self,
+        lease: &Lease,
+        class: ErrorClass,
+        message: &str,
+        findings: &[v1::Finding],
+        jitter: f64,
+    ) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         match hold(&mut tx, lease).await {
-            Ok(held) => end_badly(&mut tx, &held, &Failure { class, message, lost: false, jitter }).await?,
+            Ok(held) => {
+                store_findings(&mut tx, &held, findings).await?;
+                end_badly(&mut tx, &held, &Failure { class, message, lost: false, jitter }).await?;
+            }
             Err(lost) => {
                 return match ended_as(&mut tx, lease).await?.as_deref() {
                     // The answer to the first request was lost on its way.

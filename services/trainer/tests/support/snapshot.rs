@@ -71,6 +71,7 @@ impl World {
             train_percent: 100,
             rate_test: None,
             resume: None,
+            start: None,
             object_store: self.storage.location().to_owned(),
             cache_dir: self.folder.path().join("cache").display().to_string(),
             threads: 2,
@@ -116,6 +117,7 @@ async fn put_shard(storage: &Storage, side: Side, count: u32, classes: u32) -> V
             height: SIDE,
             sha256: Digest::of(&file).to_string(),
             source_url: format!("http://example.org/{id}.png"),
+            licence: if index.is_multiple_of(3) { String::new() } else { "CC-BY-4.0".into() },
         });
     }
     storage.put(&key, writer.finish()).await.unwrap();

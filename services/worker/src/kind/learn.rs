@@ -108,7 +108,9 @@ async fn listen(trainer: &mut Trainer, attempt: &Attempt) -> End {
     loop {
         match trainer.next().await {
             Some(TrainerEvent::Finished(result)) => return End::Finished(result),
-            Some(TrainerEvent::Failed { class, message }) => return End::Failed(Failure { class, message }),
+            Some(TrainerEvent::Failed { class, message, findings }) => {
+                return End::Failed(Failure { class, message, findings });
+            }
             Some(event) => pass_on(attempt, event),
             None => return End::Silent,
         }
@@ -178,6 +180,7 @@ fn order(
         train_percent: if task.train_percent == 0 { 100 } else { task.train_percent },
         rate_test,
         resume: task.resume.map(CheckpointInfo::from),
+        start: task.start.map(CheckpointInfo::from),
         object_store: tools.storage.location().to_owned(),
         cache_dir: tools.cache_dir.display().to_string(),
         threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
@@ -204,13 +207,14 @@ fn model_message(model: TrainedModel) -> v1::TrainResult {
     }
 }
 
-fn finding_message(finding: Finding) -> v1::Finding {
+pub(crate) fn finding_message(finding: Finding) -> v1::Finding {
     v1::Finding {
         problem: finding.problem.to_string(),
         seen: finding.seen,
         why: finding.why,
         advice: finding.advice,
         recipe: finding.recipe.as_ref().map(v1::TrainRecipe::from),
+        good_epochs: finding.go_back_to.map(|epoch| epoch + 1),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What learns: a head, a rate, the whole network; several runs of one; an experiment.
 
 use serde_json::Value;
-use ursa_cluster::Worker;
+use ursa_cluster::{Worker, until};
 use ursa_proto::v1;
-use ursa_storage::Digest;
+use ursa_storage::{Digest, Key};
 use v1::complete_task_request::Result as Done;
 use v1::job_definition::Spec;
 use v1::task_order::Work;
@@ -142,6 +142,10 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
         let task = training(&order);
         seen.push((task.train_percent, task.recipe.as_ref().unwrap().seed.unwrap()));
         let name = format!("{wrong}");
+        let points = vec![v1::MetricPoint { step: 8, epoch: 0, value: wrong as f64 / 8.0 }];
+        let series = vec![v1::MetricSeries { name: "error_rate".into(), points }];
+        let request = v1::AppendMetricsRequest { lease: order.lease.clone(), series };
+        fixture.client().workers().append_metrics(request).await.unwrap();
         worker.complete(order.lease.as_ref().unwrap(), model(&name, CLASSES, wrong)).await.unwrap();
     }
     assert_eq!(seen, [(50, 42), (50, 43), (100, 42), (100, 43)]);
@@ -152,6 +156,16 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
     assert_eq!(told["spread"][1]["mean"], 0.1875);
     let models = fixture.client().models().list_models(v1::ListModelsRequest::default()).await.unwrap().into_inner();
     assert_eq!(models.models.len(), 4);
+
+    let asked = v1::ListMetricsRequest { job_id: ids[3].clone(), ..v1::ListMetricsRequest::default() };
+    let merged = fixture.client().jobs().list_metrics(asked.clone()).await.unwrap().into_inner();
+    assert_eq!((merged.series.len(), merged.series[0].points.len(), merged.runs.len()), (1, 1, 0));
+    let by_run = v1::ListMetricsRequest { by_run: true, names: vec!["error_rate".into()], ..asked };
+    let told = fixture.client().jobs().list_metrics(by_run).await.unwrap().into_inner();
+    let runs: Vec<_> = told.runs.iter().map(|run| (run.train_percent, run.seed.unwrap())).collect();
+    assert_eq!((runs, told.series.len()), (seen, 0));
+    let values: Vec<_> = told.runs.iter().map(|run| run.series[0].points[0].value).collect();
+    assert_eq!(values, [0.375, 0.5, 0.25, 0.125]);
 }
 
 #[tokio::test]
@@ -198,4 +212,113 @@ async fn an_experiment_is_a_job_and_its_verdict_the_output() {
     worker.complete(order.lease.as_ref().unwrap(), Done::SgdLab(result)).await.unwrap();
     let told = output(&fixture, &ids[0]).await;
     assert_eq!((told["verdict"].as_str(), told["coefficients"][0].as_f64()), (Some("converged"), Some(2.9)));
+}
+
+/// Stores a checkpoint of the order's run and has it count; its object is there before.
+async fn checkpoint(fixture: &Fixture, order: &v1::TaskOrder, epoch: u32, step: u64, error_rate: Option<f64>) -> Key {
+    let lease = order.lease.clone().unwrap();
+    let task = lease.task_id.parse().unwrap();
+    let key = Key::Checkpoint { task, attempt: lease.attempt, epoch, step };
+    let sha256 = fixture.storage().put(&key, format!("{key}").into()).await.unwrap().to_string();
+    let (attempt, text) = (lease.attempt, key.to_string());
+    let checkpoint = v1::Checkpoint { attempt, epoch, key: text, sha256, bytes: 9, step, error_rate };
+    let request = v1::RecordCheckpointRequest { lease: Some(lease), checkpoint: Some(checkpoint) };
+    fixture.client().workers().record_checkpoint(request).await.unwrap();
+    key
+}
+
+fn goes_on(job: &str, epochs: u32) -> Spec {
+    let name = v1::SnapshotName { dataset: "bears".into(), number: 0 };
+    let checkpoint = Some(v1::CheckpointName { job_id: job.into(), epochs });
+    let snapshot = Some(v1::train_spec::Snapshot::SnapshotName(name));
+    Spec::Train(v1::TrainSpec { snapshot, checkpoint, ..v1::TrainSpec::default() })
+}
+
+#[tokio::test]
+async fn a_run_that_diverged_says_why_and_another_job_goes_on_from_where_it_was_good() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(with_images([job("train", Spec::Train(from_snapshot()))])).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    fixture.prepare_images(&mut worker).await;
+    let order = worker.next_task().await.unwrap();
+    let good = checkpoint(&fixture, &order, 1, 8, Some(0.25)).await.to_string();
+    checkpoint(&fixture, &order, 2, 16, Some(0.5)).await;
+    checkpoint(&fixture, &order, 2, 20, None).await;
+    let finding = || v1::Finding {
+        problem: "rate_too_high".into(),
+        good_epochs: Some(1),
+        recipe: Some(v1::TrainRecipe { max_learning_rate: 3e-4, ..v1::TrainRecipe::default() }),
+        ..v1::Finding::default()
+    };
+    let lease = order.lease.as_ref().unwrap();
+    worker.fail_run(lease, v1::ErrorClass::Fatal, "diverged", vec![finding()]).await.unwrap();
+    let failed = fixture.job_in(&ids[3], "failed").await;
+    let output: Value = serde_json::from_str(&failed.job.unwrap().output_json).unwrap();
+    assert_eq!(output["findings"][0]["problem"], "rate_too_high");
+    assert_eq!((output["findings"][0]["good_epochs"].as_u64(), output.get("model_digest")), (Some(1), None));
+
+    // By name, or the best of those that there are.
+    let second = fixture.submit(vec![job("named", goes_on(&ids[3], 1))]).await.remove(0);
+    let order = worker.next_task().await.unwrap();
+    assert_eq!(training(&order).start.as_ref().unwrap().key, good);
+    assert_eq!(training(&order).resume, None);
+    let lease = order.lease.as_ref().unwrap();
+    worker.fail_run(lease, v1::ErrorClass::Fatal, "diverged again", vec![finding()]).await.unwrap();
+    fixture.submit(vec![job("best", goes_on(&second, 0))]).await;
+    let order = worker.next_task().await.unwrap();
+    assert_eq!(training(&order).start.as_ref().unwrap().key, good, "where nothing was better, its own beginning is");
+    worker.complete(order.lease.as_ref().unwrap(), model("whole", CLASSES, 1)).await.unwrap();
+
+    for (job_id, epochs, said) in [(&ids[3], 7, "none after 7 epochs"), (&ids[0], 0, "leave it out to start afresh")] {
+        let id = fixture.submit(vec![job("next", goes_on(job_id, epochs))]).await.remove(0);
+        let error = fixture.job_in(&id, "failed").await.job.unwrap().error;
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_checkpoints_that_a_job_wants_are_kept_and_the_objects_of_others_go() {
+    let fixture = Fixture::start().await;
+    let keep = Some(v1::KeepCheckpoints { last: 1, best: Some(true), every: 4 });
+    let spec = v1::TrainSpec { keep_checkpoints: keep, ..from_snapshot() };
+    let ids = fixture.submit(with_images([job("train", Spec::Train(spec))])).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    fixture.prepare_images(&mut worker).await;
+    let order = worker.next_task().await.unwrap();
+    let mut keys = Vec::new();
+    for (epoch, error_rate) in (1..).zip([0.5, 0.25, 0.3, 0.4, 0.5, 0.6]) {
+        keys.push(checkpoint(&fixture, &order, epoch, u64::from(epoch) * 8, Some(error_rate)).await);
+    }
+    keys.push(checkpoint(&fixture, &order, 6, 50, None).await);
+    let kept = fixture.job(&ids[3]).await.checkpoints;
+    assert_eq!(kept.iter().map(|kept| (kept.epochs, kept.step)).collect::<Vec<_>>(), [(2, 16), (4, 32), (6, 50)]);
+    assert_eq!((kept[0].error_rate, kept[2].error_rate), (Some(0.25), None));
+    let there = async || {
+        let mut there = Vec::new();
+        for key in &keys {
+            there.push(fixture.storage().exists(key).await.unwrap());
+        }
+        there
+    };
+    let expected = [false, true, false, true, false, false, true];
+    until("superseded checkpoints to be gone", there, |there| *there == expected).await;
+    let keys_left = async || fixture.ask("select count(*) from objects_to_delete").await;
+    until("their keys to be forgotten", keys_left, |left| left == "0").await;
+
+    // The next attempt goes on from the last one.
+    worker.fail(order.lease.as_ref().unwrap(), v1::ErrorClass::Returned, "given back").await.unwrap();
+    let again = worker.next_task().await.unwrap();
+    assert_eq!(training(&again).resume.as_ref().unwrap().key, keys[6].to_string());
+}
+
+#[tokio::test]
+async fn an_object_that_could_not_be_deleted_goes_with_the_next_sweep() {
+    let fixture =
+        Fixture::start_with(&["--lease=5m", "--delete-jobs-after=never", "--delete-deliveries-after=10s"]).await;
+    let key = Key::Checkpoint { task: uuid::Uuid::from_u128(7), attempt: 1, epoch: 1, step: 1 };
+    fixture.storage().put(&key, "weights".into()).await.unwrap();
+    fixture.sql(&format!("insert into objects_to_delete (key) values ('{key}'), ('no key')")).await;
+    let left = async || fixture.ask("select count(*) from objects_to_delete").await;
+    until("the keys to be forgotten", left, |left| left == "0").await;
+    assert!(!fixture.storage().exists(&key).await.unwrap());
 }

@@ -144,7 +144,7 @@ async fn logs_and_metrics_are_stored_once() {
     let request = v1::ListLogsRequest { job_id: ids[0].clone(), after_id: 0, limit: 0 };
     let lines = fixture.client().jobs().list_logs(request).await.unwrap().into_inner().lines;
     assert_eq!(lines.iter().map(|line| line.message.as_str()).collect::<Vec<_>>(), ["one", "t\u{fffd}wo"]);
-    let request = v1::ListMetricsRequest { job_id: ids[0].clone(), names: Vec::new() };
+    let request = v1::ListMetricsRequest { job_id: ids[0].clone(), ..v1::ListMetricsRequest::default() };
     assert_eq!(fixture.client().jobs().list_metrics(request).await.unwrap().into_inner().series, series);
 }
 

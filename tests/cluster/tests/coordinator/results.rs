@@ -119,7 +119,8 @@ async fn a_checkpoint_of_another_attempt_is_refused() {
     let lease = order.lease.clone().unwrap();
     let record = async |attempt: u32, epoch: u32| {
         let key = format!("checkpoints/{}/{attempt}/1-8.safetensors", lease.task_id);
-        let checkpoint = v1::Checkpoint { attempt, epoch, key, sha256: "0".repeat(64), bytes: 1, step: 8 };
+        let checkpoint =
+            v1::Checkpoint { attempt, epoch, key, sha256: "0".repeat(64), bytes: 1, step: 8, error_rate: None };
         let request = v1::RecordCheckpointRequest { lease: Some(lease.clone()), checkpoint: Some(checkpoint) };
         fixture.client().workers().record_checkpoint(request).await.map(drop).map_err(ApiError::from)
     };

@@ -83,7 +83,7 @@ fn keyed<T, K: std::hash::Hash + Eq>(rows: Vec<T>, key: impl Fn(&T) -> K) -> Has
 }
 
 async fn the_run_left_its_curves(system: &System, id: &str) {
-    let request = v1::ListMetricsRequest { job_id: id.to_owned(), names: Vec::new() };
+    let request = v1::ListMetricsRequest { job_id: id.to_owned(), ..v1::ListMetricsRequest::default() };
     let series = system.client.jobs().list_metrics(request).await.unwrap().into_inner().series;
     let points = |name: &str| series.iter().find(|series| series.name == name).map_or(0, |series| series.points.len());
     assert_eq!(points("error_rate"), 2, "one per epoch");

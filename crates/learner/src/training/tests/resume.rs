@@ -74,3 +74,27 @@ fn the_same_recipe_data_and_seed_give_the_same_network_and_another_seed_another(
     assert!(weights(1) == weights(1));
     assert!(weights(1) != weights(2));
 }
+
+#[test]
+fn another_run_goes_on_from_a_checkpoint_if_nothing_but_its_rates_differs() {
+    let mut first = training(recipe(2, 1e-3));
+    while first.epochs_done() < 1 {
+        first.advance().unwrap();
+    }
+    let checkpoint = first.checkpoint().unwrap();
+    let mut lower = training(Recipe { stop_early: false, ..recipe(2, 1e-4) });
+    assert!(matches!(lower.resume(&checkpoint), Err(LearnError::DifferentRun { .. })));
+    lower.start_from(&checkpoint).unwrap();
+    assert_eq!((lower.epochs_done(), lower.history().len()), (1, 1));
+    assert!(lower.network().to_safetensors().unwrap() == first.network().to_safetensors().unwrap());
+    let Ok(Advance::Batch(report)) = lower.advance() else { panic!("there is more to learn") };
+    assert!(report.epoch == 1 && report.learning_rate < 2e-4, "{report:?}");
+    for (other, what) in [
+        (Recipe { dropout: 0.1, ..recipe(2, 1e-4) }, "dropout"),
+        (recipe(3, 1e-4), "stages"),
+        (Recipe { seed: 7, ..recipe(2, 1e-4) }, "seed"),
+    ] {
+        let error = training(other).start_from(&checkpoint).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}

@@ -7,6 +7,7 @@ use ursa_domain::spec::{DeploySpec, FindLrSpec, FoundRate, Learning, ModelRef, S
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
+use super::super::checkpoints::named_checkpoint;
 use super::super::jobs::{LockedJob, output_of, set_output};
 use super::super::{StoreError, StoreResult, Tx};
 use super::images::find_dataset;
@@ -33,16 +34,25 @@ pub(super) async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -
     if let Some(rate) = &spec.rate {
         recipe = recipe.with_peak_rate(found_rate(tx, job, rate).await?);
     }
-    let inputs = json!({
+    let mut inputs = json!({
         "snapshot": snapshot["digest"], "recipe": recipe, "seeds": spec.seeds, "train_percents": spec.train_percents,
     });
-    let runs = spec.train_percents.iter().flat_map(|percent| (0..spec.seeds).map(move |place| (percent, place)));
-    let task = |(percent, place): (&u32, u32)| {
+    if let Some(checkpoint) = &spec.checkpoint {
+        inputs["checkpoint"] = json!(checkpoint);
+    }
+    let mut tasks = Vec::new();
+    for (percent, place) in
+        spec.train_percents.iter().flat_map(|percent| (0..spec.seeds).map(move |place| (*percent, place)))
+    {
         let recipe = Recipe { seed: recipe.seed.wrapping_add(u64::from(place)), ..recipe.clone() };
-        let payload = json!({"snapshot": snapshot, "recipe": recipe, "train_percent": percent});
-        NewTask::new(payload, u64::from(recipe.epochs()))
-    };
-    Ok(Plan::new("epochs", runs.map(task).collect()).of_inputs(inputs))
+        let start = match &spec.checkpoint {
+            Some(checkpoint) => Some(named_checkpoint(tx, checkpoint, percent, recipe.seed).await?),
+            None => None,
+        };
+        let payload = json!({"snapshot": snapshot, "recipe": recipe, "train_percent": percent, "start": start});
+        tasks.push(NewTask::new(payload, u64::from(recipe.epochs())));
+    }
+    Ok(Plan::new("epochs", tasks).of_inputs(inputs))
 }
 
 async fn look_up(tx: &mut Tx, job: &LockedJob, from: &Learning) -> StoreResult<Lesson> {

@@ -22,8 +22,8 @@ pub(crate) fn train(manner: &str, gpus: &[u32]) -> v1::TaskOrder {
         snapshot_number: 1,
         snapshot_digest: "00".repeat(32),
         recipe: Some((&Recipe::default()).into()),
-        resume: None,
         train_percent: 100,
+        ..v1::TrainTask::default()
     };
     v1::TaskOrder { gpus: gpus.to_vec(), ..order(Work::Train(task)) }
 }

@@ -1,0 +1,163 @@
+//! Checkpoints of a run: to the store, while training goes on, and back from there.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use ursa_domain::run::{CheckpointInfo, RunOrder, TrainerEvent};
+use ursa_learner::{EpochReport, Training};
+use ursa_storage::{Digest, Key, Storage, StorageError};
+use uuid::Uuid;
+
+use crate::events;
+use crate::failure::Failure;
+use crate::run::Failed;
+
+/// Longer than this is not lost when a machine is.
+const SAVE_EVERY: Duration = Duration::from_mins(1);
+
+/// Goes on where an earlier attempt was, else where the run is ordered to begin.
+pub(crate) async fn go_on(training: &mut Training, storage: &Storage, order: &RunOrder) -> Result<(), Failure> {
+    let resumed = match &order.resume {
+        Some(checkpoint) => resume(training, storage, checkpoint).await?,
+        None => false,
+    };
+    match &order.start {
+        Some(start) if !resumed => start_from(training, storage, start).await,
+        _ => Ok(()),
+    }
+}
+
+/// Goes on from a checkpoint, and says whether it could. One that is gone or broken costs time, not the run; one of another
+/// run is an error.
+async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInfo) -> Result<bool, Failure> {
+    match read(storage, info).await? {
+        Ok(bytes) => training.resume(&bytes)?,
+        Err(error) => {
+            events::log("warn", format!("{error}; starting again from the first epoch"));
+            return Ok(false);
+        }
+    }
+    tell_place(training);
+    Ok(true)
+}
+
+/// Goes on from the checkpoint of a run that had other rates. Whoever asked for it does not want another beginning.
+async fn start_from(training: &mut Training, storage: &Storage, info: &CheckpointInfo) -> Result<(), Failure> {
+    let bytes = read(storage, info).await?.map_err(|error| {
+        Failure::fatal(format!("{error}; the checkpoint to go on from is gone: leave out `checkpoint` to start afresh"))
+    })?;
+    training.start_from(&bytes)?;
+    tell_place(training);
+    Ok(())
+}
+
+/// The bytes of a checkpoint, or why there are none.
+async fn read(storage: &Storage, info: &CheckpointInfo) -> Result<Result<Bytes, StorageError>, Failure> {
+    let expected: Digest =
+        info.sha256.parse().map_err(|error| Failure::fatal(format!("checkpoint {}: {error}", info.key)))?;
+    match storage.get_verified(&info.key.parse()?, &expected).await {
+        Ok(bytes) => Ok(Ok(bytes)),
+        Err(error @ (StorageError::NotFound { .. } | StorageError::Corrupt { .. })) => Ok(Err(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn tell_place(training: &Training) {
+    let (step, steps) = (training.steps_done(), training.steps());
+    events::log("info", format!("going on after batch {step} of {steps}, in epoch {}", training.epochs_done() + 1));
+}
+
+/// Sees checkpoints into the store, one at a time, while training goes on.
+pub(crate) struct Saver<'a> {
+    runtime: &'a Runtime,
+    storage: &'a Storage,
+    order: &'a RunOrder,
+    saving: Option<Saving>,
+    /// When the last one was begun, and what it holds.
+    last: (Instant, Moment),
+}
+
+impl<'a> Saver<'a> {
+    /// Of a run that is where it begins, or goes on.
+    pub(crate) fn new(runtime: &'a Runtime, storage: &'a Storage, order: &'a RunOrder, training: &Training) -> Self {
+        Self { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) }
+    }
+
+    /// Begins to store a checkpoint where the last one was begun too long ago.
+    pub(crate) fn save_if_due(&mut self, training: &Training) -> Result<(), Failed> {
+        if self.last.0.elapsed() > SAVE_EVERY { self.save(training) } else { Ok(()) }
+    }
+
+    /// Begins to store a checkpoint, unless nothing has happened since the last one.
+    pub(crate) fn save(&mut self, training: &Training) -> Result<(), Failed> {
+        let moment = Moment::of(training);
+        if moment == self.last.1 {
+            return Ok(());
+        }
+        self.finish()?;
+        let bytes = Bytes::from(training.checkpoint().map_err(Failed::Learning)?);
+        let RunOrder { task_id, attempt, .. } = *self.order;
+        let measured = training.history().last().filter(|last| moment == Moment::after(last));
+        let error_rate = measured.map(EpochReport::error_rate);
+        let save = save(self.storage.clone(), task_id, attempt, Saved { moment, error_rate, bytes });
+        (self.saving, self.last) = (Some(self.runtime.spawn(save)), (Instant::now(), moment));
+        Ok(())
+    }
+
+    /// Waits until the last checkpoint is in the store.
+    pub(crate) fn finish(&mut self) -> Result<(), Failed> {
+        let Some(saving) = self.saving.take() else { return Ok(()) };
+        let saved = self.runtime.block_on(saving);
+        let broken = |error| Failure::retryable(format!("saving a checkpoint failed: {error}"));
+        saved.map_err(broken).and_then(|saved| saved).map_err(Failed::Otherwise)
+    }
+}
+
+/// Where a run is: epochs, measuring included, and batches done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    epoch: u32,
+    step: u64,
+}
+
+impl Moment {
+    fn of(training: &Training) -> Self {
+        Self { epoch: training.epochs_done(), step: training.steps_done() }
+    }
+
+    /// Right after an epoch was measured.
+    fn after(report: &EpochReport) -> Self {
+        Self { epoch: report.epoch + 1, step: report.step }
+    }
+}
+
+/// What is saved of a run.
+struct Saved {
+    moment: Moment,
+    /// Where it was measured at that moment.
+    error_rate: Option<f64>,
+    bytes: Bytes,
+}
+
+/// A checkpoint on its way to the store.
+type Saving = JoinHandle<Result<(), Failure>>;
+
+/// Stores a checkpoint, and tells of it as soon as it is there.
+async fn save(storage: Storage, task: Uuid, attempt: u32, saved: Saved) -> Result<(), Failure> {
+    let Saved { moment: Moment { epoch, step }, error_rate, bytes } = saved;
+    let key = Key::Checkpoint { task, attempt, epoch, step };
+    let size = bytes.len() as u64;
+    let sha256 = storage.put(&key, bytes).await?.to_string();
+    events::emit(&TrainerEvent::Checkpoint(CheckpointInfo {
+        attempt,
+        epoch,
+        step,
+        key: key.to_string(),
+        sha256,
+        bytes: size,
+        error_rate,
+    }));
+    Ok(())
+}
