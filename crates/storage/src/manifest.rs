@@ -27,7 +27,10 @@ const SCHEMA: &str = "message manifest {
     required int32 height;
     required binary sha256 (UTF8);
     required binary source_url (UTF8);
+    required binary licence (UTF8);
 }";
+/// Columns of manifests that say nothing of licences.
+const COLUMNS_WITHOUT_LICENCE: usize = 11;
 
 /// An immutable version of a dataset.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +74,8 @@ pub struct ManifestRow {
     pub sha256: String,
     /// Where it came from.
     pub source_url: String,
+    /// The licence that its file names: an SPDX identifier or an address; empty while unknown.
+    pub licence: String,
 }
 
 fn malformed(error: impl ToString) -> StorageError {
@@ -99,7 +104,8 @@ impl Manifest {
             columns.int(|row| row.width)?;
             columns.int(|row| row.height)?;
             columns.text(|row| row.sha256.clone())?;
-            columns.text(|row| row.source_url.clone())
+            columns.text(|row| row.source_url.clone())?;
+            columns.text(|row| row.licence.clone())
         })
     }
 
@@ -168,6 +174,7 @@ fn read_row(row: &Row, classes: usize) -> Result<ManifestRow, StorageError> {
         height: int(8)?,
         sha256: text(9)?.to_owned(),
         source_url: text(10)?.to_owned(),
+        licence: if row.len() > COLUMNS_WITHOUT_LICENCE { text(11)?.to_owned() } else { String::new() },
     })
 }
 
@@ -188,6 +195,7 @@ mod tests {
             height: 384,
             sha256: "00".repeat(32),
             source_url: format!("http://example.org/{index}.jpg?ü"),
+            licence: if index.is_multiple_of(2) { "CC0-1.0".into() } else { String::new() },
         };
         Manifest {
             dataset: "bears".into(),
@@ -205,6 +213,27 @@ mod tests {
             let manifest = manifest(rows);
             assert_eq!(Manifest::from_parquet(manifest.to_parquet().unwrap()).unwrap(), manifest);
         }
+    }
+
+    #[test]
+    fn a_manifest_that_says_nothing_of_licences_is_read() {
+        let mut manifest = manifest(3);
+        let schema = SCHEMA.replace("    required binary licence (UTF8);\n", "");
+        let bytes = columns::write(&schema, manifest.metadata(), &manifest.rows, |columns| {
+            columns.text(|row| row.image_id.to_string())?;
+            columns.int(|row| row.class_index)?;
+            columns.text(|row| row.side.to_string())?;
+            columns.text(|row| row.content_id.clone())?;
+            columns.text(|row| row.shard.clone())?;
+            columns.long(|row| row.offset)?;
+            columns.long(|row| row.length)?;
+            columns.int(|row| row.width)?;
+            columns.int(|row| row.height)?;
+            columns.text(|row| row.sha256.clone())?;
+            columns.text(|row| row.source_url.clone())
+        });
+        manifest.rows.iter_mut().for_each(|row| row.licence.clear());
+        assert_eq!(Manifest::from_parquet(bytes.unwrap()).unwrap(), manifest);
     }
 
     #[test]

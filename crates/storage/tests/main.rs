@@ -159,6 +159,7 @@ fn package() -> ModelPackage {
             seed: 42,
             code_version: "test".into(),
             pretrained: None,
+            sources: None,
         },
         recipe: serde_json::json!({}),
         golden: GoldenInfo { count: 2, tolerance: 1e-3 },

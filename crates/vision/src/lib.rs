@@ -8,11 +8,13 @@ mod decode;
 mod exif;
 mod jpeg;
 mod jpeg_structure;
+mod licence;
 mod normalise;
 mod preprocess;
 mod refusal;
 
 pub use decode::{Decoded, Format, ImageInfo, Limits, Rgb, decode};
+pub use licence::licence;
 pub use normalise::{Normalised, normalise, perceptual_hash};
 pub use preprocess::Preprocessing;
 pub use refusal::{Refusal, RefusalReason, UnknownReason};

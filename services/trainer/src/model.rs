@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use ursa_domain::run::{Finding, RunOrder, TrainedModel};
+use ursa_domain::sources::Sources;
 use ursa_domain::split::Side;
 use ursa_learner::interpret;
 use ursa_learner::{Classifier, Dataset, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
@@ -145,9 +146,16 @@ fn describe(
             seed: recipe.seed,
             code_version: code_version(),
             pretrained: recipe.pretrained.as_ref().map(|weights| weights.sha256.clone()),
+            sources: Some(Sources::of(learned_from(manifest))),
         },
         recipe: serde_json::to_value(recipe).map_err(unwritable)?,
         golden: GoldenInfo { count: golden as u32, tolerance: GOLDEN_TOLERANCE },
         files: std::collections::BTreeMap::new(),
     })
+}
+
+/// URL and licence of each picture that was learned from.
+fn learned_from(manifest: &Manifest) -> impl Iterator<Item = (&str, &str)> {
+    let train = manifest.rows.iter().filter(|row| row.side == Side::Train);
+    train.map(|row| (row.source_url.as_str(), row.licence.as_str()))
 }

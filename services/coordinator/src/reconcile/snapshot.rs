@@ -95,5 +95,6 @@ fn row(image: &SnapshotImage, side: Side, content_id: String) -> ManifestRow {
         height: image.height as u32,
         sha256: image.sha256.clone(),
         source_url: image.url.clone(),
+        licence: image.licence.clone(),
     }
 }

@@ -11,6 +11,9 @@ use super::results::{check_complete, check_scrape, check_verify};
 use super::tasks::{Held, hold_to_complete, succeed};
 use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
 
+/// Characters of a licence.
+const MAX_LICENCE: usize = 200;
+
 /// Where an image's bytes lie.
 #[derive(Debug, Clone)]
 pub(crate) struct ImageLocation {
@@ -236,6 +239,7 @@ async fn update_verdicts(
         &column(verdicts, |v| v.shard_length as i64),
         &column(verdicts, |v| v.normal_width as i32),
         &column(verdicts, |v| v.normal_height as i32),
+        &column(verdicts, |v| cut(&clean(&v.licence))),
     )
     .execute(&mut **tx)
     .await?
@@ -266,4 +270,9 @@ async fn verdict_counts(tx: &mut Tx, raw_shard: &str) -> StoreResult<BTreeMap<St
     .fetch_all(&mut **tx)
     .await?;
     Ok(rows.into_iter().map(|row| (row.name, row.count as u64)).collect())
+}
+
+/// What a worker says of a licence, as far as it is believed.
+fn cut(licence: &str) -> String {
+    licence.chars().take(MAX_LICENCE).collect()
 }

@@ -34,6 +34,8 @@ pub(crate) struct SnapshotImage {
     pub height: i32,
     /// Where it came from.
     pub url: String,
+    /// What its file says of its licence; empty when that is nothing.
+    pub licence: String,
 }
 
 /// A snapshot to store.
@@ -65,7 +67,7 @@ impl Store {
         let images = sqlx::query_as!(
             SnapshotImage,
             r#"select i.id, i.class_index, i.sha256, i.pixel_sha256, i.perceptual_hash, i.normal_shard as "shard!",
-                i.normal_offset as offset, i.normal_length as length, i.normal_width as width, i.normal_height as height, s.url
+                i.normal_offset as offset, i.normal_length as length, i.normal_width as width, i.normal_height as height, s.url, i.licence
             from images i join sources s on s.id = i.id join datasets d on d.id = i.dataset_id
             where d.name = $1 and i.verdict = 'kept' order by i.id"#,
             dataset,

@@ -65,7 +65,10 @@ fn look_at(image: &ShardImage, limits: &Limits, max_side: u32) -> Judged {
     let seen = ursa_vision::decode(&image.bytes, limits)
         .and_then(|decoded| ursa_vision::normalise(&decoded, max_side).map(|normalised| (decoded, normalised)));
     match seen {
-        Ok((decoded, normalised)) => (kept(image_id, &decoded, &normalised), Some(normalised)),
+        Ok((decoded, normalised)) => {
+            let licence = ursa_vision::licence(&image.bytes).unwrap_or_default();
+            (v1::ImageVerdict { licence, ..kept(image_id, &decoded, &normalised) }, Some(normalised))
+        }
         Err(Refusal { reason, detail }) => {
             (v1::ImageVerdict { image_id, reason: reason.to_string(), detail, ..v1::ImageVerdict::default() }, None)
         }

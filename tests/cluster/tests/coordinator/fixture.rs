@@ -252,6 +252,7 @@ pub(crate) async fn verified(storage: &Storage, order: &v1::TaskOrder) -> v1::co
             shard_length: entry.length,
             normal_width: 64,
             normal_height: 48,
+            licence: "CC-BY-4.0".into(),
             ..v1::ImageVerdict::default()
         });
     }

@@ -92,6 +92,7 @@ fn manifest(preprocessing: Preprocessing, seed: u64) -> ModelManifest {
             seed,
             code_version: "test".into(),
             pretrained: None,
+            sources: None,
         },
         recipe: serde_json::json!({}),
         golden: GoldenInfo { count: 3, tolerance: 1e-3 },
