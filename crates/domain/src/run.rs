@@ -56,6 +56,13 @@ pub struct RunOrder {
     pub threads: u32,
     /// Private networks that pretrained weights may be fetched from, as CIDR.
     pub allowed_networks: Vec<String>,
+    /// Processes that learn the run together, each from its share of every batch: one for each GPU. They share the threads.
+    #[serde(default = "one")]
+    pub processes: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Which snapshot, and how to prove that it is the one meant.
@@ -189,6 +196,8 @@ pub enum Problem {
     TooLittleData,
     /// A rare class fares worse than the others.
     UnbalancedClasses,
+    /// Memory did not hold a batch: it was learned from in parts.
+    MemoryRanOut,
 }
 
 words!(Problem, "problem", {
@@ -198,6 +207,7 @@ words!(Problem, "problem", {
     Overfitting => "overfitting",
     TooLittleData => "too_little_data",
     UnbalancedClasses => "unbalanced_classes",
+    MemoryRanOut => "memory_ran_out",
 });
 
 /// One thing that went wrong.

@@ -55,6 +55,14 @@ pub fn best_device() -> Device {
     Device::cuda_if_available()
 }
 
+/// The device of one of several processes that learn together: each has a GPU of its own, or all share the CPU.
+pub fn device_of(rank: usize) -> Device {
+    match best_device() {
+        Device::Cuda(first) => Device::Cuda(first + rank),
+        other => other,
+    }
+}
+
 #[expect(unsafe_code, reason = "the CUDA half of libtorch registers itself when it is loaded; there is no other way")]
 fn load_cuda() {
     use nix::libc::{RTLD_GLOBAL, RTLD_NOW, dlopen};

@@ -92,6 +92,23 @@ pub enum LearnError {
         /// The highest of the recipe's.
         max_learning_rate: f64,
     },
+    /// Memory holds not even the smallest part of a batch, or not its pictures.
+    #[error(
+        "memory does not hold {pictures} pictures at once: lower image_size or batch_size, choose a smaller architecture, \
+         or take a GPU with more memory ({reason})"
+    )]
+    OutOfMemory {
+        /// What it does not hold.
+        pictures: usize,
+        /// What libtorch said.
+        reason: String,
+    },
+    /// Another process of a run that several learn together.
+    #[error("another process of this run is gone: {reason}")]
+    PeerLost {
+        /// What its connection says.
+        reason: String,
+    },
     /// The observer asked for an end.
     #[error("training was cancelled")]
     Cancelled,

@@ -17,6 +17,7 @@ mod memory;
 mod network;
 mod numerics;
 pub mod onnx;
+mod out_of_memory;
 mod pixels;
 mod plan;
 mod randomness;
@@ -28,18 +29,19 @@ mod training;
 
 pub use classifier::{Classifier, softmax};
 pub use data::{Dataset, Examples};
-pub use device::{Device, Precision, best_device, libtorch_version, set_threads, usable_cores};
+pub use device::{Device, Precision, best_device, device_of, libtorch_version, set_threads, usable_cores};
 pub use diagnosis::{Evidence, diagnose, is_absurd};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
 pub use find_lr::{RateCurve, Stop, find_lr};
 pub use memory::keep_memory;
 pub use network::{HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
+pub use out_of_memory::is_recovered_from;
 pub use plan::StagePlan;
 pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, Recorder, SmoothLoss};
 pub use schedule::{OneCycle, WarmUp};
 pub use sgd_lab::run_sgd_lab;
-pub use training::{Advance, RunIdentity, Training};
+pub use training::{Advance, AllReduce, RunIdentity, Training};
 pub use ursa_domain::recipe::{
     Architecture, Augmentation, Balance, GROUPS, Method, Mix, Numerics, Rate, RateTest, Recipe, Stage,
 };

@@ -3,6 +3,8 @@
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_vision::Preprocessing;
 
+use crate::out_of_memory::caught;
+
 /// Pictures computed at once in evaluation; larger requests are cut, which bounds memory.
 pub(crate) const CHUNK: i64 = 64;
 
@@ -28,18 +30,47 @@ pub(crate) fn normalise(images: &Tensor, preprocessing: &Preprocessing) -> Tenso
 }
 
 /// Runs `forward` over u8 pictures `[n, s, s, 3]` without gradients; it gets f32 `[m, 3, s, s]` in [0, 1] and gives one row
-/// of numbers for each picture.
+/// of numbers for each picture. Fewer pictures go at once where memory does not hold more.
 pub(crate) fn rows(images: &Tensor, device: Device, forward: impl Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
     let count = images.size()[0];
     let mut rows = Vec::with_capacity(count as usize);
-    no_grad(|| {
-        for start in (0..count).step_by(CHUNK as usize) {
-            let chunk = images.narrow(0, start, CHUNK.min(count - start));
-            let result = forward(&scale(&chunk, device)).to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-            let mut values = vec![0.0_f32; result.numel()];
-            result.copy_data(&mut values, result.numel());
-            rows.extend(values.chunks_exact(result.size()[1] as usize).map(<[f32]>::to_vec));
+    let mut chunk = CHUNK;
+    while (rows.len() as i64) < count {
+        let first = rows.len() as i64;
+        let some = images.narrow(0, first, chunk.min(count - first));
+        if chunk == 1 {
+            rows.extend(chunk_rows(&some, device, &forward));
+        } else if let Ok(found) = caught(|| chunk_rows(&some, device, &forward)) {
+            rows.extend(found);
+        } else {
+            chunk /= 2;
         }
-    });
+    }
     rows
+}
+
+fn chunk_rows(images: &Tensor, device: Device, forward: &impl Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
+    let result = no_grad(|| forward(&scale(images, device)));
+    let result = result.to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let mut values = vec![0.0_f32; result.numel()];
+    result.copy_data(&mut values, result.numel());
+    values.chunks_exact(result.size()[1] as usize).map(<[f32]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_memory_does_not_hold_together_come_one_after_another() {
+        let images = Tensor::arange(100, (Kind::Uint8, Device::Cpu)).view([100, 1, 1, 1]).expand([100, 1, 1, 3], false);
+        let sums = |images: &Tensor| images.sum_dim_intlist([2_i64, 3].as_slice(), false, Kind::Float) * 255.0;
+        let plain = rows(&images, Device::Cpu, sums);
+        assert_eq!((plain.len(), plain[99][0].round()), (100, 99.0));
+        let tight = rows(&images, Device::Cpu, |images| {
+            let bytes = if images.size()[0] > 5 { 1 << 50 } else { 1 };
+            sums(images) + Tensor::zeros([bytes], (Kind::Float, Device::Cpu)).narrow(0, 0, 1)
+        });
+        assert_eq!(tight, plain);
+    }
 }

@@ -60,6 +60,9 @@ pub struct ModelMetrics {
     pub confusion: Vec<Vec<u64>>,
     /// Epochs trained.
     pub epochs: u32,
+    /// Pictures computed at once at the end of training, where those were fewer than a batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<u32>,
 }
 
 /// Where a model came from.

@@ -147,6 +147,7 @@ fn package() -> ModelPackage {
             valid_loss: 0.7,
             confusion: vec![vec![2, 1], vec![0, 1]],
             epochs: 3,
+            micro_batch: None,
         },
         lineage: Lineage {
             job_id: Uuid::from_u128(1).to_string(),

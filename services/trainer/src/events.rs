@@ -4,6 +4,7 @@ use std::io::Write;
 
 use ursa_domain::ErrorClass;
 use ursa_domain::run::TrainerEvent;
+use ursa_learner::is_recovered_from;
 
 /// The supervisor is gone: nobody is left to report to.
 pub(crate) const ORPHANED: i32 = 3;
@@ -37,6 +38,9 @@ pub(crate) fn log(level: &str, message: impl Into<String>) {
 pub(crate) fn tell_of_panics() {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if is_recovered_from(panic) {
+            return;
+        }
         previous(panic);
         let message = format!("the trainer panicked: {panic}").replace('\n', " ");
         emit(&TrainerEvent::Failed { class: ErrorClass::Retryable, message, findings: Vec::new() });

@@ -53,6 +53,8 @@ impl From<LearnError> for Failure {
     fn from(error: LearnError) -> Self {
         match error {
             LearnError::Cancelled => Self::cancelled(),
+            // Another worker may have more memory.
+            error @ (LearnError::OutOfMemory { .. } | LearnError::PeerLost { .. }) => Self::retryable(error.to_string()),
             error => Self::fatal(error.to_string()),
         }
     }

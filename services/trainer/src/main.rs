@@ -15,6 +15,7 @@ mod failure;
 mod input;
 mod lab;
 mod model;
+mod peers;
 mod pixel_cache;
 mod pretrained;
 mod rates;
@@ -46,6 +47,9 @@ struct Arguments {
 enum Command {
     /// Turn a state dict of PyTorch (.pth) into safetensors, without running anything that is in it.
     Convert(convert::Conversion),
+    /// What a trainer starts for the other GPUs of its run.
+    #[command(hide = true)]
+    Peer,
 }
 
 fn main() -> ExitCode {
@@ -55,8 +59,10 @@ fn main() -> ExitCode {
     if arguments.describe {
         return describe::print();
     }
-    if let Some(Command::Convert(conversion)) = &arguments.command {
-        return convert::run(conversion);
+    match &arguments.command {
+        Some(Command::Convert(conversion)) => return convert::run(conversion),
+        Some(Command::Peer) => return follow(),
+        None => {}
     }
     events::tell_of_panics();
     let result = input::read_order(std::io::stdin())
@@ -70,6 +76,17 @@ fn main() -> ExitCode {
             tracing::error!(class = %failure.class, "{failure}");
             let Failure { class, message, findings } = failure;
             events::emit(&TrainerEvent::Failed { class, message, findings });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Learns together with the process that started this one, which tells the supervisor.
+fn follow() -> ExitCode {
+    match run::follow() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!("{failure}");
             ExitCode::FAILURE
         }
     }

@@ -41,8 +41,7 @@ pub(crate) async fn store(
     let valid = &training.data().valid;
     let evaluation = evaluate(&classifier.logits_of(valid), valid.labels());
     let golden = golden_examples(storage, manifest, &classifier).await?;
-    let head = training.network().head();
-    let description = describe(order, manifest, head, &preprocessing, &evaluation, golden.images.len())?;
+    let description = describe(order, manifest, training, &preprocessing, &evaluation, golden.images.len())?;
     let extras = Extras {
         onnx: Some(export(order, manifest, training, &preprocessing)?),
         predictions: Some(predictions(&classifier, training.data())?),
@@ -114,7 +113,7 @@ fn golden_rows(manifest: &Manifest) -> Vec<&ManifestRow> {
 fn describe(
     order: &RunOrder,
     manifest: &Manifest,
-    head: HeadKind,
+    training: &Training,
     preprocessing: &Preprocessing,
     evaluation: &Evaluation,
     golden: usize,
@@ -134,6 +133,7 @@ fn describe(
             valid_loss: evaluation.loss,
             confusion: evaluation.confusion.clone(),
             epochs: recipe.epochs(),
+            micro_batch: training.micro_batch(),
         },
         lineage: Lineage {
             job_id: order.job_id.to_string(),

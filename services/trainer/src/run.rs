@@ -4,7 +4,7 @@ use tokio::runtime::Runtime;
 use ursa_domain::run::{Finding, RunOrder, RunResult, TrainerEvent};
 use ursa_learner::{
     Advance, BatchReport, Device, EpochReport, Evidence, LearnError, Precision, RunIdentity, Training, best_device,
-    set_threads,
+    device_of, set_threads,
 };
 use ursa_storage::Storage;
 use ursa_storage::manifest::Manifest;
@@ -12,6 +12,7 @@ use ursa_storage::manifest::Manifest;
 use crate::checkpoints::{self, Saver};
 use crate::failure::Failure;
 use crate::input::Supervisor;
+use crate::peers::{self, PeerOrder, Peers};
 use crate::{describe, events, model, pretrained, rates, snapshot};
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
@@ -21,10 +22,14 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
     let storage = Storage::open(&order.object_store)?;
     let manifest = runtime.block_on(snapshot::manifest(&storage, order))?;
     let device = best_device();
-    set_threads(order.threads as usize);
+    set_threads(threads(order));
     let mut training = runtime.block_on(prepare(&storage, &manifest, order, supervisor, device))?;
     if let Some(test) = &order.rate_test {
         return rates::find(&training, test, supervisor).map(RunResult::Rates);
+    }
+    if order.processes > 1 {
+        events::log("info", format!("{} processes share every batch", order.processes));
+        training.join(Box::new(Peers::start(order)?))?;
     }
     let trained = train(&mut training, &runtime, &storage, order, supervisor);
     let findings = diagnose(&training, trained.as_ref().err());
@@ -34,6 +39,26 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
     }
     supervisor.check()?;
     runtime.block_on(model::store(&storage, &manifest, order, &training, device, findings)).map(RunResult::Model)
+}
+
+/// Learns together with the process of rank 0, whose run is measured, stored and told of.
+pub(crate) fn follow() -> Result<(), Failure> {
+    let (PeerOrder { order, rank }, link) = peers::read_order()?;
+    let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
+    let storage = Storage::open(&order.object_store)?;
+    let manifest = runtime.block_on(snapshot::manifest(&storage, &order))?;
+    let device = device_of(rank);
+    set_threads(threads(&order));
+    let mut training = runtime.block_on(prepare(&storage, &manifest, &order, &Supervisor::default(), device))?;
+    training.join(Box::new(link))?;
+    while training.follow()? {}
+    Ok(())
+}
+
+/// Of one process. A test of rates has only one.
+fn threads(order: &RunOrder) -> usize {
+    let processes = if order.rate_test.is_some() { 1 } else { order.processes.max(1) };
+    (order.threads / processes).max(1) as usize
 }
 
 /// How training ended badly.
@@ -67,6 +92,7 @@ fn diagnose(training: &Training, failed: Option<&Failed>) -> Vec<Finding> {
         train_counts: &data.train.counts(data.classes.len()),
         epochs: training.history(),
         batches: &[],
+        micro_batch: training.micro_batch(),
         failure,
     })
 }
@@ -135,7 +161,12 @@ fn train(
         if supervisor.cancelled() {
             break checkpoints.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
         }
-        match training.advance() {
+        let micro_batch = training.micro_batch();
+        let advanced = training.advance();
+        if training.micro_batch() != micro_batch {
+            tell_micro_batch(training);
+        }
+        match advanced {
             Ok(Advance::Batch(report)) => tell_batch(&report, training.epochs()),
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
@@ -160,6 +191,15 @@ fn train(
             Err(failed)
         }
     }
+}
+
+fn tell_micro_batch(training: &Training) {
+    let (whole, parts) = (training.batch_size(), training.micro_batch().unwrap_or_default());
+    let message = format!(
+        "memory ran out: it does not hold {whole} pictures at once; going on with parts of {parts}, over which gradients are \
+         summed up to those of the batch"
+    );
+    events::log("warn", message);
 }
 
 fn tell_batch(report: &BatchReport, epochs: u32) {

@@ -4,6 +4,10 @@
 
 #[path = "cases/convert.rs"]
 mod convert;
+#[path = "cases/memory.rs"]
+mod memory;
+#[path = "cases/peers.rs"]
+mod peers;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/snapshot.rs"]
@@ -354,18 +358,6 @@ fn impossible_orders_fail_for_good_saying_what_to_change() {
     refused(&world, |order| order.snapshot.digest = Digest::of(b"other").to_string(), "is missing");
     refused(&world, |order| order.object_store = "ftp://nowhere".into(), "not an object store");
     refused(&World::of_classes(1), |_| (), "two classes");
-}
-
-#[test]
-fn memory_that_runs_out_is_a_failure_worth_another_try() {
-    let world = World::new();
-    let mut order = world.order(1);
-    order.recipe.image_size = 1024;
-    order.recipe.batch_size = 24;
-    let (events, code) = Trainer::start_with_memory(&order, 3 << 20).finish();
-    let (class, message) = failed(&events);
-    assert_eq!((class, code), (ErrorClass::Retryable, 101), "{message}");
-    assert!(message.contains("memory"), "{message}");
 }
 
 #[test]

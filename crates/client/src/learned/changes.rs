@@ -9,11 +9,12 @@ use super::Finding;
 
 /// Members of a recipe that are keys of a pipeline file. Besides these there are the stages, and what a run brings itself: its
 /// seed, and what it goes on from.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "architecture",
     "numerics",
     "image_size",
     "batch_size",
+    "micro_batch",
     "weight_decay",
     "dropout",
     "label_smoothing",

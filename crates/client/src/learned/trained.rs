@@ -115,6 +115,7 @@ impl Finding {
             "overfitting" => "Overfitting",
             "too_little_data" => "Too little data",
             "unbalanced_classes" => "Unbalanced classes",
+            "memory_ran_out" => "Memory ran out",
             "" => "A problem",
             other => other,
         }

@@ -71,6 +71,7 @@ pub(super) struct JobEntry {
     max_learning_rate: Option<f64>,
     stages: Option<Vec<Stage>>,
     image_size: Option<u32>,
+    micro_batch: Option<u32>,
     weight_decay: Option<f64>,
     dropout: Option<f64>,
     label_smoothing: Option<f64>,
@@ -181,7 +182,7 @@ impl JobEntry {
     fn refuse_keys_of_other_kinds(&self, kind: Kind) -> Result<(), String> {
         use Kind::{Deploy, FindLr, Probe, Scrape, SgdLab, Snapshot, Train, Verify};
         const LEARN: &[Kind] = &[FindLr, Train];
-        let keys: [(&str, bool, &[Kind]); 49] = [
+        let keys: [(&str, bool, &[Kind]); 50] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -204,6 +205,7 @@ impl JobEntry {
             ("max_learning_rate", self.max_learning_rate.is_some(), LEARN),
             ("stages", self.stages.is_some(), LEARN),
             ("image_size", self.image_size.is_some(), LEARN),
+            ("micro_batch", self.micro_batch.is_some(), LEARN),
             ("weight_decay", self.weight_decay.is_some(), LEARN),
             ("dropout", self.dropout.is_some(), LEARN),
             ("label_smoothing", self.label_smoothing.is_some(), LEARN),

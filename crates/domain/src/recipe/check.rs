@@ -16,6 +16,8 @@ impl Recipe {
     /// Refuses a recipe that cannot be followed, naming the key.
     pub fn check(&self) -> Result<(), InvalidSetting> {
         within("batch_size", self.batch_size, BATCH_SIZES)?;
+        let micro_batches = *BATCH_SIZES.start()..=self.batch_size;
+        self.micro_batch.map_or(Ok(()), |pictures| within("micro_batch", pictures, micro_batches))?;
         within("image_size", self.image_size, IMAGE_SIZES)?;
         self.check_stages()?;
         at_least("weight_decay", self.weight_decay, 0.0)?;
@@ -72,12 +74,14 @@ mod tests {
 
     #[test]
     fn impossible_recipes_are_refused_with_the_key_named() {
-        let cases: [(&str, Change); 23] = [
+        let cases: [(&str, Change); 25] = [
             ("stages[0].rate", |recipe| recipe.stages[0].rate = Rate::Flat(0.0)),
             ("stages[0].rate", |recipe| recipe.stages[0].rate = Rate::Slice(f64::NAN, 1e-3)),
             ("weight_decay", |recipe| recipe.weight_decay = -1.0),
             ("weight_decay", |recipe| recipe.weight_decay = f64::INFINITY),
             ("batch_size", |recipe| recipe.batch_size = 1),
+            ("micro_batch", |recipe| recipe.micro_batch = Some(1)),
+            ("micro_batch", |recipe| recipe.micro_batch = Some(65)),
             ("image_size", |recipe| recipe.image_size = 8),
             ("stages[0].image_size", |recipe| recipe.stages[0].image_size = Some(8)),
             ("stages[0].image_size", |recipe| recipe.stages[0].image_size = Some(448)),

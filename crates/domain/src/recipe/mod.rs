@@ -47,6 +47,9 @@ pub struct Recipe {
     pub image_size: u32,
     /// Pictures per step; lowered to the training side's size when that is smaller.
     pub batch_size: u32,
+    /// Pictures computed at once, at most: gradients are summed up over the parts of a batch, so that less memory is needed.
+    /// `None` is the whole batch, and parts where memory does not hold it.
+    pub micro_batch: Option<u32>,
     /// Decoupled weight decay: a parameter loses this share times the learning rate at each step.
     pub weight_decay: f64,
     /// Share of activations dropped before the last layer, half as many before the one before it (fastai's `ps`).
@@ -91,6 +94,7 @@ impl Default for Recipe {
             stages: vec![Stage::one_cycle(4, Rate::SliceTo(3e-3))],
             image_size: 224,
             batch_size: 64,
+            micro_batch: None,
             weight_decay: 1e-2,
             dropout: 0.5,
             label_smoothing: 0.0,

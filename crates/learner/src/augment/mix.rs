@@ -2,6 +2,8 @@
 //!
 //! Unlike the other variations these depend on the batch: its partners are drawn from (seed, step).
 
+use std::ops::Range;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -15,6 +17,14 @@ use crate::randomness::{Purpose, stream};
 pub(crate) struct Target {
     pub labels: Tensor,
     pub share: Tensor,
+}
+
+impl Target {
+    /// Of some of the pictures.
+    pub(crate) fn part(&self, pictures: &Range<usize>) -> Self {
+        let of = |tensor: &Tensor| tensor.narrow(0, pictures.start as i64, pictures.len() as i64);
+        Self { labels: of(&self.labels), share: of(&self.share) }
+    }
 }
 
 /// What is done to one batch.

@@ -3,6 +3,7 @@
 //! A rule speaks of un-smoothed losses measured in evaluation, and of errors as counts with their intervals: few batches and
 //! few pictures must not look like a finding. Training loss below validation loss is normal and no rule looks for it.
 
+mod memory;
 mod overfitting;
 mod rate_too_high;
 mod rate_too_low;
@@ -33,12 +34,18 @@ pub struct Evidence<'a> {
     pub epochs: &'a [EpochReport],
     /// Every batch so far; may be left empty.
     pub batches: &'a [BatchReport],
+    /// Pictures computed at once, where those were fewer than a batch.
+    pub micro_batch: Option<u32>,
     /// What ended the run, where it did not end well.
     pub failure: Option<&'a LearnError>,
 }
 
 /// Everything that is wrong with a run, the most urgent first; empty where nothing is.
 pub fn diagnose(evidence: &Evidence<'_>) -> Vec<Finding> {
+    what_was_learned(evidence).into_iter().chain(memory::find(evidence)).collect()
+}
+
+fn what_was_learned(evidence: &Evidence<'_>) -> Vec<Finding> {
     // A rate that is wrong explains what else would be found.
     let rate = rate_too_high::find(evidence).or_else(|| rate_too_low::find(evidence));
     if let Some(finding) = rate {

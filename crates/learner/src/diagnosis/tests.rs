@@ -36,8 +36,15 @@ fn recipe(epochs: usize, rate: f64) -> Recipe {
 }
 
 fn findings(recipe: &Recipe, epochs: &[EpochReport]) -> Vec<Finding> {
-    let evidence =
-        Evidence { recipe, classes: &classes(), train_counts: &[160, 160, 160], epochs, batches: &[], failure: None };
+    let evidence = Evidence {
+        recipe,
+        classes: &classes(),
+        train_counts: &[160, 160, 160],
+        epochs,
+        batches: &[],
+        micro_batch: None,
+        failure: None,
+    };
     diagnose(&evidence)
 }
 
@@ -68,6 +75,7 @@ fn a_run_that_explodes_late_goes_back_to_its_last_good_epoch() {
         train_counts: &[],
         epochs: &[],
         batches: &[],
+        micro_batch: None,
         failure: Some(&failure),
     };
     assert_eq!(problems(&diagnose(&evidence)), [Problem::RateTooHigh]);
@@ -132,8 +140,15 @@ fn a_rare_class_is_a_problem_only_if_it_fares_worse() {
     };
     let unbalanced = |epochs: &[EpochReport], recipe: &Recipe| {
         let (classes, train_counts) = (classes(), [200, 200, 50]);
-        let evidence =
-            Evidence { recipe, classes: &classes, train_counts: &train_counts, epochs, batches: &[], failure: None };
+        let evidence = Evidence {
+            recipe,
+            classes: &classes,
+            train_counts: &train_counts,
+            epochs,
+            batches: &[],
+            micro_batch: None,
+            failure: None,
+        };
         diagnose(&evidence)
     };
     let plain = recipe(2, 3e-3);
@@ -158,6 +173,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
             train_counts: &[],
             epochs: &[],
             batches: &[],
+            micro_batch: None,
             failure: None
         }
         .chance()
@@ -165,4 +181,29 @@ fn nothing_is_found_where_nothing_is_wrong() {
             .abs()
             < 1e-3
     );
+}
+
+#[test]
+fn a_batch_that_memory_did_not_hold_is_found_beside_everything_else() {
+    let epochs = epochs(&[(1e9, 1_144_188_288.0, 108)]);
+    let found = |recipe: &Recipe, micro_batch| {
+        let classes = &classes();
+        diagnose(&Evidence {
+            recipe,
+            classes,
+            train_counts: &[160, 160, 160],
+            epochs: &epochs,
+            batches: &[],
+            micro_batch,
+            failure: None,
+        })
+    };
+    let whole = recipe(1, 0.5);
+    let findings = found(&whole, Some(16));
+    assert_eq!(problems(&findings), [Problem::RateTooHigh, Problem::MemoryRanOut]);
+    assert!(findings[1].seen.contains("64 pictures at once") && findings[1].seen.contains("parts of 16"));
+    let changed = findings[1].recipe.clone().unwrap();
+    assert_eq!(changed, Recipe { micro_batch: Some(16), ..whole.clone() });
+    assert_eq!(problems(&found(&changed, Some(16))), [Problem::RateTooHigh], "what was asked for is no problem");
+    assert_eq!(problems(&found(&changed, Some(8))), [Problem::RateTooHigh, Problem::MemoryRanOut]);
 }

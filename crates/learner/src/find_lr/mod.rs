@@ -35,7 +35,7 @@ pub fn find_lr(
         let Some(rate) = curve.next_rate() else { break };
         let moment = Moment { epoch, step, image_size };
         let stride = Stride { rates: [rate; GROUPS], momentum: MOMENTUM };
-        let loss = engine.step(&training.data().train.batch(&indices), &moment, &stride);
+        let loss = engine.step(&training.data().train.batch(&indices), &moment, &stride)?;
         if let Some(point) = curve.add(loss)
             && observe(point).is_break()
         {

@@ -24,7 +24,7 @@ pub(crate) use parameters::channels_last;
 pub use parameters::{Parameter, Role};
 
 use crate::LearnError;
-use crate::randomness::{Purpose, seed_libtorch};
+use crate::randomness::{Purpose, with_libtorch};
 use crate::tensor_file::{self, TensorFile};
 use architecture::Layers;
 use parameters::Parameters;
@@ -50,8 +50,9 @@ impl Network {
 
     /// As [`Network::new`] with a head of choice.
     pub fn with_head(architecture: Architecture, classes: usize, head: HeadSpec, seed: u64, device: Device) -> Self {
-        seed_libtorch(seed, Purpose::Initialisation, 0);
-        Self::build(architecture, classes, head, Parameters::new(device, true))
+        with_libtorch(seed, Purpose::Initialisation, 0, || {
+            Self::build(architecture, classes, head, Parameters::new(device, true))
+        })
     }
 
     /// A network with the weights of [`Network::to_safetensors`]; which head it has shows in the names of the tensors. Every
@@ -165,6 +166,16 @@ impl Network {
         (logits, asked.collect())
     }
 
+    /// The running statistics as they are now.
+    pub(crate) fn statistics(&self) -> Vec<Tensor> {
+        self.parameters.buffers.iter().map(|(_, tensor)| tensor.copy()).collect()
+    }
+
+    /// Puts [`Network::statistics`] back.
+    pub(crate) fn set_statistics(&mut self, statistics: &[Tensor]) {
+        self.parameters.buffers.iter_mut().zip(statistics).for_each(|((_, tensor), value)| tensor.copy_(value));
+    }
+
     /// Every tensor by name.
     pub(crate) fn named(&self) -> Vec<(String, Tensor)> {
         self.parameters.named()
@@ -191,6 +202,7 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::randomness::noise;
 
     fn network(architecture: Architecture) -> Network {
         crate::set_threads(1);
@@ -239,28 +251,29 @@ mod tests {
         use tch::nn::{FuncT, ModuleT, VarStore};
         use tch::vision::resnet::{resnet18_no_final_layer, resnet34_no_final_layer, resnet50_no_final_layer};
         crate::set_threads(1);
-        tch::manual_seed(3);
         for &architecture in Architecture::ALL {
             let store = VarStore::new(Device::Cpu);
-            let reference: Box<dyn ModuleT> = match architecture {
-                Architecture::ResNet18 => Box::<FuncT<'static>>::new(resnet18_no_final_layer(&store.root())),
-                Architecture::ResNet34 => Box::<FuncT<'static>>::new(resnet34_no_final_layer(&store.root())),
-                Architecture::ResNet50 => Box::new(resnet50_no_final_layer(&store.root())),
-            };
+            let reference = with_libtorch(3, Purpose::Initialisation, 0, || -> Box<dyn ModuleT> {
+                match architecture {
+                    Architecture::ResNet18 => Box::<FuncT<'static>>::new(resnet18_no_final_layer(&store.root())),
+                    Architecture::ResNet34 => Box::<FuncT<'static>>::new(resnet34_no_final_layer(&store.root())),
+                    Architecture::ResNet50 => Box::new(resnet50_no_final_layer(&store.root())),
+                }
+            });
             let mut weights: Vec<(String, Tensor)> = store.variables().into_iter().collect();
             weights.sort_by(|one, other| one.0.cmp(&other.0));
             // Running statistics that a normalisation must really use.
             no_grad(|| {
                 for (name, tensor) in &mut weights {
-                    let range = if name.ends_with("running_var") { (0.5, 1.5) } else { (-0.2, 0.2) };
+                    let noise = noise(&tensor.size(), 5) * 0.2;
                     if name.contains("running") {
-                        let _ = tensor.uniform_(range.0, range.1);
+                        tensor.copy_(&if name.ends_with("running_var") { noise.abs() + 0.5 } else { noise });
                     }
                 }
             });
             let mut network = Network::new(architecture, 2, 1, Device::Cpu);
             network.load_body(&tensor_file::write("test", &weights, None).unwrap()).unwrap();
-            let images = Tensor::randn([2, 3, 64, 64], (Kind::Float, Device::Cpu));
+            let images = noise(&[2, 3, 64, 64], 6);
             let (found, expected) = no_grad(|| {
                 let features = network.body.forward(&images, false, Kind::Float);
                 (features.mean_dim([2_i64, 3].as_slice(), false, Kind::Float), reference.forward_t(&images, false))
@@ -290,7 +303,7 @@ mod tests {
         crate::set_threads(1);
         let head = HeadSpec { dropout: 0.0, ..HeadSpec::default() };
         let network = Network::with_head(Architecture::ResNet18, 3, head, 1, Device::Cpu);
-        let images = Tensor::randn([4, 3, 32, 32], (Kind::Float, Device::Cpu));
+        let images = noise(&[4, 3, 32, 32], 7);
         for kind in [Kind::Float, Kind::BFloat16] {
             network.forward(&images, true, kind).square().sum(Kind::Float).backward();
             let (logits, asked) = network.learn(&images, kind);

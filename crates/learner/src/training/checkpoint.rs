@@ -67,6 +67,9 @@ pub(crate) struct Position {
     pub steps: u64,
     /// Steps of the present optimizer.
     pub optimizer_steps: u64,
+    /// Pictures computed at once, where those are not the whole batch: parts that were other ones would end elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// State of the loss average.
     pub smooth: SmoothLoss,
     /// What each epoch gave.

@@ -1,19 +1,25 @@
 //! One step at a time: pictures in, weights moved, a loss out. The engine knows nothing of stages and epochs.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 use ursa_domain::recipe::{GROUPS, Recipe};
 use ursa_vision::Preprocessing;
 
 use super::average::WeightAverage;
+use super::micro_batch::{parts, smaller};
 use super::objective::Objective;
 use super::optimizer::Adam;
+use super::together::{self, AllReduce};
+use crate::LearnError;
 use crate::augment::{self, Alteration, Mixture, Target};
 use crate::data::{Batch, Dataset};
 use crate::device::Precision;
 use crate::evaluation::{Evaluation, evaluate};
 use crate::network::{Network, channels_last};
+use crate::out_of_memory;
 use crate::pixels;
-use crate::randomness::{Purpose, seed_libtorch};
+use crate::randomness::{Purpose, with_libtorch};
 
 /// A network that learns.
 #[derive(Debug)]
@@ -27,6 +33,13 @@ pub(crate) struct Engine {
     device: Device,
     precision: Precision,
     frozen: bool,
+    /// Pictures computed at once; `None` is the whole batch.
+    micro_batch: Option<usize>,
+    /// The other processes of the run.
+    together: Option<Box<dyn AllReduce>>,
+    /// More at once than this do not fit, in tests.
+    #[cfg(test)]
+    pub(super) room: Option<usize>,
 }
 
 /// When a step happens, which decides what is drawn for it, and how large its pictures are.
@@ -49,6 +62,31 @@ pub(crate) struct Stride {
     pub momentum: f64,
 }
 
+/// Loss and gradients of a batch or a part of it; of parameters that had no say they are undefined.
+pub(super) struct Gradients {
+    pub loss: f64,
+    pub gradients: Vec<Tensor>,
+}
+
+impl Gradients {
+    fn float(self) -> Self {
+        let float = |gradient: Tensor| if gradient.defined() { gradient.to_kind(Kind::Float) } else { gradient };
+        Self { gradients: self.gradients.into_iter().map(float).collect(), ..self }
+    }
+
+    fn plus(mut self, other: &Self) -> Self {
+        self.loss += other.loss;
+        for (sum, gradient) in self.gradients.iter_mut().zip(&other.gradients).filter(|(_, one)| one.defined()) {
+            if sum.defined() {
+                let _ = sum.g_add_(gradient);
+            } else {
+                *sum = gradient.to_kind(Kind::Float);
+            }
+        }
+        self
+    }
+}
+
 impl Engine {
     pub(crate) fn new(recipe: &Recipe, data: &Dataset, network: Network, device: Device, precision: Precision) -> Self {
         let mut engine = Self {
@@ -61,6 +99,10 @@ impl Engine {
             device,
             precision,
             frozen: false,
+            micro_batch: recipe.micro_batch.map(|pictures| pictures as usize),
+            together: None,
+            #[cfg(test)]
+            room: None,
         };
         engine.restart_optimizer();
         engine
@@ -71,6 +113,7 @@ impl Engine {
         let recipe = Recipe { weight_average: None, ..self.recipe.clone() };
         let mut copy = Self::new(&recipe, data, self.network.duplicate(), self.device, self.precision);
         copy.freeze(self.frozen);
+        copy.micro_batch = self.micro_batch;
         copy
     }
 
@@ -88,20 +131,111 @@ impl Engine {
         self.optimizer = Adam::new(self.network.parameters(), self.recipe.numerics, self.recipe.weight_decay);
     }
 
-    /// Learns from a batch and says its loss. A loss that is no number moves nothing.
-    pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> f64 {
-        let (images, targets) = self.inputs(batch, moment);
-        seed_libtorch(self.recipe.seed, Purpose::Dropout, moment.step);
-        let (logits, asked) = self.network.learn(&images, self.precision.kind());
-        let loss = self.objective.loss(&logits, &targets);
-        let value = loss.double_value(&[]);
-        if value.is_finite() {
-            self.optimizer.step(&loss, &asked, &stride.rates, stride.momentum);
+    /// Learns from a batch and says its loss. A loss that is no number moves nothing. Where memory runs out the batch is
+    /// computed again in smaller parts, and so is what follows it; see [`Engine::micro_batch`].
+    pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> Result<f64, LearnError> {
+        let inputs = out_of_memory::caught(|| self.inputs(batch, moment));
+        let short = |reason| LearnError::OutOfMemory { pictures: batch.ids.len(), reason };
+        let (images, targets) = inputs.map_err(short)?;
+        let Gradients { loss, gradients } = self.gradients(&images, &targets, moment)?;
+        if loss.is_finite() {
+            self.optimizer.step(&gradients, &stride.rates, stride.momentum);
             if let Some(average) = &mut self.average {
                 average.add(&self.network, moment.step + 1);
             }
         }
-        value
+        Ok(loss)
+    }
+
+    /// Of the whole batch: what this process learns from it, and what others do.
+    pub(super) fn gradients(
+        &mut self,
+        images: &Tensor,
+        targets: &[Target],
+        moment: &Moment,
+    ) -> Result<Gradients, LearnError> {
+        let own = self.own_gradients(images, targets, moment)?;
+        let Some(all) = self.together.as_deref_mut() else { return Ok(own) };
+        let loss = together::sum_of(own.loss, all)?;
+        // Everybody hears the same sum, and does the same.
+        let gradients = if loss.is_finite() { together::sums(&own.gradients, all)? } else { Vec::new() };
+        Ok(Gradients { loss, gradients })
+    }
+
+    /// Of this process's share of the batch, in parts that memory holds.
+    fn own_gradients(
+        &mut self,
+        images: &Tensor,
+        targets: &[Target],
+        moment: &Moment,
+    ) -> Result<Gradients, LearnError> {
+        let statistics = self.network.statistics();
+        let (rank, processes) = self.together.as_ref().map_or((0, 1), |all| (all.rank(), all.processes()));
+        let own = together::share(images.size()[0] as usize, rank, processes);
+        // What is dropped here is not what is dropped elsewhere.
+        let draw = moment.step * processes as u64 + rank as u64;
+        loop {
+            let parts = parts(own.clone(), self.micro_batch);
+            let tried = out_of_memory::caught(|| {
+                with_libtorch(self.recipe.seed, Purpose::Dropout, draw, || self.sum(images, targets, &parts))
+            });
+            let reason = match tried {
+                Ok(gradients) => return Ok(gradients),
+                Err(reason) => reason,
+            };
+            // A part that was begun has moved them.
+            self.network.set_statistics(&statistics);
+            let pictures = parts.iter().map(ExactSizeIterator::len).max().unwrap_or_default();
+            let fewer = smaller(pictures).ok_or(LearnError::OutOfMemory { pictures, reason })?;
+            self.micro_batch = Some(fewer);
+        }
+    }
+
+    /// Sums gradients up over the parts of a batch; of several in float32, whatever they were computed in.
+    fn sum(&self, images: &Tensor, targets: &[Target], parts: &[Range<usize>]) -> Gradients {
+        let weight = self.objective.weight(targets);
+        let mut sum: Option<Gradients> = None;
+        for part in parts {
+            let images = images.narrow(0, part.start as i64, part.len() as i64);
+            let targets: Vec<Target> = targets.iter().map(|target| target.part(part)).collect();
+            let (logits, asked) = self.network.learn(&images, self.precision.kind());
+            #[cfg(test)]
+            self.fill_memory(part.len());
+            let loss = self.objective.loss(&logits, &targets, &weight);
+            let value = loss.double_value(&[]);
+            if !value.is_finite() {
+                return Gradients { loss: value, gradients: Vec::new() };
+            }
+            let gradients = Gradients { loss: value, gradients: self.optimizer.gradients(&loss, &asked) };
+            sum = Some(match sum {
+                None if parts.len() == 1 => gradients,
+                None => gradients.float(),
+                Some(sum) => sum.plus(&gradients),
+            });
+        }
+        sum.unwrap_or_else(|| Gradients { loss: 0.0, gradients: Vec::new() })
+    }
+
+    /// Asks for more memory than there is where `pictures` shall not fit.
+    #[cfg(test)]
+    fn fill_memory(&self, pictures: usize) {
+        if self.room.is_some_and(|room| pictures > room) {
+            drop(Tensor::zeros([1 << 50], (Kind::Float, self.device)));
+        }
+    }
+
+    /// From here on every batch is shared with the other processes.
+    pub(crate) fn join(&mut self, together: Box<dyn AllReduce>) {
+        self.together = Some(together);
+    }
+
+    /// Pictures computed at once: what the recipe says, or what memory has turned out to hold. `None` is the whole batch.
+    pub(crate) fn micro_batch(&self) -> Option<usize> {
+        self.micro_batch
+    }
+
+    pub(crate) fn set_micro_batch(&mut self, pictures: Option<usize>) {
+        self.micro_batch = pictures;
     }
 
     /// The pictures of a batch as the network shall see them at that moment, and what they show.

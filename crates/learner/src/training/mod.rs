@@ -7,8 +7,10 @@ mod average;
 mod checkpoint;
 mod engine;
 mod fused;
+mod micro_batch;
 mod objective;
 mod optimizer;
+mod together;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +22,7 @@ use ursa_domain::recipe::Recipe;
 pub use checkpoint::RunIdentity;
 use checkpoint::{Checkpoint, Position};
 pub(crate) use engine::{Engine, Moment, Stride};
+pub use together::AllReduce;
 
 use crate::LearnError;
 use crate::data::loader::Loader;
@@ -123,6 +126,7 @@ impl Training {
     fn go_on(&mut self, checkpoint: &Checkpoint<'_>) -> Result<(), LearnError> {
         self.position = checkpoint.position.clone();
         self.enter_epoch();
+        self.engine.set_micro_batch(self.position.micro_batch);
         checkpoint.restore(&mut self.engine)
     }
 
@@ -142,7 +146,8 @@ impl Training {
     /// Everything needed to go on from here.
     pub fn checkpoint(&self) -> Result<Vec<u8>, LearnError> {
         let optimizer_steps = self.engine.optimizer().steps();
-        checkpoint::write(&self.identity, Position { optimizer_steps, ..self.position.clone() }, &self.engine)
+        let micro_batch = self.engine.micro_batch();
+        checkpoint::write(&self.identity, Position { optimizer_steps, micro_batch, ..self.position.clone() }, &self.engine)
     }
 
     /// Does the next thing: learns from a batch, or measures where the epoch's batches are done. After an error nothing more
@@ -153,6 +158,30 @@ impl Training {
             Some(batch) => self.run_batch(&batch, &stage).map(Advance::Batch),
             None => self.end_epoch(&stage),
         }
+    }
+
+    /// Learns from here on together with other processes, which have the same run at the same place: each takes a share of
+    /// every batch. One of them, of rank 0, calls [`Training::advance`], the others [`Training::follow`].
+    pub fn join(&mut self, together: Box<dyn AllReduce>) -> Result<(), LearnError> {
+        together::check(self.sampler.batch_size(), together.processes())?;
+        self.engine.join(together);
+        Ok(())
+    }
+
+    /// Does the next thing without measuring what was learned; `false` when every epoch is done.
+    pub fn follow(&mut self) -> Result<bool, LearnError> {
+        let Some(stage) = self.stage().cloned() else { return Ok(false) };
+        match self.next_batch() {
+            Some(batch) => drop(self.run_batch(&batch, &stage)?),
+            None => self.next_epoch(),
+        }
+        Ok(true)
+    }
+
+    fn next_epoch(&mut self) {
+        self.position.epochs += 1;
+        self.position.batches = 0;
+        self.enter_epoch();
     }
 
     /// The pictures of the next batch of this epoch; from then on those that follow are gathered ahead.
@@ -171,7 +200,7 @@ impl Training {
         let rates = stage.rates.map(|peak| stage.cycle.learning_rate(in_stage, peak));
         let stride = Stride { rates, momentum: stage.cycle.momentum(in_stage) };
         let moment = Moment { epoch, step, image_size: stage.image_size };
-        let loss = self.engine.step(batch, &moment, &stride);
+        let loss = self.engine.step(batch, &moment, &stride)?;
         self.refuse_non_finite(loss)?;
         self.position.smooth.add(loss);
         self.position.steps += 1;
@@ -203,9 +232,7 @@ impl Training {
         };
         self.refuse_non_finite(report.train.loss + report.valid.loss)?;
         self.position.history.push(report.clone());
-        self.position.epochs += 1;
-        self.position.batches = 0;
-        self.enter_epoch();
+        self.next_epoch();
         let Pace { images, time } = std::mem::take(&mut self.learning);
         let images_per_second = (images > 0).then(|| images as f64 / time.as_secs_f64().max(f64::MIN_POSITIVE));
         Ok(Advance::Epoch { report, images_per_second })
@@ -251,6 +278,17 @@ impl Training {
         let (asked, used) = (self.recipe().batch_size as usize, self.sampler.batch_size());
         let lowered = format!("batch_size is lowered from {asked} to {used}: there are no more training pictures");
         (used < asked).then_some(lowered).into_iter().collect()
+    }
+
+    /// Pictures learned from in a step.
+    pub fn batch_size(&self) -> usize {
+        self.sampler.batch_size()
+    }
+
+    /// Pictures computed at once, where those are fewer than a batch: as the recipe says, or as many as memory has turned out
+    /// to hold.
+    pub fn micro_batch(&self) -> Option<u32> {
+        self.engine.micro_batch().filter(|&pictures| pictures < self.sampler.batch_size()).map(|pictures| pictures as u32)
     }
 
     /// Epochs done.

@@ -72,12 +72,16 @@ impl Adam {
         self.steps
     }
 
-    /// Moves every parameter by the gradient of `loss`, each group at its own rate (above 0). `asked` has, for each parameter of
-    /// the network, the tensor whose gradient is meant. The graph of `loss` is used up.
-    pub(crate) fn step(&mut self, loss: &Tensor, asked: &[Tensor], rates: &[f64; GROUPS], beta1: f64) {
+    /// The gradients of `loss` for what learns. `asked` has, for each parameter of the network, the tensor whose gradient is
+    /// meant. The graph of `loss` is used up.
+    pub(crate) fn gradients(&self, loss: &Tensor, asked: &[Tensor]) -> Vec<Tensor> {
         let asked: Vec<&Tensor> = self.slots.iter().map(|slot| &asked[slot.index]).collect();
         // Asked for, not summed up in the parameters: that would write, read and clear all of them once more.
-        let gradients = Tensor::run_backward(&[loss], &asked, false, false);
+        Tensor::run_backward(&[loss], &asked, false, false)
+    }
+
+    /// Moves every parameter by its gradient, each group at its own rate (above 0).
+    pub(crate) fn step(&mut self, gradients: &[Tensor], rates: &[f64; GROUPS], beta1: f64) {
         self.steps += 1;
         let steps = self.steps as f64;
         let factors = |slot: &Slot| Factors {
@@ -90,7 +94,7 @@ impl Adam {
         };
         no_grad(|| {
             let mut lanes = Vec::new();
-            for (slot, gradient) in self.slots.iter_mut().zip(&gradients).filter(|(_, gradient)| gradient.defined()) {
+            for (slot, gradient) in self.slots.iter_mut().zip(gradients).filter(|(_, gradient)| gradient.defined()) {
                 let factors = factors(slot);
                 if fused::fits(&slot.parameter, gradient, &slot.first, &slot.second) {
                     let moments = [&mut slot.first, &mut slot.second];
@@ -180,7 +184,7 @@ mod tests {
             // Gradients: 3e-4 and -0.5 in the first, 2 in the second; the small one shows the eps.
             let loss = (&parameters[0].tensor * Tensor::from_slice(&[3e-4, -0.5])).sum(Kind::Double)
                 + (&parameters[1].tensor * 2.0).sum(Kind::Double);
-            adam.step(&loss, &asked, &[0.1, 1.0, 0.01], beta1);
+            adam.step(&adam.gradients(&loss, &asked), &[0.1, 1.0, 0.01], beta1);
         }
         let cases =
             [(0, 0, 1.0, 3e-4, 0.1, 0.01), (0, 1, -2.0, -0.5, 0.1, 0.01), (1, 0, 0.5, 2.0, 0.01, decay_of_norms)];
@@ -208,7 +212,7 @@ mod tests {
         let parameters = [frozen, parameter(&[1.0], 1, Role::Weight)];
         let mut adam = Adam::new(&parameters, Numerics::FastaiV1, 0.5);
         let asked = [&parameters[0], &parameters[1]].map(|parameter| parameter.tensor.shallow_clone());
-        adam.step(&parameters[1].tensor.sum(Kind::Double), &asked, &[0.1; 3], 0.9);
+        adam.step(&adam.gradients(&parameters[1].tensor.sum(Kind::Double), &asked), &[0.1; 3], 0.9);
         assert!((parameters[0].tensor.double_value(&[0]) - 1.0).abs() < f64::EPSILON);
         assert!(parameters[1].tensor.double_value(&[0]) < 1.0);
     }

@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use ursa_domain::run::{RunOrder, TrainerEvent, TrainerInput};
 use ursa_domain::sgd_lab::SgdLab;
 
@@ -61,6 +62,13 @@ impl Trainer {
 
     pub(crate) fn close_input(&mut self) {
         self.input = None;
+    }
+
+    /// The processes that it has started.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        let pid = self.child.id();
+        let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        listed.split_whitespace().map(|child| Pid::from_raw(child.parse().unwrap())).collect()
     }
 
     pub(crate) fn kill(mut self) {

@@ -76,6 +76,7 @@ impl World {
             cache_dir: self.folder.path().join("cache").display().to_string(),
             threads: 2,
             allowed_networks: Vec::new(),
+            processes: 1,
         }
     }
 

@@ -185,6 +185,7 @@ fn order(
         cache_dir: tools.cache_dir.display().to_string(),
         threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
         allowed_networks: tools.allow_networks.iter().map(ToString::to_string).collect(),
+        processes: attempt.gpus().len().max(1) as u32,
     })
 }
 

@@ -57,6 +57,7 @@ impl JobEntry {
             recipe.stages = stages.iter().map(v1::Stage::from).collect();
         }
         set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.micro_batch, self.micro_batch);
         set(&mut recipe.image_size, self.image_size);
         recipe.weight_decay = self.weight_decay.or(recipe.weight_decay);
         recipe.dropout = self.dropout.or(recipe.dropout);

@@ -9,6 +9,7 @@ use ursa_vision::Preprocessing;
 
 use super::{Description, export};
 use crate::network::{HeadKind, HeadSpec, Network};
+use crate::randomness::noise;
 
 const SIDE: u32 = 64;
 
@@ -16,12 +17,12 @@ const SIDE: u32 = 64;
 fn network(architecture: Architecture, kind: HeadKind) -> Network {
     crate::set_threads(1);
     let network = Network::with_head(architecture, 3, HeadSpec { kind, dropout: 0.0 }, 5, Device::Cpu);
-    no_grad(|| (0..20).for_each(|_| drop(network.forward(&images(8), true, Kind::Float))));
+    no_grad(|| (0..20).for_each(|seed| drop(network.forward(&images(8, seed), true, Kind::Float))));
     network
 }
 
-fn images(count: i64) -> Tensor {
-    Tensor::randn([count, 3, i64::from(SIDE), i64::from(SIDE)], (Kind::Float, Device::Cpu))
+fn images(count: i64, seed: u64) -> Tensor {
+    noise(&[count, 3, i64::from(SIDE), i64::from(SIDE)], seed)
 }
 
 fn exported(network: &Network) -> Vec<u8> {

@@ -27,6 +27,7 @@ fn diagnosed(data: Dataset, recipe: Recipe, pretrained: Option<&[u8]>) -> (Train
         train_counts: &training.data().train.counts(2),
         epochs: &recorder.epochs,
         batches: &recorder.batches,
+        micro_batch: training.micro_batch(),
         failure: failure.as_ref(),
     };
     let findings = diagnose(&evidence);

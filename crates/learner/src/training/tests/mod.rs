@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod lesson;
+mod micro_batch;
 mod options;
 mod resume;
+mod together;
 
 use ursa_domain::recipe::{
     Architecture, Augmentation, Balance, Method, Mix, Numerics, PretrainedWeights, Rate, RateTest, Stage,

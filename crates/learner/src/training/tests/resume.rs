@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::*;
+use crate::randomness::{Purpose, with_libtorch};
 
 /// Everything on, so that everything would have to be restored.
 fn rich() -> Recipe {
@@ -55,7 +56,8 @@ fn a_run_interrupted_after_any_batch_ends_with_the_very_bytes_of_an_unbroken_one
     // In the first stage, before its measurement, at its end, in the middle of the second, and after everything.
     for (step, epoch) in [(1, 0), (2, 0), (2, 1), (3, 1), (6, 3)] {
         let (.., checkpoint) = checkpoints.iter().find(|found| (found.0, found.1) == (step, epoch)).unwrap();
-        tch::manual_seed(99); // Another process would not share libtorch's generator.
+        // Another process would not share libtorch's generator.
+        with_libtorch(99, Purpose::Dropout, 0, || ());
         let mut resumed = begin();
         resumed.resume(checkpoint).unwrap();
         assert_eq!((resumed.steps_done(), resumed.epochs_done()), (step, epoch));

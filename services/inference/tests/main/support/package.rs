@@ -80,6 +80,7 @@ fn manifest(preprocessing: Preprocessing, seed: u64) -> ModelManifest {
             valid_loss: 1.0,
             confusion: vec![vec![1, 1, 0], vec![0; 3], vec![0; 3]],
             epochs: 0,
+            micro_batch: None,
         },
         lineage: Lineage {
             job_id: "job".into(),

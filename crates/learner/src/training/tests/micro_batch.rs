@@ -1,0 +1,96 @@
+//! Batches in parts: what is learned is the whole batch, and memory that runs out ends no run.
+
+use tch::{Kind, Tensor};
+
+use super::*;
+use crate::augment::Target;
+use crate::network::channels_last;
+use crate::randomness::noise;
+
+/// Nothing dropped or altered: whoever computes in parts computes the same.
+fn plain(micro_batch: Option<u32>) -> Recipe {
+    Recipe { dropout: 0.0, augmentation: Augmentation::none(), micro_batch, ..recipe(2, 1e-3) }
+}
+
+/// A run on a machine that holds `room` pictures at once.
+fn with_room(recipe: Recipe, room: usize) -> Training {
+    let mut training = training(recipe);
+    training.engine.room = Some(room);
+    training
+}
+
+/// The second half shows what the first does, so that normalisation sees the same in parts as in the whole. Labels differ.
+#[test]
+fn gradients_of_parts_add_up_to_those_of_the_whole_batch() {
+    let recipe = Recipe { label_smoothing: 0.1, ..plain(None) };
+    let moment = Moment { epoch: 0, step: 0, image_size: SIZE };
+    let half = channels_last(&noise(&[4, 3, 96, 96], 3));
+    let images = Tensor::cat(&[&half, &half], 0);
+    let labels = Tensor::from_slice(&[0_i64, 0, 0, 1, 1, 1, 0, 1]);
+    let share = Tensor::from_slice(&[1.0_f32, 0.5, 1.0, 0.2, 1.0, 0.9, 1.0, 1.0]);
+    let targets = [Target { labels, share }];
+    for (precision, tolerance) in [(Precision::Float32, 1e-3), (Precision::BFloat16, 3e-2)] {
+        crate::set_threads(1);
+        let mut training = Training::new(identity(recipe.clone()), data(), None, Device::Cpu, precision).unwrap();
+        let whole = training.engine.gradients(&images, &targets, &moment).unwrap();
+        training.engine.set_micro_batch(Some(4));
+        let parts = training.engine.gradients(&images, &targets, &moment).unwrap();
+        assert!((whole.loss - parts.loss).abs() < tolerance, "{} is not {}", parts.loss, whole.loss);
+        assert_eq!(whole.gradients.len(), parts.gradients.len());
+        for (whole, parts) in whole.gradients.iter().zip(&parts.gradients) {
+            let size = |tensor: &Tensor| tensor.to_kind(Kind::Double).norm().double_value(&[]);
+            assert_eq!(parts.kind(), Kind::Float);
+            let (scale, difference) = (size(whole), size(&(whole.to_kind(Kind::Float) - parts)));
+            assert!(difference <= tolerance * scale.max(1e-3), "{precision:?}: {difference} of {scale}");
+        }
+    }
+}
+
+#[test]
+fn a_run_whose_memory_runs_out_goes_on_in_parts_and_ends_as_if_it_had_been_told() {
+    let mut short = with_room(plain(None), 3);
+    assert_eq!(short.micro_batch(), None);
+    let (batches, error) = run(&mut short);
+    assert_eq!((batches.len(), error, short.micro_batch()), (4, None, Some(2)));
+    let mut told = training(plain(Some(2)));
+    assert_eq!(told.micro_batch(), Some(2));
+    let (expected, _) = run(&mut told);
+    let losses = |batches: &[BatchReport]| batches.iter().map(|report| report.loss).collect::<Vec<_>>();
+    assert_eq!(losses(&batches), losses(&expected));
+    assert!(short.network().to_safetensors().unwrap() == told.network().to_safetensors().unwrap());
+}
+
+#[test]
+fn memory_that_holds_too_few_to_learn_from_is_an_error_that_says_so() {
+    let (_, error) = run(&mut with_room(plain(None), 1));
+    let Some(LearnError::OutOfMemory { pictures: 2, reason }) = &error else { panic!("{error:?}") };
+    assert!(reason.contains("allocate"), "{reason}");
+    assert!(error.unwrap().to_string().contains("lower image_size"));
+}
+
+#[test]
+fn parts_still_learn_with_everything_on() {
+    let recipe = Recipe { mix: Some(Mix::MixUp { alpha: 0.4 }), micro_batch: Some(4), ..recipe(8, 1e-3) };
+    let mut training = training(recipe);
+    assert_eq!(run(&mut training).1, None);
+    let (first, last) = (&training.history()[0], training.history().last().unwrap());
+    assert!(last.valid.loss < 0.8 * first.valid.loss, "{:#?}", training.history());
+}
+
+/// The machine that it is resumed on has more memory: the parts stay what they were.
+#[test]
+fn a_run_in_parts_that_was_interrupted_ends_with_the_very_bytes_of_an_unbroken_one() {
+    let recipe = Recipe { micro_batch: None, ..recipe(2, 1e-3) };
+    let mut unbroken = with_room(recipe.clone(), 4);
+    run_batches(&mut unbroken, 1);
+    let checkpoint = unbroken.checkpoint().unwrap();
+    run(&mut unbroken);
+    let mut resumed = training(recipe.clone());
+    resumed.resume(&checkpoint).unwrap();
+    assert_eq!(resumed.micro_batch(), Some(4));
+    run(&mut resumed);
+    assert!(resumed.checkpoint().unwrap() == unbroken.checkpoint().unwrap(), "the checkpoints differ");
+    let mut whole = training(recipe);
+    run(&mut whole);
+    assert!(whole.network().to_safetensors().unwrap() != unbroken.network().to_safetensors().unwrap());
+}
