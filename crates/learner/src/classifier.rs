@@ -57,17 +57,16 @@ impl Classifier {
         Ok(self.rows(&Tensor::from_slice(&pixels).view([images.len() as i64, size as i64, size as i64, 3])))
     }
 
-    /// One row of logits for each example.
-    pub fn logits_of(&self, examples: &Examples) -> Vec<Vec<f32>> {
-        self.rows(examples.images())
-    }
-
-    /// One feature vector for each example: the body's output averaged over the picture, 512 numbers (2048 of a ResNet-50).
-    /// Pictures that look alike to the network have vectors that point the same way.
-    pub fn embeddings(&self, examples: &Examples) -> Vec<Vec<f32>> {
-        pixels::rows(examples.images(), self.device, |images| {
-            self.features(images).mean_dim([2_i64, 3].as_slice(), false, Kind::Float)
-        })
+    /// Everything that one pass over the examples tells.
+    pub fn answers(&self, examples: &Examples) -> Answers {
+        let both = |images: &Tensor| {
+            let features = self.features(images);
+            let embeddings = features.mean_dim([2_i64, 3].as_slice(), false, Kind::Float);
+            Tensor::cat(&[self.head.forward(&features, false), embeddings], 1)
+        };
+        let mut logits = pixels::rows(examples.images(), self.device, both);
+        let embeddings = logits.iter_mut().map(|row| row.split_off(self.classes)).collect();
+        Answers { logits, embeddings }
     }
 
     /// What the model says of a picture, and where in it the evidence for `class` (or for what it says most) lies. `image` is
@@ -105,6 +104,16 @@ impl Classifier {
     }
 }
 
+/// What a model says of examples, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answers {
+    /// One number per class for each.
+    pub logits: Vec<Vec<f32>>,
+    /// One feature vector for each: the body's output averaged over the picture, 512 numbers (2048 of a ResNet-50). Pictures
+    /// that look alike to the network have vectors that point the same way.
+    pub embeddings: Vec<Vec<f32>>,
+}
+
 /// Logits to probabilities that sum to 1.
 pub fn softmax(logits: &[f32]) -> Vec<f32> {
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -116,6 +125,7 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::HeadSpec;
 
     const SIZE: u32 = 32;
 
@@ -132,7 +142,9 @@ mod tests {
     /// A network whose running statistics are not those it started with.
     fn network() -> Network {
         crate::set_threads(1);
-        let network = Network::new(Architecture::ResNet18, 3, 4, Device::Cpu);
+        // Nothing is dropped: that would draw from the generator of tests that run beside this one.
+        let head = HeadSpec { dropout: 0.0, ..HeadSpec::default() };
+        let network = Network::with_head(Architecture::ResNet18, 3, head, 4, Device::Cpu);
         let pixels = pictures(8).concat();
         let images = Tensor::from_slice(&pixels).view([8, i64::from(SIZE), i64::from(SIZE), 3]);
         let images = pixels::normalise(&pixels::scale(&images, Device::Cpu), &Preprocessing::imagenet(SIZE));
@@ -204,8 +216,9 @@ mod tests {
         let classifier = classifier(&network().to_safetensors().unwrap());
         let pixels = pictures(3).concat();
         let examples = Examples::new(SIZE, &pixels, vec![0, 1, 2], vec![7, 8, 9]).unwrap();
-        let found = classifier.embeddings(&examples);
+        let Answers { logits, embeddings: found } = classifier.answers(&examples);
         assert_eq!((found.len(), found[0].len()), (3, 512));
+        assert_eq!(logits, classifier.logits(&pictures(3)).unwrap());
         let images = pixels::scale(&Tensor::from_slice(&pixels).view([3, 32, 32, 3]), Device::Cpu);
         let features = no_grad(|| classifier.features(&images));
         assert!((f64::from(found[2][5]) - features.double_value(&[2, 5, 0, 0])).abs() < 1e-4);

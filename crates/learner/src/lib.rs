@@ -27,7 +27,7 @@ mod sgd_lab;
 mod tensor_file;
 mod training;
 
-pub use classifier::{Classifier, softmax};
+pub use classifier::{Answers, Classifier, softmax};
 pub use data::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, device_of, libtorch_version, set_threads, usable_cores};
 pub use diagnosis::{Evidence, diagnose, is_absurd};

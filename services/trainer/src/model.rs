@@ -7,7 +7,7 @@ use ursa_domain::run::{Finding, RunOrder, TrainedModel};
 use ursa_domain::sources::Sources;
 use ursa_domain::split::Side;
 use ursa_learner::interpret;
-use ursa_learner::{Classifier, Dataset, Device, EpochReport, Evaluation, HeadKind, Training, evaluate, onnx};
+use ursa_learner::{Answers, Classifier, Dataset, Device, EpochReport, Evaluation, Training, evaluate, onnx};
 use ursa_storage::Storage;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::package::{
@@ -38,13 +38,14 @@ pub(crate) async fn store(
     let preprocessing = Preprocessing::imagenet(order.recipe.image_size);
     let classes = manifest.classes.len();
     let classifier = Classifier::load(order.recipe.architecture, classes, preprocessing, &weights, device)?;
-    let valid = &training.data().valid;
-    let evaluation = evaluate(&classifier.logits_of(valid), valid.labels());
+    let data = training.data();
+    let [train, valid] = [&data.train, &data.valid].map(|examples| classifier.answers(examples));
+    let evaluation = evaluate(&valid.logits, data.valid.labels());
     let golden = golden_examples(storage, manifest, &classifier).await?;
     let description = describe(order, manifest, training, &preprocessing, &evaluation, golden.images.len())?;
     let extras = Extras {
         onnx: Some(export(order, manifest, training, &preprocessing)?),
-        predictions: Some(predictions(&classifier, training.data())?),
+        predictions: Some(predictions(data, train, valid)?),
     };
     let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, extras)?;
     let digest = package.upload(storage).await?;
@@ -61,12 +62,12 @@ pub(crate) async fn store(
 }
 
 /// What the model says of every image that it learned from or was measured on.
-fn predictions(classifier: &Classifier, data: &Dataset) -> Result<Bytes, Failure> {
+fn predictions(data: &Dataset, train: Answers, valid: Answers) -> Result<Bytes, Failure> {
     let mut rows = Vec::with_capacity(data.train.len() + data.valid.len());
-    for (side, examples) in [(Side::Train, &data.train), (Side::Valid, &data.valid)] {
-        let predicted = interpret::predictions(&classifier.logits_of(examples), examples)?;
+    for (side, examples, answers) in [(Side::Train, &data.train, train), (Side::Valid, &data.valid, valid)] {
+        let predicted = interpret::predictions(&answers.logits, examples)?;
         let row = |(prediction, embedding)| PredictionRow { side, prediction, embedding };
-        rows.extend(predicted.into_iter().zip(classifier.embeddings(examples)).map(row));
+        rows.extend(predicted.into_iter().zip(answers.embeddings).map(row));
     }
     Ok(predictions::to_parquet(&data.classes, &rows)?)
 }
