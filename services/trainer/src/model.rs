@@ -124,7 +124,7 @@ fn describe(
     Ok(ModelManifest {
         schema_version: SCHEMA_VERSION,
         architecture: recipe.architecture.to_string(),
-        head: head.name().to_owned(),
+        head: training.network().head().name().to_owned(),
         classes: manifest.classes.clone(),
         preprocessing: serde_json::to_value(preprocessing).map_err(unwritable)?,
         metrics: ModelMetrics {
