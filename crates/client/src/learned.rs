@@ -11,6 +11,7 @@ use serde_json::Value;
 pub use changes::Changes;
 pub use rates::{FoundRates, RatePoint, Suggestion};
 pub use trained::{Finding, Run, Spread, Trained};
+pub use ursa_domain::sources::Sources;
 
 /// How a line was fitted: the output of an `sgd_lab` job.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -80,6 +80,19 @@ impl Output {
         })
     }
 
+    /// Prints an answer: all of it as JSON, or `text`.
+    pub(crate) fn print_text(
+        &self,
+        message: &impl Message,
+        name: &str,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
+        line(&match self.format {
+            Format::Json => serde_json::to_string_pretty(&self.to_json(message, name)?)?,
+            Format::Table => text(),
+        })
+    }
+
     /// Prints an answer that people are told in one sentence.
     pub(crate) fn print_done(&self, message: &impl Message, name: &str, sentence: &str) -> anyhow::Result<()> {
         match self.format {

@@ -282,7 +282,9 @@ fn model() -> v1::Model {
         "metrics": {"error_rate": 0.021, "wrong": 3, "validated": 141, "valid_loss": 0.0712, "epochs": 5,
             "confusion": [[47, 1, 0], [2, 43, 0], [0, 0, 48]]},
         "lineage": {"job_id": job_id(4), "snapshot_id": id(7, 1), "dataset": "bears", "snapshot_number": 1,
-            "seed": 42, "code_version": "0.1.0", "pretrained": null},
+            "seed": 42, "code_version": "0.1.0", "pretrained": null, "sources": {"images": 575, "hosts": 2,
+                "top_hosts": [{"host": "img.example", "images": 500}, {"host": NASTY, "images": 75}],
+                "licences": {"CC-BY-4.0": 75, "unknown": 500}}},
     });
     v1::Model {
         digest: MODEL.into(),
@@ -456,6 +458,7 @@ pub(crate) fn bears() -> Script {
         spec_json: json!({"train": {"epochs": 5, "classes": [{"name": NASTY, "urls": urls}]}}).to_string(),
         logs: logs(),
         metrics: metrics(),
+        runs: Vec::new(),
         datasets: vec![dataset()],
         images: (1..=70).map(image).collect(),
         picture: vec![0xff, 0xd8, 0xff, 0xd9],

@@ -26,6 +26,7 @@ pub(crate) struct Script {
     pub spec_json: String,
     pub logs: Vec<v1::LogLine>,
     pub metrics: Vec<v1::MetricSeries>,
+    pub runs: Vec<v1::RunMetrics>,
     pub datasets: Vec<v1::Dataset>,
     pub images: Vec<v1::Image>,
     pub picture: Vec<u8>,
@@ -155,7 +156,7 @@ impl JobService for Fake {
         let spec_json = self.read(|script| script.spec_json.clone());
         // Whoever wants tasks has to ask for them: here there are only the first.
         let policy_json = r#"{"max_attempts":3,"priority":4}"#.into();
-        Ok(Response::new(v1::JobDetail { job, tasks: Vec::new(), spec_json, policy_json }))
+        Ok(Response::new(v1::JobDetail { job, spec_json, policy_json, ..v1::JobDetail::default() }))
     }
 
     async fn rerun_pipeline(&self, _: Request<v1::RerunPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
@@ -217,8 +218,16 @@ impl JobService for Fake {
         Ok(Response::new(v1::ListLogsResponse { lines }))
     }
 
-    async fn list_metrics(&self, _: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
-        Ok(Response::new(v1::ListMetricsResponse { series: self.read(|script| script.metrics.clone()) }))
+    async fn list_metrics(&self, request: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
+        let runs = self.read(|script| script.runs.clone());
+        // A coordinator of the version before does not tell runs apart.
+        let by_run = request.into_inner().by_run && !runs.is_empty();
+        let series = self.read(|script| script.metrics.clone());
+        Ok(Response::new(if by_run {
+            v1::ListMetricsResponse { runs, ..v1::ListMetricsResponse::default() }
+        } else {
+            v1::ListMetricsResponse { series, ..v1::ListMetricsResponse::default() }
+        }))
     }
 }
 

@@ -134,6 +134,21 @@ async fn what_went_wrong_is_told_with_the_recipe_to_try_next() {
 }
 
 #[tokio::test]
+async fn each_run_has_a_line_of_its_own() {
+    let run = |seed, train_percent| {
+        let series = ["error_rate", "valid_loss"].map(|name| series(name, |step| 1.0 / (step + 1.0)));
+        v1::RunMetrics { task_id: "t".into(), seed: Some(seed), train_percent, series: series.into() }
+    };
+    let script = Script { runs: vec![run(42, 50), run(42, 100), run(43, 100)], ..bears() };
+    let (dashboard, _fake) = start(script).await;
+    let page = dashboard.get(&format!("/jobs/{}", job_id(4))).await;
+    page.shows("seed 42, 50 % of the pictures").shows("seed 43, 100 % of the pictures").lacks("on top of one another");
+    for class in ["run0", "run1", "run2"] {
+        assert_eq!(page.body.matches(&format!("<polyline class=\"{class}\"")).count(), 2, "{class}");
+    }
+}
+
+#[tokio::test]
 async fn a_single_run_needs_no_table() {
     let mut output = trained();
     output["runs"] = json!([output["runs"][2]]);

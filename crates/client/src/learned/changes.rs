@@ -38,15 +38,16 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// What `finding` would change of the job with this specification; `None` where that is nothing, or cannot be said.
-    pub fn of(finding: &Finding, spec_json: &str) -> Option<Self> {
+    /// What `finding` would change of the job with this id and specification; `None` where that is nothing, or cannot be said.
+    pub fn of(finding: &Finding, job_id: &str, spec_json: &str) -> Option<Self> {
         let recipe = finding.recipe.as_ref()?;
         let Ok(JobSpec::Train(spec)) = serde_json::from_str(spec_json) else { return None };
         // A rate that was found replaced the recipe's own. It will again, so it is no change.
         let keeps_rate = spec.rate.is_some() && !finding.is_about_the_rate();
         let recipe = if keeps_rate { recipe.with_peak_rate(spec.from.recipe.peak_rate()) } else { recipe.clone() };
         let (stages, replaces_numbers) = stages(&spec, &recipe);
-        let keys: Vec<_> = stages.into_iter().chain(members(&spec.from.recipe, &recipe)).collect();
+        let members = members(&spec.from.recipe, &recipe);
+        let keys: Vec<_> = stages.into_iter().chain(members).chain(checkpoint(finding, job_id)).collect();
         let against_found_rate = spec.rate.is_some() && finding.is_about_the_rate();
         (!keys.is_empty()).then_some(Self { keys, replaces_numbers, against_found_rate })
     }
@@ -72,15 +73,20 @@ impl Changes {
         lines.join("\n") + "\n"
     }
 
-    /// The command that runs `pipeline` again with the job called `job` changed; `None` where more than keys would have to
-    /// change.
-    pub fn command(&self, pipeline: &str, job: &str) -> Option<String> {
-        if self.against_found_rate {
-            return None;
-        }
+    /// The command that runs `pipeline` again with the job called `job` changed.
+    pub fn command(&self, pipeline: &str, job: &str) -> String {
         let set = |(key, value): &(&str, Value)| format!(" --set {}", shell(&format!("{job}.{key}={}", flow(value))));
-        Some(format!("ursa rerun {}{}", shell(pipeline), self.keys.iter().map(set).collect::<String>()))
+        // It would bring the old rate back.
+        let found_rate = self.against_found_rate.then(|| ("rate_from", Value::from("")));
+        let sets = found_rate.iter().chain(&self.keys).map(set).collect::<String>();
+        format!("ursa rerun {}{sets}", shell(pipeline))
     }
+}
+
+/// The checkpoint to go on from, where nothing but the rate was wrong.
+fn checkpoint(finding: &Finding, job_id: &str) -> Option<(&'static str, Value)> {
+    let epochs = finding.good_epochs.filter(|_| finding.is_about_the_rate())?;
+    Some(("checkpoint", format!("{job_id}@{epochs}").into()))
 }
 
 /// The keys that say the new stages, as few numbers where both can be said so; and whether they replace such numbers.
@@ -214,6 +220,8 @@ mod tests {
 
     use super::*;
 
+    const JOB: &str = "0193a1b2-c3d4-7e5f-8a6b-123456789abc";
+
     /// The job of a pipeline file, as the coordinator tells of it, and its recipe.
     fn told(keys: &str) -> (String, Recipe) {
         let yaml = format!(
@@ -231,6 +239,21 @@ mod tests {
         Finding { problem: problem.into(), recipe: Some(recipe), ..Finding::default() }
     }
 
+    /// The words of a command as a shell reads them, where nothing but single quotes is in use.
+    fn shlex(command: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (index, part) in command.split('\'').enumerate() {
+            let mut pieces = part.split(' ').filter(|_| index % 2 == 0);
+            if index % 2 == 1 {
+                words.last_mut().unwrap().push_str(part);
+            } else if let Some(first) = pieces.next() {
+                words.last_mut().unwrap().push_str(first);
+                words.extend(pieces.map(str::to_owned));
+            }
+        }
+        words
+    }
+
     /// The recipe after the change was made as the command makes it.
     fn applied(keys: &str, changes: &Changes) -> v1::TrainSpec {
         let yaml = format!(
@@ -238,8 +261,9 @@ mod tests {
             head: {{kind: train, snapshot_from: s}}, train: {{kind: train, snapshot_from: s, {keys}}}}}}}"
         );
         let mut spec = pipeline_file::parse(&yaml, Path::new("p.yaml")).unwrap();
-        let set = |(key, value): &(&str, Value)| format!("train.{key}={}", flow(value));
-        pipeline_file::change(&mut spec, &changes.keys.iter().map(set).collect::<Vec<_>>()).unwrap();
+        let command = changes.command("p", "train");
+        let sets: Vec<String> = shlex(&command).into_iter().filter(|word| word.starts_with("train.")).collect();
+        pipeline_file::change(&mut spec, &sets).unwrap();
         let Some(v1::job_definition::Spec::Train(train)) = spec.jobs[3].spec.clone() else { panic!("{spec:?}") };
         train
     }
@@ -248,8 +272,8 @@ mod tests {
     fn more_epochs_are_said_in_the_numbers_the_job_was_said_in() {
         let (spec, mut recipe) = told("epochs: 2");
         recipe.stages[0].epochs = 4;
-        let changes = Changes::of(&finding("too_few_epochs", recipe), &spec).unwrap();
-        assert_eq!(changes.command("0193", "train").unwrap(), "ursa rerun 0193 --set train.epochs=4");
+        let changes = Changes::of(&finding("too_few_epochs", recipe), JOB, &spec).unwrap();
+        assert_eq!(changes.command("0193", "train"), "ursa rerun 0193 --set train.epochs=4");
         assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
         assert_eq!(applied("epochs: 2", &changes).recipe.unwrap().epochs, 4);
     }
@@ -258,9 +282,23 @@ mod tests {
     fn a_scaled_rate_has_no_tail_of_digits() {
         let (spec, recipe) = told("epochs: 2, frozen_epochs: 1, model_from: head");
         let scaled = Recipe { seed: 7, ..recipe.with_rates_scaled(0.1) };
-        let changes = Changes::of(&finding("rate_too_high", scaled), &spec).unwrap();
-        let command = changes.command("p", "train").unwrap();
+        let changes = Changes::of(&finding("rate_too_high", scaled), JOB, &spec).unwrap();
+        let command = changes.command("p", "train");
         assert_eq!(command, "ursa rerun p --set train.max_learning_rate=0.0003", "of the seed nothing is said");
+    }
+
+    #[test]
+    fn a_run_that_was_good_once_goes_on_from_there() {
+        let (spec, recipe) = told("epochs: 2, checkpoint: \"\"");
+        let lower = recipe.with_rates_scaled(0.1);
+        let good = Finding { good_epochs: Some(1), ..finding("rate_too_high", lower.clone()) };
+        let changes = Changes::of(&good, JOB, &spec).unwrap();
+        let command = changes.command("p", "train");
+        assert!(command.ends_with(&format!("--set 'train.checkpoint=\"{JOB}@1\"'")), "{command}");
+        let checkpoint = applied("epochs: 2", &changes).checkpoint.unwrap();
+        assert_eq!((checkpoint.job_id.as_str(), checkpoint.epochs), (JOB, 1));
+        let elsewhere = Finding { good_epochs: Some(1), ..finding("overfitting", lower) };
+        assert!(!Changes::of(&elsewhere, JOB, &spec).unwrap().yaml("train").contains("checkpoint"));
     }
 
     #[test]
@@ -270,8 +308,8 @@ mod tests {
         let (spec, mut recipe) = told(keys);
         recipe.stages[1].epochs = 6;
         recipe.balance = Balance::Oversample;
-        let changes = Changes::of(&finding("too_few_epochs", recipe.clone()), &spec).unwrap();
-        let command = changes.command("p", "train").unwrap();
+        let changes = Changes::of(&finding("too_few_epochs", recipe.clone()), JOB, &spec).unwrap();
+        let command = changes.command("p", "train");
         assert!(
             command.contains("--set 'train.stages=[{epochs: 1, rate: {slice_to: 0.002}}, {epochs: 6, "),
             "{command}"
@@ -287,7 +325,7 @@ mod tests {
     fn stages_take_the_place_of_numbers_that_cannot_say_them() {
         let (spec, mut recipe) = told("epochs: 2");
         recipe.stages.push(Stage::one_cycle(2, Rate::Groups([1e-5, 1e-4, 1e-3])));
-        let changes = Changes::of(&finding("x", recipe.clone()), &spec).unwrap();
+        let changes = Changes::of(&finding("x", recipe.clone()), JOB, &spec).unwrap();
         assert!(changes.yaml("train").contains("# In place of epochs"), "{}", changes.yaml("train"));
         let after = Recipe::try_from(applied("epochs: 2", &changes).recipe.unwrap()).unwrap();
         assert_eq!(after.stages, recipe.stages);
@@ -297,7 +335,7 @@ mod tests {
     fn augmentation_is_switched_on_where_it_was_off() {
         let (spec, recipe) = told("augment: false");
         let recipe = Recipe { augmentation: Augmentation::default(), ..recipe };
-        let changes = Changes::of(&finding("overfitting", recipe), &spec).unwrap();
+        let changes = Changes::of(&finding("overfitting", recipe), JOB, &spec).unwrap();
         let after = Recipe::try_from(applied("augment: false", &changes).recipe.unwrap()).unwrap();
         assert_eq!(after.augmentation, Augmentation::default());
     }
@@ -307,22 +345,23 @@ mod tests {
         let (spec, recipe) = told("rate_from: r, epochs: 2");
         let mut found = recipe.with_peak_rate(0.000_731);
         found.stages[0].epochs = 4;
-        let changes = Changes::of(&finding("too_few_epochs", found), &spec).unwrap();
+        let changes = Changes::of(&finding("too_few_epochs", found), JOB, &spec).unwrap();
         assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
-        let changes = Changes::of(&finding("rate_too_high", recipe.with_peak_rate(7.31e-5)), &spec).unwrap();
-        assert_eq!(changes.command("p", "train"), None);
+        let changes = Changes::of(&finding("rate_too_high", recipe.with_peak_rate(7.31e-5)), JOB, &spec).unwrap();
+        assert!(changes.command("p", "train").starts_with("ursa rerun p --set 'train.rate_from=\"\"' --set "));
+        assert_eq!(applied("rate_from: r, epochs: 2", &changes).rate, None);
         assert!(changes.yaml("train").contains("Without rate_from"), "{}", changes.yaml("train"));
     }
 
     #[test]
     fn nothing_is_said_where_nothing_changes_or_the_job_is_not_understood() {
         let (spec, recipe) = told("epochs: 2");
-        assert_eq!(Changes::of(&finding("x", recipe.clone()), &spec), None);
+        assert_eq!(Changes::of(&finding("x", recipe.clone()), JOB, &spec), None);
         let longer = recipe.with_rates_scaled(2.0);
         for garbage in ["", "{}", r#"{"kind":"probe","tasks":1,"duration_ms":1,"failures":0}"#] {
-            assert_eq!(Changes::of(&finding("x", longer.clone()), garbage), None, "{garbage}");
+            assert_eq!(Changes::of(&finding("x", longer.clone()), JOB, garbage), None, "{garbage}");
         }
-        assert_eq!(Changes::of(&Finding::default(), &spec), None);
+        assert_eq!(Changes::of(&Finding::default(), JOB, &spec), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Finding {
     pub advice: String,
     /// The recipe to try next, where a changed one helps.
     pub recipe: Option<Recipe>,
+    /// Epochs after which the network was last good, where going back helps.
+    pub good_epochs: Option<u32>,
 }
 
 /// One run.
@@ -143,6 +145,7 @@ fn finding(value: &Value) -> Option<Finding> {
         why: said("why"),
         advice: said("advice"),
         recipe: recipe.filter(|recipe| recipe.check().is_ok()),
+        good_epochs: value.get("good_epochs").and_then(Value::as_u64).map(|epochs| epochs as u32),
     };
     (finding != Finding::default()).then_some(finding)
 }

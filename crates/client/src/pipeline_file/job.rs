@@ -5,6 +5,7 @@ mod learning;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use ursa_domain::checkpoints::KeepCheckpoints;
 use ursa_domain::recipe::{Augmentation, Mix, PretrainedWeights, RateTest, Stage};
 use ursa_domain::sgd_lab::Noise;
 use ursa_proto::v1;
@@ -81,7 +82,8 @@ pub(super) struct JobEntry {
     balance: Option<String>,
     weight_average: Option<f64>,
     pretrained: Option<PretrainedWeights>,
-    // find_lr, train and sgd_lab
+    stop_early: Option<bool>,
+    // sgd_lab, and what learns
     batch_size: Option<u32>,
     // find_lr
     test: Option<RateTest>,
@@ -90,6 +92,8 @@ pub(super) struct JobEntry {
     rate_method: Option<String>,
     seeds: Option<u32>,
     train_percents: Option<Vec<u32>>,
+    checkpoint: Option<String>,
+    keep_checkpoints: Option<KeepCheckpoints>,
     // sgd_lab
     points: Option<u32>,
     coefficients: Option<[f64; 2]>,
@@ -182,7 +186,7 @@ impl JobEntry {
     fn refuse_keys_of_other_kinds(&self, kind: Kind) -> Result<(), String> {
         use Kind::{Deploy, FindLr, Probe, Scrape, SgdLab, Snapshot, Train, Verify};
         const LEARN: &[Kind] = &[FindLr, Train];
-        let keys: [(&str, bool, &[Kind]); 50] = [
+        let keys: [(&str, bool, &[Kind]); 53] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -215,12 +219,15 @@ impl JobEntry {
             ("balance", self.balance.is_some(), LEARN),
             ("weight_average", self.weight_average.is_some(), LEARN),
             ("pretrained", self.pretrained.is_some(), LEARN),
+            ("stop_early", self.stop_early.is_some(), &[Train]),
             ("batch_size", self.batch_size.is_some(), &[FindLr, Train, SgdLab]),
             ("test", self.test.is_some(), &[FindLr]),
             ("rate_from", self.rate_from.is_some(), &[Train]),
             ("rate_method", self.rate_method.is_some(), &[Train]),
             ("seeds", self.seeds.is_some(), &[Train]),
             ("train_percents", self.train_percents.is_some(), &[Train]),
+            ("checkpoint", self.checkpoint.is_some(), &[Train]),
+            ("keep_checkpoints", self.keep_checkpoints.is_some(), &[Train]),
             ("points", self.points.is_some(), &[SgdLab]),
             ("coefficients", self.coefficients.is_some(), &[SgdLab]),
             ("noise", self.noise.is_some(), &[SgdLab]),

@@ -161,9 +161,9 @@ jobs:
         };
         let detail = |definition| v1::JobDetail {
             job: Some(job(definition)),
-            tasks: Vec::new(),
             spec_json: serde_json::to_string(&definition.spec).unwrap(),
             policy_json: serde_json::to_string(&definition.policy).unwrap(),
+            ..v1::JobDetail::default()
         };
         let jobs = spec.jobs.iter().map(job).collect();
         let pipeline =

@@ -37,9 +37,9 @@ fn script() -> Script {
     };
     let detail = |job, spec: Value| v1::JobDetail {
         job: Some(job),
-        tasks: Vec::new(),
         spec_json: spec.to_string(),
         policy_json: json!({"priority": 7}).to_string(),
+        ..v1::JobDetail::default()
     };
     let stages = json!([{"epochs": 4, "rate": {"flat": 3e-3}, "frozen": false}]);
     let recipe = json!({"architecture": "resnet18", "stages": stages, "batch_size": 64, "image_size": 64, "seed": 42});

@@ -23,6 +23,7 @@ pub(crate) struct Script {
     pub workers: Vec<v1::Worker>,
     pub deliveries: Vec<v1::Delivery>,
     pub metrics: Vec<v1::MetricSeries>,
+    pub runs: Vec<v1::RunMetrics>,
     /// What it answers to each part of a request to steer jobs.
     pub steered: Vec<v1::SteerJobsResponse>,
 }
@@ -171,8 +172,15 @@ impl JobService for Fake {
     async fn list_logs(&self, _: Request<v1::ListLogsRequest>) -> Answer<v1::ListLogsResponse> {
         not_asked()
     }
-    async fn list_metrics(&self, _: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
-        Ok(Response::new(v1::ListMetricsResponse { series: self.script.metrics.clone() }))
+    async fn list_metrics(&self, request: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
+        let (series, runs) = (self.script.metrics.clone(), self.script.runs.clone());
+        let by_run = request.into_inner().by_run;
+        let answer = v1::ListMetricsResponse { series, runs };
+        Ok(Response::new(if by_run {
+            v1::ListMetricsResponse { series: Vec::new(), ..answer }
+        } else {
+            v1::ListMetricsResponse { runs: Vec::new(), ..answer }
+        }))
     }
 }
 

@@ -92,7 +92,8 @@ fn script() -> Script {
             detail("line", "sgd_lab", &fit(), &json!({"kind": "sgd_lab"})),
             detail("train", "train", &runs(), &train),
         ],
-        metrics: steps(),
+        metrics: Vec::new(),
+        runs: vec![v1::RunMetrics { series: steps(), ..v1::RunMetrics::default() }],
         ..Script::default()
     }
 }
@@ -129,6 +130,24 @@ async fn a_trained_model_is_shown_with_its_runs_and_what_went_wrong() {
     says(&text, &["9/141", "6.4 %", "(the job's)", "Spread over seeds", "DEVIATION", "1.0 %", "287"]);
     says(&text, &["1. Too few epochs", "still fell from 0.412", "2. Too little data", "    epochs: 8"]);
     says(&text, &["ursa rerun p --set train.epochs=8"]);
+}
+
+#[tokio::test]
+async fn each_run_of_a_job_has_epochs_of_its_own() {
+    let run = |seed: u64, train_percent, loss: f64| {
+        let point = |epoch: u32| v1::MetricPoint { step: 9, epoch, value: loss / f64::from(epoch + 1) };
+        let series = |name: &str| v1::MetricSeries { name: name.into(), points: (0..2).map(point).collect() };
+        let series = ["error_rate", "train_loss_measured", "valid_loss"].map(series).into();
+        v1::RunMetrics { task_id: "t".into(), seed: Some(seed), train_percent, series }
+    };
+    let several = Script { runs: vec![run(42, 50, 0.8), run(43, 100, 0.6)], ..script() };
+    let (address, _fake) = Fake::start(several).await;
+    let text = printed(&address, &["jobs", "get", "train"]).await;
+    says(&text, &["DATA", "50 %", "100 %", "0.8000", "0.4000", "0.6000", "0.3000", "30.0 %"]);
+    let (address, _fake) = Fake::start(Script { runs: vec![run(42, 100, 0.8)], ..script() }).await;
+    let text = printed(&address, &["jobs", "get", "train"]).await;
+    let table = text.lines().find(|line| line.trim_start().starts_with("EPOCH")).unwrap();
+    assert!(table.contains("VALID LOSS") && !table.contains("SEED"), "{text}");
 }
 
 #[tokio::test]

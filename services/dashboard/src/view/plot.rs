@@ -21,7 +21,7 @@ const MAX_POINTS: usize = 260;
 /// One line.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    /// For the legend.
+    /// For the legend; empty where it stands elsewhere.
     pub name: &'static str,
     /// Class in the style sheet: its colour.
     pub class: &'static str,
@@ -77,7 +77,7 @@ impl Plot<'_> {
         let scale = Scale::around(&lines, self.logarithmic, self.top, highest);
         html! {
             figure.plot {
-                figcaption { b { (self.title) } @for line in &lines { span.key { i class=(line.class) {} (line.name) } } }
+                figcaption { b { (self.title) } (legend(lines.iter().map(|line| (line.class, line.name)))) }
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.title) {
                     (grid(self.axes, scale))
                     @for (x, name) in &self.marks { @if scale.reaches(*x) { (mark(scale, *x, name)) } }
@@ -93,6 +93,11 @@ impl Plot<'_> {
         let sound = line.points.iter().copied().filter(sound).collect::<Vec<_>>();
         Line { points: thinned(&sound), ..line.clone() }
     }
+}
+
+/// Keys of lines that have a name, by class.
+pub(crate) fn legend<'a>(lines: impl Iterator<Item = (&'a str, &'a str)>) -> Markup {
+    html! { @for (class, name) in lines.filter(|(_, name)| !name.is_empty()) { span.key { i class=(class) {} (name) } } }
 }
 
 /// Whether a number can be drawn, and added to others like it.

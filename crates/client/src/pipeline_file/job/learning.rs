@@ -17,6 +17,8 @@ impl JobEntry {
     pub(super) fn apply_train(mut self, train: &mut v1::TrainSpec) -> Result<(), String> {
         let method = self.rate_method.take();
         match (self.rate_from.take(), &mut train.rate) {
+            // Taken away.
+            (Some(job), rate) if job.is_empty() => *rate = None,
             (Some(job), rate) => *rate = Some(v1::FoundRate { job, method: method.unwrap_or_default() }),
             (None, Some(rate)) => set(&mut rate.method, method),
             (None, None) if method.is_some() => return Err("rate_method needs `rate_from: JOB`".into()),
@@ -24,6 +26,12 @@ impl JobEntry {
         }
         set(&mut train.seeds, self.seeds);
         set(&mut train.train_percents, self.train_percents.take());
+        if let Some(keep) = self.keep_checkpoints {
+            train.keep_checkpoints = Some(keep.into());
+        }
+        if let Some(name) = self.checkpoint.take() {
+            train.checkpoint = if name.is_empty() { None } else { Some(checkpoint_name(&name)?) };
+        }
         self.apply_training(train)
     }
 
@@ -75,6 +83,7 @@ impl JobEntry {
         set(&mut recipe.balance, self.balance);
         set(&mut recipe.weight_average, self.weight_average);
         recipe.seed = self.seed.or(recipe.seed);
+        recipe.stop_early = self.stop_early.or(recipe.stop_early);
         if let Some(weights) = self.pretrained {
             recipe.pretrained = Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
         }
@@ -91,6 +100,18 @@ fn snapshot_name(text: &str) -> Result<v1::SnapshotName, String> {
         }
     };
     Ok(v1::SnapshotName { dataset: dataset.to_owned(), number })
+}
+
+/// `JOB@3` for the checkpoint after three epochs of an earlier job, or `JOB` for its best.
+fn checkpoint_name(text: &str) -> Result<v1::CheckpointName, String> {
+    let (job, epochs) = match text.split_once('@') {
+        None => (text, Some(0)),
+        Some((job, epochs)) => (job, epochs.parse().ok().filter(|epochs| *epochs > 0)),
+    };
+    let (true, Some(epochs)) = (uuid::Uuid::try_parse(job).is_ok(), epochs) else {
+        return Err(format!("{text:?} names no checkpoint: write the id of a train job, or JOB@EPOCHS"));
+    };
+    Ok(v1::CheckpointName { job_id: job.to_owned(), epochs })
 }
 
 #[cfg(test)]
@@ -130,6 +151,9 @@ mod tests {
             augmentation: {max_rotate: 5}
             mix: {mix_up: {alpha: 0.4}}
             balance: oversample
+            stop_early: false
+            checkpoint: 0193a1b2-c3d4-7e5f-8a6b-123456789abc@3
+            keep_checkpoints: {every: 2}
         ";
         let Spec::Train(train) = spec(yaml).unwrap() else { panic!() };
         let recipe = train.recipe.unwrap();
@@ -140,6 +164,19 @@ mod tests {
         assert_eq!(recipe.mix, Some(v1::train_recipe::Mix::MixUp(0.4)));
         assert_eq!(train.rate.unwrap().method, "steepest");
         assert_eq!((train.seeds, train.train_percents), (3, vec![50, 100]));
+        let keep = train.keep_checkpoints.unwrap();
+        assert_eq!((keep.last, keep.best, keep.every), (2, Some(true), 2));
+        assert_eq!((recipe.stop_early, train.checkpoint.unwrap().epochs), (Some(false), 3));
+    }
+
+    #[test]
+    fn checkpoints_are_named_by_their_job() {
+        let job = "0193a1b2-c3d4-7e5f-8a6b-123456789abc";
+        assert_eq!(checkpoint_name(job).unwrap(), v1::CheckpointName { job_id: job.into(), epochs: 0 });
+        for wrong in ["train", "train@3", &format!("{job}@0"), &format!("{job}@x"), "@3"] {
+            let refusal = checkpoint_name(wrong).unwrap_err();
+            assert!(refusal.contains("JOB@EPOCHS"), "{wrong}: {refusal}");
+        }
     }
 
     #[test]

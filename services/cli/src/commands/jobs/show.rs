@@ -5,8 +5,17 @@ use ursa_proto::v1;
 
 use super::super::tasks;
 use super::found;
-use crate::output::{facts, table};
+use crate::output::{Column, facts, table};
 use crate::text;
+
+const CHECKPOINTS: &[Column] = &[
+    ("CHECKPOINT OF TASK", "task"),
+    ("ATTEMPT", "attempt"),
+    ("EPOCHS", "epochs"),
+    ("BATCH", "step"),
+    ("ERROR RATE", "error_rate"),
+    ("SIZE", "bytes"),
+];
 
 /// A job in a list.
 pub(in crate::commands) fn row(job: &v1::Job) -> Value {
@@ -75,10 +84,25 @@ pub(super) fn detail(detail: &v1::JobDetail, found: &str) -> String {
     if missing > 0 {
         parts.push(format!("{missing} further tasks: ursa tasks --job {}", job.id));
     }
+    if !detail.checkpoints.is_empty() {
+        parts.push(checkpoints(detail));
+    }
     if !found.is_empty() {
         parts.push(found.to_owned());
     }
     parts.join("\n\n")
+}
+
+/// What its runs can go on from.
+fn checkpoints(detail: &v1::JobDetail) -> String {
+    let row = |kept: &v1::KeptCheckpoint| {
+        let task = detail.tasks.iter().find(|task| task.id == kept.task_id).map(|task| task.ordinal);
+        json!({
+            "task": task, "attempt": kept.attempt, "epochs": kept.epochs, "step": kept.step,
+            "error_rate": kept.error_rate.map(text::percent), "bytes": text::bytes(kept.bytes),
+        })
+    };
+    table(&detail.checkpoints.iter().map(row).collect::<Vec<_>>(), CHECKPOINTS)
 }
 
 fn job_facts(job: &v1::Job) -> Vec<(&'static str, String)> {
@@ -201,13 +225,22 @@ mod tests {
             looked_at_again_at: at(1_800_000_000),
             ..job()
         };
-        let text = detail(&v1::JobDetail { job: Some(job), tasks: vec![task], ..v1::JobDetail::default() }, "");
+        let kept = v1::KeptCheckpoint { epochs: 3, step: 120, error_rate: Some(0.021), ..v1::KeptCheckpoint::default() };
+        let whole = v1::JobDetail {
+            job: Some(job),
+            tasks: vec![task],
+            checkpoints: vec![kept],
+            ..v1::JobDetail::default()
+        };
+        let text = detail(&whole, "");
         for said in [
             "Why waiting  the queue train is paused (looked at again by 2027-01-15 08:00:00Z)",
             "Tasks        1 queued, 1 running, 1 succeeded, 1 dead",
             "deadline: asked, acknowledged after 1.0 s, forced after 4.0 s",
             "it ran for more than 2 h",
             "3 further tasks: ursa tasks --job 0193a1b2",
+            "CHECKPOINT OF TASK",
+            "2.1 %",
         ] {
             assert!(text.contains(said), "{said:?} is missing:\n{text}");
         }

@@ -1,10 +1,9 @@
 //! What was measured while a network learned, or a line was fitted.
 
 use maud::{Markup, html};
-use ursa_client::learned::Trained;
 use ursa_proto::v1;
 
-use super::{find_lr, sgd_lab};
+use super::{by_run, find_lr, sgd_lab};
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::plot::{Axes, Line, plot};
@@ -25,27 +24,40 @@ pub(super) async fn content(app: &App, job: &v1::Job) -> Result<Markup, PageErro
         _ => ("Training", &TRAINING[..]),
     };
     let names = names.iter().map(ToString::to_string).collect();
-    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names };
-    let series = ask(app.client.jobs().list_metrics(request)).await?.series;
-    let plots = match job.kind.as_str() {
-        "find_lr" => find_lr::curve(&job.output_json, &series),
-        "sgd_lab" => sgd_lab::curves(&series),
-        _ => html! { (loss(&series)) (error_rate(&series)) },
+    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names, by_run: job.kind == "train" };
+    let answer = ask(app.client.jobs().list_metrics(request)).await?;
+    let (latest, plots) = match &answer.runs[..] {
+        [] => of_one(job, &answer.series),
+        [run] => of_one(job, &run.series),
+        runs => (html! {}, by_run::plots(runs)),
     };
-    let runs = if job.kind == "train" { Trained::read(&job.output_json).runs.len() } else { 1 };
     Ok(html! {
         h2 { (title) }
         @if plots.0.is_empty() {
             p.quiet { "The curves appear with the first batch." }
         } @else {
-            @if job.kind == "train" { (latest(&series)) }
-            @if runs > 1 { p.quiet { "The runs lie on top of one another: of each batch, the latest run is shown." } }
-            div.plots { (plots) }
+            (latest)
+            (plots)
         }
     })
 }
 
-fn points<'a>(series: &'a [v1::MetricSeries], name: &str) -> &'a [v1::MetricPoint] {
+/// What was measured last, and the plots, of a job that has no other run.
+fn of_one(job: &v1::Job, series: &[v1::MetricSeries]) -> (Markup, Markup) {
+    let plots = match job.kind.as_str() {
+        "find_lr" => find_lr::curve(&job.output_json, series),
+        "sgd_lab" => sgd_lab::curves(series),
+        _ => html! { (loss(series)) (error_rate(series)) },
+    };
+    let latest = if job.kind == "train" {
+        latest(series)
+    } else {
+        html! {}
+    };
+    (latest, html! { @if !plots.0.is_empty() { div.plots { (plots) } } })
+}
+
+pub(super) fn points<'a>(series: &'a [v1::MetricSeries], name: &str) -> &'a [v1::MetricPoint] {
     series.iter().find(|one| one.name == name).map_or(&[], |one| &one.points)
 }
 

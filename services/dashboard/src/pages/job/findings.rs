@@ -18,9 +18,9 @@ fn card(finding: &Finding, spec_json: &str, job: &v1::Job) -> Markup {
         dl.facts {
             (fact("seen", &finding.seen)) (fact("why it matters", &finding.why)) (fact("what to do", &finding.advice))
         }
-        @if let Some(changes) = Changes::of(finding, spec_json) {
+        @if let Some(changes) = Changes::of(finding, &job.id, spec_json) {
             (copyable("For the pipeline file", &changes.yaml(&job.name)))
-            @if let Some(command) = changes.command(&job.pipeline_id, &job.name) { (copyable("Or at once", &command)) }
+            (copyable("Or at once", &changes.command(&job.pipeline_id, &job.name)))
         }
     } }
 }
@@ -29,7 +29,7 @@ fn fact(name: &str, text: &str) -> Markup {
     html! { @if !text.is_empty() { dt { (name) } dd { (text) } } }
 }
 
-fn copyable(title: &str, text: &str) -> Markup {
+pub(super) fn copyable(title: &str, text: &str) -> Markup {
     html! { div.copyable {
         p { span.quiet { (title) } button.copy type="button" data-copy=(text) { "Copy" } }
         pre { code { (text.trim_end()) } }

@@ -1,5 +1,6 @@
 //! `/jobs/{id}`: one job with everything under it, in sections that are refreshed each for itself.
 
+mod by_run;
 mod curves;
 mod find_lr;
 mod findings;

@@ -1,5 +1,6 @@
 //! What jobs that learn found, as people read it. One file per kind.
 
+mod epochs;
 mod find_lr;
 mod sgd_lab;
 mod train;
@@ -20,21 +21,37 @@ pub(in crate::commands) fn is_told(kind: &str) -> bool {
 /// nothing yet.
 pub(in crate::commands) async fn text(client: &Client, detail: &v1::JobDetail) -> Result<String, ApiError> {
     let Some(job) = &detail.job else { return Ok(String::new()) };
-    let steps = if job.kind == "sgd_lab" { steps(client, &job.id).await? } else { Vec::new() };
-    Ok(told(job, &detail.spec_json, &steps))
+    let runs = match job.kind.as_str() {
+        "sgd_lab" => measured(client, &job.id, &sgd_lab::SERIES).await?,
+        "train" => measured(client, &job.id, &epochs::SERIES).await?,
+        _ => Vec::new(),
+    };
+    Ok(told(job, &detail.spec_json, &runs))
 }
 
-async fn steps(client: &Client, job_id: &str) -> Result<Vec<v1::MetricSeries>, ApiError> {
-    let names = sgd_lab::SERIES.map(str::to_owned).to_vec();
-    let request = v1::ListMetricsRequest { job_id: job_id.to_owned(), names };
-    Ok(client.jobs().list_metrics(request).await?.into_inner().series)
+/// What was measured in each run. A coordinator of the version before does not tell them apart.
+async fn measured(client: &Client, job_id: &str, names: &[&str]) -> Result<Vec<v1::RunMetrics>, ApiError> {
+    let names = names.iter().map(ToString::to_string).collect();
+    let request = v1::ListMetricsRequest { job_id: job_id.to_owned(), names, by_run: true };
+    let v1::ListMetricsResponse { series, mut runs } = client.jobs().list_metrics(request).await?.into_inner();
+    if !series.is_empty() {
+        runs.push(v1::RunMetrics { series, train_percent: 100, ..v1::RunMetrics::default() });
+    }
+    Ok(runs)
 }
 
-fn told(job: &v1::Job, spec_json: &str, metrics: &[v1::MetricSeries]) -> String {
+fn told(job: &v1::Job, spec_json: &str, runs: &[v1::RunMetrics]) -> String {
     let parts = match job.kind.as_str() {
         "find_lr" => find_lr::parts(&FoundRates::read(&job.output_json)),
-        "sgd_lab" => sgd_lab::parts(&Fitted::read(&job.output_json), metrics),
-        "train" => train::parts(&Trained::read(&job.output_json), job, spec_json),
+        "sgd_lab" => {
+            let metrics = runs.first().map_or(&[][..], |run| run.series.as_slice());
+            sgd_lab::parts(&Fitted::read(&job.output_json), metrics)
+        }
+        "search" => search::parts(&Searched::read(&job.output_json), job, spec_json),
+        "train" => {
+            let told = train::parts(&Trained::read(&job.output_json), job, spec_json);
+            [epochs::part(runs)].into_iter().chain(told).collect()
+        }
         _ => Vec::new(),
     };
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")

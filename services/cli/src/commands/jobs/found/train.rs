@@ -91,16 +91,14 @@ fn told(place: usize, finding: &Finding, job: &v1::Job, spec_json: &str) -> Stri
             lines.push(wrapped(head, said));
         }
     }
-    if let Some(changes) = Changes::of(finding, spec_json) {
+    if let Some(changes) = Changes::of(finding, &job.id, spec_json) {
         let yaml = changes.yaml(&job.name);
         let yaml = yaml.lines().enumerate().map(|(index, line)| {
             let head = if index == 0 { "   recipe  " } else { "           " };
             format!("{head}{line}")
         });
         lines.extend(yaml);
-        if let Some(command) = changes.command(&job.pipeline_id, &job.name) {
-            lines.push(format!("   run     {command}"));
-        }
+        lines.push(format!("   run     {}", changes.command(&job.pipeline_id, &job.name)));
     }
     lines.join("\n")
 }
