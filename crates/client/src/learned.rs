@@ -4,13 +4,16 @@
 
 mod changes;
 mod rates;
+mod searched;
 mod trained;
 
 use serde_json::Value;
 
 pub use changes::Changes;
 pub use rates::{FoundRates, RatePoint, Suggestion};
+pub use searched::Searched;
 pub use trained::{Finding, Run, Spread, Trained};
+pub use ursa_domain::search::{Measured, Trial};
 pub use ursa_domain::sources::Sources;
 
 /// How a line was fitted: the output of an `sgd_lab` job.
@@ -82,6 +85,7 @@ mod tests {
             assert_eq!(Fitted::read(garbage), Fitted::default(), "{garbage}");
             assert_eq!(FoundRates::read(garbage), FoundRates::default(), "{garbage}");
             assert_eq!(Trained::read(garbage), Trained::default(), "{garbage}");
+            assert_eq!(Searched::read(garbage), Searched::default(), "{garbage}");
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod run;
 pub mod runs;
 pub mod schedule;
 pub mod scheduling;
+pub mod search;
 pub mod setting;
 pub mod sgd_lab;
 pub mod size;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{JobPolicy, within};
+use crate::search::SearchSpec;
 use crate::spec::{
     DeploySpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec,
     VerifySpec,
@@ -179,7 +180,8 @@ fn check_dependencies(job: &JobDefinition, by_name: &HashMap<&str, &JobDefinitio
     }
     for (input, wanted) in job.spec.inputs() {
         let found = by_name[input].spec.kind();
-        if found != wanted {
+        if !wanted.contains(&found) {
+            let wanted = wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
             let reason =
                 format!("takes its input from job {input:?}, which is a {found} job; it must be a {wanted} job");
             return Err(PipelineError::BadSpec { job: job.name.clone(), reason });
@@ -233,6 +235,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), String> {
         JobSpec::Snapshot(snapshot) => check_snapshot(snapshot),
         JobSpec::FindLr(find_lr) => check_find_lr(find_lr),
         JobSpec::Train(train) => check_train(train),
+        JobSpec::Search(search) => check_search(search),
         JobSpec::Deploy(deploy) => check_deploy(deploy),
         JobSpec::SgdLab(lab) => lab.check().map_err(|invalid| invalid.to_string()),
         JobSpec::Probe(probe) => check_probe(probe),
@@ -305,6 +308,16 @@ fn check_train(spec: &TrainSpec) -> Result<(), String> {
     spec.keep_checkpoints.check().map_err(|invalid| invalid.inside("keep_checkpoints").to_string())
 }
 
+fn check_search(spec: &SearchSpec) -> Result<(), String> {
+    check_learning(&spec.from)?;
+    let recipe = match &spec.from.model {
+        // Which model is known later, but that there are weights is known now.
+        Some(_) => spec.from.recipe.going_on_from("a model", &"0".repeat(64)),
+        None => spec.from.recipe.clone(),
+    };
+    spec.check(&recipe).map_err(|invalid| invalid.to_string())
+}
+
 fn check_learning(from: &Learning) -> Result<(), String> {
     if let SnapshotRef::Numbered { dataset, .. } = &from.snapshot {
         check_name("dataset", dataset)?;
@@ -345,6 +358,7 @@ fn check_probe(spec: &ProbeSpec) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::recipe::{Method, Recipe};
+    use crate::search::{Hyperparameter, Range, Space};
     use crate::spec::{ClassUrls, FoundRate, ScrapeOptions, VerifyOptions};
 
     fn job(name: &str, after: &[&str]) -> JobDefinition {
@@ -425,6 +439,45 @@ mod tests {
     fn a_rate_comes_from_a_job_that_finds_rates() {
         let text = refusal(Some("snapshot"), |_| {});
         assert!(text.contains("must be a find_lr job"), "{text}");
+    }
+
+    /// A pipeline of a snapshot, and a search and a deploy job that take theirs from `search` and `deploy`.
+    fn searched(change: fn(&mut SearchSpec), model: &str) -> PipelineSpec {
+        let snapshot = SnapshotSpec { dataset: "bears".into(), seed: 1, valid_percent: 20 };
+        let rates = Range::LogUniform(1e-4, 1e-2);
+        let space = Space([(Hyperparameter::MaxLearningRate, rates)].into());
+        let mut search = SearchSpec::new(learning("snapshot"), space);
+        change(&mut search);
+        let model = ModelRef::FromJob(model.into());
+        let deploy = DeploySpec { endpoint: "bears".into(), model, timeout_seconds: 20 };
+        let jobs = vec![
+            JobDefinition { spec: JobSpec::Snapshot(snapshot), ..job("snapshot", &[]) },
+            JobDefinition { spec: JobSpec::Search(search), ..job("search", &[]) },
+            JobDefinition { spec: JobSpec::Deploy(deploy), ..job("deploy", &[]) },
+        ];
+        PipelineSpec { name: "p".into(), project: DEFAULT_PROJECT.into(), reuse: false, jobs }
+    }
+
+    #[test]
+    fn the_best_model_of_a_search_can_be_served() {
+        check(&searched(|_| {}, "search")).unwrap();
+        let text = check(&searched(|_| {}, "snapshot")).unwrap_err().to_string();
+        assert!(text.contains("must be a train or search job"), "{text}");
+    }
+
+    #[test]
+    fn a_search_that_cannot_be_made_is_refused_by_key() {
+        type Change = fn(&mut SearchSpec);
+        let cases: [(&str, Change); 4] = [
+            ("space is empty", |search| search.space = Space::default()),
+            ("min_epochs is 5, but a trial has 4", |search| search.min_epochs = 5),
+            ("reduction is 1", |search| search.reduction = 1),
+            ("batch_size is 1", |search| search.from.recipe.batch_size = 1),
+        ];
+        for (said, change) in cases {
+            let text = check(&searched(change, "search")).unwrap_err().to_string();
+            assert!(text.starts_with("job \"search\": ") && text.contains(said), "{said}: {text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::ErrorClass;
 use crate::lifecycle::words;
 use crate::recipe::{Method, RateTest, Recipe};
+use crate::search::Measured;
 use crate::sgd_lab::SgdLab;
 
 /// A line the worker writes.
@@ -42,6 +43,10 @@ pub struct RunOrder {
     pub train_percent: u32,
     /// The rates to try, when they are what is wanted, and no model.
     pub rate_test: Option<RateTest>,
+    /// The part of a trial to do, when this is one of a search: it ends with a checkpoint where the recipe goes on, and that
+    /// its loss is no number is a result.
+    #[serde(default)]
+    pub rung: Option<Rung>,
     /// Where to go on, when an earlier attempt left a checkpoint.
     pub resume: Option<CheckpointInfo>,
     /// The checkpoint of another run to begin with, when no attempt of this one has left any. Nothing but rates may differ
@@ -63,6 +68,15 @@ pub struct RunOrder {
 
 fn one() -> u32 {
     1
+}
+
+/// A part of a run: epochs of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rung {
+    /// Epochs that earlier rungs have done.
+    pub after: u32,
+    /// Epochs that are done at its end, from the first of the run.
+    pub until: u32,
 }
 
 /// Which snapshot, and how to prove that it is the one meant.
@@ -157,6 +171,10 @@ pub enum RunResult {
     Rates(FoundRates),
     /// How an experiment ended.
     Lab(SgdOutcome),
+    /// How good a trial was at the end of a rung from which it may go on.
+    Rung(Measured),
+    /// A trial whose loss was no number, or absurd: what happened.
+    Diverged(String),
 }
 
 /// A trained model, and how its run went.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::checkpoints::KeepCheckpoints;
 use crate::lifecycle::words;
 use crate::recipe::{self, Method, RateTest, Recipe};
+use crate::search::SearchSpec;
 use crate::sgd_lab::SgdLab;
 
 /// The kinds of job there are.
@@ -25,6 +26,8 @@ pub enum JobKind {
     FindLr,
     /// Train a classifier on a snapshot.
     Train,
+    /// Search for the hyper-parameters that a classifier learns best with.
+    Search,
     /// Serve a model under an endpoint's name.
     Deploy,
     /// SGD from scratch: fit a line to points, and watch.
@@ -39,6 +42,7 @@ words!(JobKind, "job kind", {
     Snapshot => "snapshot",
     FindLr => "find_lr",
     Train => "train",
+    Search => "search",
     Deploy => "deploy",
     SgdLab => "sgd_lab",
     Probe => "probe",
@@ -52,7 +56,7 @@ impl JobKind {
 
     /// Whether it teaches a network: it wants a GPU where there is one, and all of a processor where there is none.
     pub fn learns(self) -> bool {
-        matches!(self, Self::Train | Self::FindLr)
+        matches!(self, Self::Train | Self::FindLr | Self::Search)
     }
 }
 
@@ -70,6 +74,8 @@ pub enum JobSpec {
     FindLr(FindLrSpec),
     /// See [`TrainSpec`].
     Train(TrainSpec),
+    /// See [`SearchSpec`].
+    Search(SearchSpec),
     /// See [`DeploySpec`].
     Deploy(DeploySpec),
     /// See [`SgdLab`].
@@ -87,6 +93,7 @@ impl JobSpec {
             Self::Snapshot(_) => JobKind::Snapshot,
             Self::FindLr(_) => JobKind::FindLr,
             Self::Train(_) => JobKind::Train,
+            Self::Search(_) => JobKind::Search,
             Self::Deploy(_) => JobKind::Deploy,
             Self::SgdLab(_) => JobKind::SgdLab,
             Self::Probe(_) => JobKind::Probe,
@@ -99,19 +106,22 @@ impl JobSpec {
             Self::Scrape(spec) => Some(&spec.dataset),
             Self::Verify(spec) => Some(&spec.dataset),
             Self::Snapshot(spec) => Some(&spec.dataset),
-            Self::FindLr(_) | Self::Train(_) | Self::Deploy(_) | Self::SgdLab(_) | Self::Probe(_) => None,
+            Self::FindLr(_) | Self::Train(_) | Self::Search(_) | Self::Deploy(_) | Self::SgdLab(_) | Self::Probe(_) => {
+                None
+            }
         }
     }
 
-    /// The jobs of the same pipeline whose outputs it takes, by name, and what kind each has to be.
-    pub fn inputs(&self) -> Vec<(&str, JobKind)> {
+    /// The jobs of the same pipeline whose outputs it takes, by name, and of which kinds each may be.
+    pub fn inputs(&self) -> Vec<(&str, &'static [JobKind])> {
         match self {
             Self::Scrape(_) | Self::Verify(_) | Self::Snapshot(_) | Self::SgdLab(_) | Self::Probe(_) => Vec::new(),
             Self::FindLr(spec) => spec.from.inputs(),
             Self::Train(spec) => {
-                let rate = spec.rate.as_ref().map(|rate| (rate.job.as_str(), JobKind::FindLr));
+                let rate = spec.rate.as_ref().map(|rate| (rate.job.as_str(), &[JobKind::FindLr][..]));
                 spec.from.inputs().into_iter().chain(rate).collect()
             }
+            Self::Search(spec) => spec.from.inputs(),
             Self::Deploy(spec) => spec.model.input().into_iter().collect(),
         }
     }
@@ -231,9 +241,9 @@ pub struct Learning {
 }
 
 impl Learning {
-    fn inputs(&self) -> Vec<(&str, JobKind)> {
+    fn inputs(&self) -> Vec<(&str, &'static [JobKind])> {
         let snapshot = match &self.snapshot {
-            SnapshotRef::FromJob(job) => Some((job.as_str(), JobKind::Snapshot)),
+            SnapshotRef::FromJob(job) => Some((job.as_str(), &[JobKind::Snapshot][..])),
             SnapshotRef::Numbered { .. } => None,
         };
         snapshot.into_iter().chain(self.model.as_ref().and_then(ModelRef::input)).collect()
@@ -344,16 +354,16 @@ pub struct DeploySpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelRef {
-    /// The one that a job of the same pipeline trains.
+    /// The one that a job of the same pipeline trains, or the best that it finds.
     FromJob(String),
     /// One that exists, by digest.
     Digest(String),
 }
 
 impl ModelRef {
-    fn input(&self) -> Option<(&str, JobKind)> {
+    fn input(&self) -> Option<(&str, &'static [JobKind])> {
         match self {
-            Self::FromJob(job) => Some((job, JobKind::Train)),
+            Self::FromJob(job) => Some((job, &[JobKind::Train, JobKind::Search])),
             Self::Digest(_) => None,
         }
     }
@@ -384,9 +394,12 @@ mod tests {
 
     #[test]
     fn a_specification_is_read_that_was_stored_before_its_newer_members_existed() {
-        let JobSpec::Scrape(scrape) = read(r#"{"kind": "scrape", "dataset": "bears", "classes": []}"#) else { panic!() };
+        let JobSpec::Scrape(scrape) = read(r#"{"kind": "scrape", "dataset": "bears", "classes": []}"#) else {
+            panic!()
+        };
         assert_eq!((scrape.options, scrape.retry_sources.len()), (ScrapeOptions::default(), 0));
-        let JobSpec::Verify(verify) = read(r#"{"kind": "verify", "dataset": "bears", "options": {"min_side": 8}}"#) else {
+        let JobSpec::Verify(verify) = read(r#"{"kind": "verify", "dataset": "bears", "options": {"min_side": 8}}"#)
+        else {
             panic!()
         };
         assert_eq!(verify.options, VerifyOptions { min_side: 8, ..VerifyOptions::default() });

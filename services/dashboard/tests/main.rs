@@ -12,6 +12,8 @@ mod live;
 #[cfg(test)]
 mod pages;
 #[cfg(test)]
+mod searched;
+#[cfg(test)]
 mod setup;
 #[cfg(test)]
 mod trying;

@@ -21,6 +21,7 @@ mod pretrained;
 mod rates;
 mod run;
 mod snapshot;
+mod trial;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! One training run from order to result.
 
 use tokio::runtime::Runtime;
-use ursa_domain::run::{Finding, RunOrder, RunResult, TrainerEvent};
+use ursa_domain::run::{Finding, RunOrder, RunResult, Rung, TrainerEvent};
 use ursa_learner::{
     Advance, BatchReport, Device, EpochReport, Evidence, LearnError, Precision, RunIdentity, Training, best_device,
     device_of, set_threads,
@@ -13,7 +13,7 @@ use crate::checkpoints::{self, Saver};
 use crate::failure::Failure;
 use crate::input::Supervisor;
 use crate::peers::{self, PeerOrder, Peers};
-use crate::{describe, events, model, pretrained, rates, snapshot};
+use crate::{describe, events, model, pretrained, rates, snapshot, trial};
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
@@ -34,8 +34,15 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
     let trained = train(&mut training, &runtime, &storage, order, supervisor);
     let findings = diagnose(&training, trained.as_ref().err());
     findings.iter().for_each(tell_finding);
-    if let Err(failed) = trained {
-        return Err(Failure { findings, ..failed.into_failure() });
+    match trained {
+        Err(Failed::Learning(error)) if order.rung.is_some() && trial::is_divergence(&error) => {
+            return Ok(RunResult::Diverged(error.to_string()));
+        }
+        Err(failed) => return Err(Failure { findings, ..failed.into_failure() }),
+        Ok(()) => {}
+    }
+    if let Some(result) = trial::result(&training) {
+        return Ok(result);
     }
     supervisor.check()?;
     runtime.block_on(model::store(&storage, &manifest, order, &training, device, findings)).map(RunResult::Model)
@@ -158,6 +165,9 @@ fn train(
 ) -> Result<(), Failed> {
     let mut checkpoints = Saver::new(runtime, storage, order, training);
     let end = loop {
+        if trial::is_over(order.rung, training) {
+            break Ok(());
+        }
         if supervisor.cancelled() {
             break checkpoints.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
         }
@@ -167,7 +177,7 @@ fn train(
             tell_micro_batch(training);
         }
         match advanced {
-            Ok(Advance::Batch(report)) => tell_batch(&report, training.epochs()),
+            Ok(Advance::Batch(report)) => tell_batch(&report, order.rung, training.epochs()),
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
                 // What is lost is not worth going on from: it would be taken for the last good state.
@@ -202,10 +212,16 @@ fn tell_micro_batch(training: &Training) {
     events::log("warn", message);
 }
 
-fn tell_batch(report: &BatchReport, epochs: u32) {
+fn tell_batch(report: &BatchReport, rung: Option<Rung>, epochs: u32) {
+    let metric = |name: &str, value| events::metric(name, report.step, report.epoch, value);
+    metric("train_loss", report.loss);
+    metric("train_loss_smooth", report.smooth_loss);
+    metric("learning_rate", report.learning_rate);
+    metric("momentum", report.momentum);
+    let (done, total) = trial::progress(rung, report, epochs);
     events::emit(&TrainerEvent::Progress {
-        done: report.step,
-        total: report.steps,
+        done,
+        total,
         unit: "batches".into(),
         message: format!("epoch {} of {epochs}", report.epoch + 1),
     });

@@ -12,6 +12,8 @@ mod peers;
 mod process;
 #[path = "support/snapshot.rs"]
 mod snapshot;
+#[path = "cases/trial.rs"]
+mod trial;
 #[path = "support/web.rs"]
 mod web;
 

@@ -1,9 +1,9 @@
 //! What a recipe changes of a job, in the words of pipeline files and of `ursa rerun --set`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use ursa_domain::JobSpec;
 use ursa_domain::recipe::{Recipe, Short, Stage};
-use ursa_domain::spec::TrainSpec;
+use ursa_domain::spec::{Learning, ModelRef, SnapshotRef, TrainSpec};
 
 use super::Finding;
 
@@ -50,6 +50,30 @@ impl Changes {
         let keys: Vec<_> = stages.into_iter().chain(members).chain(checkpoint(finding, job_id)).collect();
         let against_found_rate = spec.rate.is_some() && finding.is_about_the_rate();
         (!keys.is_empty()).then_some(Self { keys, replaces_numbers, against_found_rate })
+    }
+
+    /// Every key of a train job that follows `recipe`, on the snapshot and from the weights of `from`.
+    pub fn whole(from: &Learning, recipe: &Recipe) -> Self {
+        let new = rounded(&recipe.stages);
+        let stages = match short(&new, from.model.is_some() || recipe.pretrained.is_some()) {
+            Some(Short { epochs, frozen_epochs, max_learning_rate }) => vec![
+                ("epochs", Value::from(epochs)),
+                ("frozen_epochs", frozen_epochs.into()),
+                ("max_learning_rate", max_learning_rate.into()),
+            ],
+            None => vec![("stages", new.iter().map(told).collect())],
+        };
+        let pretrained = recipe
+            .pretrained
+            .as_ref()
+            .map(|weights| ("pretrained", json!({"location": weights.location, "sha256": weights.sha256})));
+        let keys = [("kind", "train".into()), snapshot_key(&from.snapshot)].into_iter();
+        let keys = keys.chain(from.model.as_ref().map(model_key)).chain(pretrained).chain(stages);
+        let keys = keys
+            .chain(members(&Recipe::default(), recipe))
+            .chain((!recipe.stop_early).then(|| ("stop_early", false.into())));
+        let keys = keys.chain([("seed", recipe.seed.into())]);
+        Self { keys: keys.collect(), replaces_numbers: false, against_found_rate: false }
     }
 
     /// For the pipeline file in which the job is called `job`.
@@ -109,16 +133,31 @@ fn stages(spec: &TrainSpec, recipe: &Recipe) -> (Vec<(&'static str, Value)>, boo
             let changed = numbers(before).into_iter().zip(numbers(after)).filter(|(before, after)| before != after);
             (changed.map(|(_, after)| after).collect(), false)
         }
-        (before, _) => {
-            let told = |stage: &Stage| {
-                let mut told = serde_json::to_value(stage).unwrap_or_default();
-                if let Some(members) = told.as_object_mut().filter(|_| !stage.frozen) {
-                    members.remove("frozen");
-                }
-                told
-            };
-            (vec![("stages", new.iter().map(told).collect())], before.is_some())
-        }
+        (before, _) => (vec![("stages", new.iter().map(told).collect())], before.is_some()),
+    }
+}
+
+/// A stage with what it says.
+fn told(stage: &Stage) -> Value {
+    let mut told = serde_json::to_value(stage).unwrap_or_default();
+    if let Some(members) = told.as_object_mut().filter(|_| !stage.frozen) {
+        members.remove("frozen");
+    }
+    told
+}
+
+fn snapshot_key(snapshot: &SnapshotRef) -> (&'static str, Value) {
+    match snapshot {
+        SnapshotRef::FromJob(job) => ("snapshot_from", job.as_str().into()),
+        SnapshotRef::Numbered { dataset, number: Some(number) } => ("snapshot", format!("{dataset}@{number}").into()),
+        SnapshotRef::Numbered { dataset, number: None } => ("snapshot", dataset.as_str().into()),
+    }
+}
+
+fn model_key(model: &ModelRef) -> (&'static str, Value) {
+    match model {
+        ModelRef::FromJob(job) => ("model_from", job.as_str().into()),
+        ModelRef::Digest(digest) => ("model", digest.as_str().into()),
     }
 }
 
@@ -212,7 +251,6 @@ fn shell(word: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use serde_json::json;
     use ursa_domain::recipe::{Augmentation, Balance, Rate};
     use ursa_proto::v1;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use ursa_domain::checkpoints::KeepCheckpoints;
 use ursa_domain::recipe::{Augmentation, Mix, PretrainedWeights, RateTest, Stage};
+use ursa_domain::search::Space;
 use ursa_domain::sgd_lab::Noise;
 use ursa_proto::v1;
 use v1::job_definition::Spec;
@@ -22,6 +23,7 @@ enum Kind {
     Snapshot,
     FindLr,
     Train,
+    Search,
     Deploy,
     SgdLab,
     Probe,
@@ -62,7 +64,7 @@ pub(super) struct JobEntry {
     seed: Option<u64>,
     // snapshot
     valid_percent: Option<u32>,
-    // find_lr and train
+    // what learns
     snapshot: Option<String>,
     snapshot_from: Option<String>,
     architecture: Option<String>,
@@ -94,6 +96,11 @@ pub(super) struct JobEntry {
     train_percents: Option<Vec<u32>>,
     checkpoint: Option<String>,
     keep_checkpoints: Option<KeepCheckpoints>,
+    // search
+    space: Option<Space>,
+    trials: Option<u32>,
+    min_epochs: Option<u32>,
+    reduction: Option<u32>,
     // sgd_lab
     points: Option<u32>,
     coefficients: Option<[f64; 2]>,
@@ -128,6 +135,7 @@ impl Kind {
             Spec::Snapshot(_) => Self::Snapshot,
             Spec::FindLr(_) => Self::FindLr,
             Spec::Train(_) => Self::Train,
+            Spec::Search(_) => Self::Search,
             Spec::Deploy(_) => Self::Deploy,
             Spec::SgdLab(_) => Self::SgdLab,
             Spec::Probe(_) => Self::Probe,
@@ -142,6 +150,7 @@ impl Kind {
             Self::Snapshot => Spec::Snapshot(v1::SnapshotSpec { seed: 42, ..v1::SnapshotSpec::default() }),
             Self::FindLr => Spec::FindLr(v1::FindLrSpec::default()),
             Self::Train => Spec::Train(v1::TrainSpec::default()),
+            Self::Search => Spec::Search(v1::SearchSpec::default()),
             Self::Deploy => Spec::Deploy(v1::DeploySpec::default()),
             Self::SgdLab => Spec::SgdLab(v1::SgdLabSpec::default()),
             Self::Probe => Spec::Probe(v1::ProbeSpec::default()),
@@ -174,6 +183,7 @@ impl JobEntry {
             Spec::Snapshot(snapshot) => entry.apply_snapshot(snapshot),
             Spec::FindLr(find_lr) => entry.apply_find_lr(find_lr)?,
             Spec::Train(train) => entry.apply_train(train)?,
+            Spec::Search(search) => entry.apply_search(search)?,
             Spec::Deploy(deploy) => entry.apply_deploy(deploy)?,
             Spec::SgdLab(lab) => entry.apply_sgd_lab(lab),
             Spec::Probe(probe) => entry.apply_probe(probe),
@@ -184,9 +194,9 @@ impl JobEntry {
 
     /// A key that the job's kind does not know would be ignored silently otherwise.
     fn refuse_keys_of_other_kinds(&self, kind: Kind) -> Result<(), String> {
-        use Kind::{Deploy, FindLr, Probe, Scrape, SgdLab, Snapshot, Train, Verify};
-        const LEARN: &[Kind] = &[FindLr, Train];
-        let keys: [(&str, bool, &[Kind]); 53] = [
+        use Kind::{Deploy, FindLr, Probe, Scrape, Search, SgdLab, Snapshot, Train, Verify};
+        const LEARN: &[Kind] = &[FindLr, Train, Search];
+        let keys: [(&str, bool, &[Kind]); 57] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -198,7 +208,7 @@ impl JobEntry {
             ("min_side", self.min_side.is_some(), &[Verify]),
             ("max_pixels", self.max_pixels.is_some(), &[Verify]),
             ("max_frames", self.max_frames.is_some(), &[Verify]),
-            ("seed", self.seed.is_some(), &[Snapshot, FindLr, Train, SgdLab]),
+            ("seed", self.seed.is_some(), &[Snapshot, FindLr, Train, Search, SgdLab]),
             ("valid_percent", self.valid_percent.is_some(), &[Snapshot]),
             ("snapshot", self.snapshot.is_some(), LEARN),
             ("snapshot_from", self.snapshot_from.is_some(), LEARN),
@@ -219,9 +229,13 @@ impl JobEntry {
             ("balance", self.balance.is_some(), LEARN),
             ("weight_average", self.weight_average.is_some(), LEARN),
             ("pretrained", self.pretrained.is_some(), LEARN),
-            ("stop_early", self.stop_early.is_some(), &[Train]),
-            ("batch_size", self.batch_size.is_some(), &[FindLr, Train, SgdLab]),
+            ("stop_early", self.stop_early.is_some(), &[Train, Search]),
+            ("batch_size", self.batch_size.is_some(), &[FindLr, Train, Search, SgdLab]),
             ("test", self.test.is_some(), &[FindLr]),
+            ("space", self.space.is_some(), &[Search]),
+            ("trials", self.trials.is_some(), &[Search]),
+            ("min_epochs", self.min_epochs.is_some(), &[Search]),
+            ("reduction", self.reduction.is_some(), &[Search]),
             ("rate_from", self.rate_from.is_some(), &[Train]),
             ("rate_method", self.rate_method.is_some(), &[Train]),
             ("seeds", self.seeds.is_some(), &[Train]),
@@ -234,8 +248,8 @@ impl JobEntry {
             ("learning_rate", self.learning_rate.is_some(), &[SgdLab]),
             ("steps", self.steps.is_some(), &[SgdLab]),
             ("endpoint", self.endpoint.is_some(), &[Deploy]),
-            ("model", self.model.is_some(), &[FindLr, Train, Deploy]),
-            ("model_from", self.model_from.is_some(), &[FindLr, Train, Deploy]),
+            ("model", self.model.is_some(), &[FindLr, Train, Search, Deploy]),
+            ("model_from", self.model_from.is_some(), &[FindLr, Train, Search, Deploy]),
             ("timeout_seconds", self.timeout_seconds.is_some(), &[Deploy]),
             ("tasks", self.tasks.is_some(), &[Probe]),
             ("duration_ms", self.duration_ms.is_some(), &[Probe]),
@@ -354,6 +368,10 @@ fn require(spec: &Spec) -> Result<(), String> {
             snapshot.map(drop).ok_or_else(|| NEEDS_SNAPSHOT.into())
         }
         Spec::Train(train) => train.snapshot.as_ref().map(drop).ok_or_else(|| NEEDS_SNAPSHOT.into()),
+        Spec::Search(search) => {
+            let snapshot = search.training.as_ref().and_then(|training| training.snapshot.as_ref());
+            snapshot.map(drop).ok_or_else(|| NEEDS_SNAPSHOT.into())
+        }
         Spec::Deploy(deploy) => named("endpoint", &deploy.endpoint)
             .and_then(|()| deploy.model.as_ref().map(drop).ok_or_else(|| NEEDS_MODEL.into())),
         Spec::SgdLab(_) | Spec::Probe(_) => Ok(()),

@@ -83,6 +83,7 @@ fn message(spec: JobSpec) -> Result<Spec, String> {
             valid_percent: snapshot.valid_percent,
         }),
         JobSpec::FindLr(find_lr) => Spec::FindLr((&find_lr).into()),
+        JobSpec::Search(search) => Spec::Search((&search).into()),
         JobSpec::Train(train) => Spec::Train((&train).into()),
         JobSpec::SgdLab(lab) => Spec::SgdLab((&lab).into()),
         JobSpec::Deploy(deploy) => Spec::Deploy(v1::DeploySpec {

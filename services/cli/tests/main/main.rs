@@ -6,6 +6,7 @@ mod fake;
 mod learned;
 mod predict;
 mod up;
+mod searched;
 
 use std::path::Path;
 use std::process::{Output, Stdio};

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use ursa_domain::recipe::{RateTest, Recipe};
-use ursa_domain::run::{CheckpointInfo, SnapshotInfo};
+use ursa_domain::run::{CheckpointInfo, Rung, SnapshotInfo};
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::spec::{ScrapeOptions, VerifySpec};
 use ursa_domain::{ErrorClass, JobKind};
 use ursa_proto::v1::{self, task_order::Work};
+use uuid::Uuid;
 
 use crate::context::Context;
 use crate::store::{ClaimedTask, LaneInfo, Store, StoreError, StoreResult};
@@ -75,6 +76,17 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
         JobKind::FindLr => {
             let payload: FindLrPayload = read(task)?;
             Work::FindLr(v1::FindLrTask { training: Some(payload.training.into()), test: Some(payload.test.into()) })
+        }
+        JobKind::Search => {
+            let payload: SearchPayload = read(task)?;
+            let resume = match (context.store.latest_checkpoint(task.lease.task_id).await?, payload.before) {
+                (Some(own), _) => Some(own),
+                (None, Some(before)) => context.store.latest_checkpoint(before).await?,
+                (None, None) => None,
+            };
+            let training = v1::TrainTask { resume: resume.map(v1::Checkpoint::from), ..payload.training.into() };
+            let Rung { after, until } = payload.rung;
+            Work::Search(v1::SearchTask { training: Some(training), after_epochs: after, until_epochs: until })
         }
         JobKind::SgdLab => {
             let lab: SgdLab = read(task)?;
@@ -159,6 +171,15 @@ struct FindLrPayload {
     #[serde(flatten)]
     training: TrainPayload,
     test: RateTest,
+}
+
+#[derive(Deserialize)]
+struct SearchPayload {
+    #[serde(flatten)]
+    training: TrainPayload,
+    rung: Rung,
+    /// The task of the rung before.
+    before: Option<Uuid>,
 }
 
 #[derive(Deserialize)]

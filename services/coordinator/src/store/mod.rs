@@ -26,6 +26,7 @@ mod results;
 mod retention;
 mod runs;
 mod schedules;
+mod search;
 mod snapshots;
 mod steering;
 mod submission;

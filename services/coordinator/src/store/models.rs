@@ -14,8 +14,7 @@ impl Store {
     pub(crate) async fn complete_train(&self, lease: &Lease, result: &v1::TrainResult) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let Some(held) = hold_to_complete(&mut tx, lease, JobKind::Train).await? else { return Ok(()) };
-        let snapshot = held.payload["snapshot"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
-        let snapshot = snapshot.ok_or_else(|| StoreError::unreadable("train task", &"it names no snapshot"))?;
+        let snapshot = snapshot_of(&held.payload)?;
         let (error_rate, is_new) = insert_model(&mut tx, lease, held.job_id, snapshot, result).await?;
         let before = jobs::lock_output(&mut tx, held.job_id).await?;
         let output = runs::with_run(before, &held.payload, result, error_rate)?;
@@ -126,6 +125,12 @@ impl Store {
     }
 }
 
+/// The snapshot that the run of a task learns from.
+pub(super) fn snapshot_of(payload: &Value) -> StoreResult<Uuid> {
+    let snapshot = payload["snapshot"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+    snapshot.ok_or_else(|| StoreError::unreadable("train task", &"it names no snapshot"))
+}
+
 /// The output of a `find_lr` job.
 fn curve(result: &v1::FindLrResult) -> Value {
     let points = result.points.iter().map(|point| json!([point.rate, point.loss, point.smooth_loss]));
@@ -138,7 +143,7 @@ fn curve(result: &v1::FindLrResult) -> Value {
 }
 
 /// Stores the model and returns its error rate, and whether there was no such model before. Two runs may come to the very same package; the first one keeps the row.
-async fn insert_model(
+pub(super) async fn insert_model(
     tx: &mut Tx,
     lease: &Lease,
     job_id: Uuid,

@@ -70,6 +70,7 @@ impl World {
             },
             train_percent: 100,
             rate_test: None,
+            rung: None,
             resume: None,
             start: None,
             object_store: self.storage.location().to_owned(),

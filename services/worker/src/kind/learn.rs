@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use ursa_domain::recipe::{RateTest, Recipe};
 use ursa_domain::run::{
-    CheckpointInfo, Finding, FoundRates, RatePoint, RunOrder, RunResult, SgdOutcome, SnapshotInfo, Suggestion,
+    CheckpointInfo, Finding, FoundRates, RatePoint, RunOrder, RunResult, Rung, SgdOutcome, SnapshotInfo, Suggestion,
     TrainedModel, TrainerEvent, TrainerInput,
 };
 use ursa_domain::sgd_lab::SgdLab;
-use ursa_proto::v1;
+use ursa_proto::v1::{self, search_result::End as TrialEnd};
 use uuid::Uuid;
 
 use crate::attempt::Attempt;
@@ -50,6 +50,23 @@ pub(crate) async fn find_lr(
         RunResult::Rates(rates) => Ok(rates_message(rates)),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Does a part of a trial in a process of its own.
+pub(crate) async fn search(
+    tools: &Tools,
+    attempt: &Attempt,
+    task: v1::SearchTask,
+) -> Result<v1::SearchResult, WorkError> {
+    let rung = Some(Rung::from(&task));
+    let order = RunOrder { rung, ..order(tools, attempt, task.training.unwrap_or_default(), None)? };
+    let end = match learn(tools, attempt, order).await? {
+        RunResult::Model(model) => TrialEnd::Model(model_message(model)),
+        RunResult::Rung(measured) => TrialEnd::Rung(measured.into()),
+        RunResult::Diverged(message) => TrialEnd::Diverged(message),
+        other => return Err(unexpected(&other)),
+    };
+    Ok(v1::SearchResult { end: Some(end) })
 }
 
 /// Fits a line to points in a process of its own, which needs neither a turn nor a GPU.
@@ -179,6 +196,7 @@ fn order(
         // A coordinator of the version before knows nothing of shares.
         train_percent: if task.train_percent == 0 { 100 } else { task.train_percent },
         rate_test,
+        rung: None,
         resume: task.resume.map(CheckpointInfo::from),
         start: task.start.map(CheckpointInfo::from),
         object_store: tools.storage.location().to_owned(),

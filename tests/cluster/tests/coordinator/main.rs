@@ -24,6 +24,7 @@ mod retention;
 mod scaler;
 mod schedules;
 mod several;
+mod search;
 mod steering;
 mod wake_ups;
 mod webhooks;

@@ -4,6 +4,7 @@
 mod asking;
 mod kills;
 mod pipeline;
+mod search;
 mod stranger;
 mod troubles;
 mod whole_loop;

@@ -35,6 +35,16 @@ impl JobEntry {
         self.apply_training(train)
     }
 
+    pub(super) fn apply_search(mut self, search: &mut v1::SearchSpec) -> Result<(), String> {
+        if let Some(space) = self.space.take() {
+            search.space = space.0.iter().map(v1::SearchDimension::from).collect();
+        }
+        set(&mut search.trials, self.trials);
+        set(&mut search.min_epochs, self.min_epochs);
+        set(&mut search.reduction, self.reduction);
+        self.apply_training(search.training.get_or_insert_default())
+    }
+
     fn apply_training(mut self, train: &mut v1::TrainSpec) -> Result<(), String> {
         match (self.snapshot_from.take(), self.snapshot.take()) {
             (None, None) => {}
@@ -194,6 +204,29 @@ mod tests {
     }
 
     #[test]
+    fn a_space_is_written_as_one_thinks_of_it() {
+        let yaml = "
+            kind: search
+            snapshot_from: s
+            epochs: 9
+            trials: 8
+            reduction: 2
+            space:
+              max_learning_rate: {log_uniform: [1e-4, 1e-2]}
+              label_smoothing: {uniform: [0, 0.2]}
+              batch_size: {choice: [16, 32]}
+              numerics: {choice: [fastai-v1, fastai-v2]}
+        ";
+        let Spec::Search(search) = spec(yaml).unwrap() else { panic!() };
+        assert_eq!((search.trials, search.reduction, search.min_epochs), (8, 2, 0));
+        assert_eq!(search.training.unwrap().recipe.unwrap().epochs, 9);
+        let names: Vec<&str> = search.space.iter().map(|one| one.hyperparameter.as_str()).collect();
+        assert_eq!(names, ["max_learning_rate", "batch_size", "label_smoothing", "numerics"]);
+        let rates = v1::NumberRange { low: 1e-4, high: 1e-2 };
+        assert_eq!(search.space[0].range, Some(v1::search_dimension::Range::LogUniform(rates)));
+    }
+
+    #[test]
     fn misspelt_keys_are_refused_at_every_depth() {
         for (yaml, key) in [
             ("{kind: train, snapshot: bears, stages: [{epochs: 1, rate: {flat: 1e-3}, freeze: true}]}", "freeze"),
@@ -201,6 +234,10 @@ mod tests {
             ("{kind: train, snapshot: bears, pretrained: {location: /w, sha256: x, hash: y}}", "hash"),
             ("{kind: train, snapshot: bears, test: {steps: 3}}", "test"),
             ("{kind: sgd_lab, epochs: 3}", "epochs"),
+            ("{kind: train, snapshot: bears, trials: 3}", "trials"),
+            ("{kind: search, snapshot: bears, seeds: 3}", "seeds"),
+            ("{kind: search, snapshot: bears, space: {dropuot: {uniform: [0, 1]}}}", "dropuot"),
+            ("{kind: search, snapshot: bears, space: {dropout: {normal: [0, 1]}}}", "normal"),
             ("{kind: train, snapshot: bears, rate_method: valley}", "rate_from"),
         ] {
             let refusal = spec(yaml).unwrap_err();

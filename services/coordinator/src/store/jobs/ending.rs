@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::super::events::record;
 use super::super::planning::has_more;
+use super::super::planning::search::came_to_nothing;
 use super::super::{Store, StoreError, StoreResult, Topic, Tx, word};
 use super::waiting::{Feeding, readiness_of, release_waiting};
 use super::{LockedJob, lock, transition};
@@ -173,7 +174,9 @@ async fn outcome(tx: &mut Tx, job: &LockedJob) -> StoreResult<JobOutcome> {
         .map(|row| Ok((word::<TaskState>("task state", &row.state)?, row.count as u64)))
         .collect::<StoreResult<TaskCounts>>()?;
     let open = || StoreError::unreadable("tasks of a job", &"one is open, though none is counted as open");
-    job::outcome(counts, job.policy()?.min_success_ratio).ok_or_else(open)
+    let outcome = job::outcome(counts, job.policy()?.min_success_ratio).ok_or_else(open)?;
+    let came_to_nothing = outcome == JobOutcome::Succeeded && came_to_nothing(tx, job).await?.is_some();
+    Ok(if came_to_nothing { JobOutcome::Failed } else { outcome })
 }
 
 async fn first_error(tx: &mut Tx, job: &LockedJob) -> StoreResult<String> {
@@ -187,5 +190,6 @@ async fn first_error(tx: &mut Tx, job: &LockedJob) -> StoreResult<String> {
     if let Some(error) = error {
         return Ok(error);
     }
-    Ok("a task was ready for longer than the job allows, and no worker took it".to_owned())
+    let nobody = || "a task was ready for longer than the job allows, and no worker took it".to_owned();
+    Ok(came_to_nothing(tx, job).await?.unwrap_or_else(nobody))
 }

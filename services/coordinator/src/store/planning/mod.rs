@@ -2,6 +2,7 @@
 
 mod images;
 mod models;
+pub(super) mod search;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ use super::jobs::{Feeding, LockedJob, lock, moved, readiness_of, release_waiting
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 use images::{assign_sources, plan_scrape, plan_snapshot, plan_verify};
 use models::{plan_deploy, plan_find_lr, plan_train};
+use search::{feed_search, goes_on, plan_search};
 
 /// What became of a waiting job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,35 +117,47 @@ impl Store {
     /// Running jobs that have not taken up everything that was committed for them.
     pub(crate) async fn jobs_to_feed(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_scalar!(
-            "select j.id from jobs j join datasets d on d.name = j.spec ->> 'dataset'
+            r#"select j.id as "id!" from jobs j join datasets d on d.name = j.spec ->> 'dataset'
             where j.state = 'running' and j.kind = 'verify' and exists (
                 select from shards s where s.dataset_id = d.id and s.kind = 'raw' and not s.verified
                     and s.verify_task is null)
-            order by j.id",
+            union all
+            select id from jobs where state = 'running' and kind = 'search' and open_tasks = 0
+            order by 1"#,
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(ids)
     }
 
-    /// Gives a running job tasks for what was committed since it was planned.
+    /// Gives a running job tasks for what was committed, or has come to nothing, since it was planned.
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn feed_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         let Some(job) = lock(&mut tx, id).await?.filter(|job| job.state == JobState::Running) else { return Ok(()) };
-        let JobSpec::Verify(spec) = job.spec()? else { return Ok(()) };
-        let plan = plan_verify(&mut tx, &job, &spec).await?;
-        if plan.tasks.is_empty() {
-            return Ok(());
+        match job.spec()? {
+            JobSpec::Verify(spec) => {
+                let plan = plan_verify(&mut tx, &job, &spec).await?;
+                if plan.tasks.is_empty() {
+                    return Ok(());
+                }
+                write(&mut tx, &job, &plan, None, JobState::Running).await?;
+            }
+            JobSpec::Search(_) => feed_search(&mut tx, &job).await?,
+            _ => return Ok(()),
         }
-        write(&mut tx, &job, &plan, None, JobState::Running).await?;
         tx.commit().await
     }
 }
 
-/// Whether something was committed for a running job that it has not taken up.
+/// Whether a running job without a task has more to do: something was committed for it that it has not taken up, or it is
+/// a search that goes on.
 pub(super) async fn has_more(tx: &mut Tx, job: &LockedJob) -> StoreResult<bool> {
-    let JobSpec::Verify(spec) = job.spec()? else { return Ok(false) };
+    let spec = match job.spec()? {
+        JobSpec::Verify(spec) => spec,
+        JobSpec::Search(spec) => return goes_on(tx, job, &spec).await,
+        _ => return Ok(false),
+    };
     let more = sqlx::query_scalar!(
         r#"select exists (select from shards s join datasets d on d.id = s.dataset_id
             where d.name = $1 and s.kind = 'raw' and not s.verified and s.verify_task is null) as "e!""#,
@@ -211,6 +225,7 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Plann
         JobSpec::Snapshot(snapshot) => plan_snapshot(tx, snapshot).await?,
         JobSpec::FindLr(find_lr) => plan_find_lr(tx, job, find_lr).await?,
         JobSpec::Train(train) => plan_train(tx, job, train).await?,
+        JobSpec::Search(search) => plan_search(tx, job, search).await?,
         JobSpec::Deploy(deploy) => plan_deploy(tx, job, deploy).await?,
         JobSpec::SgdLab(lab) => plan_sgd_lab(lab),
         JobSpec::Probe(probe) => plan_probe(probe),

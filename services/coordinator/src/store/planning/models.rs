@@ -14,9 +14,9 @@ use super::images::find_dataset;
 use super::{NewTask, Plan};
 
 /// What a network learns from, and how, with everything looked up.
-struct Lesson {
-    snapshot: Value,
-    recipe: Recipe,
+pub(super) struct Lesson {
+    pub(super) snapshot: Value,
+    pub(super) recipe: Recipe,
 }
 
 /// The test looks at the last stage alone, as it would begin.
@@ -55,7 +55,7 @@ pub(super) async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -
     Ok(Plan::new("epochs", tasks).of_inputs(inputs))
 }
 
-async fn look_up(tx: &mut Tx, job: &LockedJob, from: &Learning) -> StoreResult<Lesson> {
+pub(super) async fn look_up(tx: &mut Tx, job: &LockedJob, from: &Learning) -> StoreResult<Lesson> {
     let snapshot = match &from.snapshot {
         SnapshotRef::FromJob(name) => {
             let output = output_of(tx, job.id, name).await?;

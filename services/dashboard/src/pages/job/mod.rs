@@ -7,6 +7,7 @@ mod findings;
 mod logs;
 mod result;
 mod runs;
+mod search;
 mod sgd_lab;
 mod spec;
 mod status;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use ursa_client::learned::{Run, Trained};
 use ursa_proto::v1;
 
-use super::{find_lr, findings, runs, sgd_lab};
+use super::{find_lr, findings, runs, search, sgd_lab};
 use crate::view::{confusion, parts, text};
 
 /// The output for people; nothing where there is none. `classes` are those of the model it trained.
@@ -17,6 +17,9 @@ pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String])
         "snapshot" => snapshot(&output),
         "find_lr" => find_lr::result(&job.output_json),
         "train" => return trained(detail, job, &output, classes),
+        "search" => {
+            return html! { (trained(detail, job, &output, classes)) (search::content(detail, job)) };
+        }
         "sgd_lab" => sgd_lab::result(&job.output_json),
         "deploy" => deploy(&output),
         _ => None,
@@ -74,10 +77,10 @@ fn headline(trained: &Trained) -> Markup {
     }
 }
 
-/// The digest of the model that a train job left behind.
+/// The digest of the model that a train or search job left behind.
 pub(super) fn model_digest(job: &v1::Job) -> Option<String> {
     let output: Value = serde_json::from_str(&job.output_json).ok()?;
-    (job.kind == "train").then(|| output["model_digest"].as_str().map(str::to_owned))?
+    matches!(job.kind.as_str(), "train" | "search").then(|| output["model_digest"].as_str().map(str::to_owned))?
 }
 
 fn deploy(output: &Value) -> Option<Markup> {

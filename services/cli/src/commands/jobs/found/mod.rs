@@ -2,11 +2,12 @@
 
 mod epochs;
 mod find_lr;
+mod search;
 mod sgd_lab;
 mod train;
 
 use ursa_client::Client;
-use ursa_client::learned::{Fitted, FoundRates, Trained};
+use ursa_client::learned::{Fitted, FoundRates, Searched, Trained};
 use ursa_proto::{ApiError, v1};
 
 /// Columns of text: what is longer is wrapped.
@@ -14,7 +15,7 @@ const WIDTH: usize = 100;
 
 /// Whether jobs of this kind leave behind something that is told here.
 pub(in crate::commands) fn is_told(kind: &str) -> bool {
-    matches!(kind, "find_lr" | "sgd_lab" | "train")
+    matches!(kind, "find_lr" | "search" | "sgd_lab" | "train")
 }
 
 /// What a job found so far, from what the coordinator tells of it and the measurements it has; nothing where there is
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn an_output_that_is_none_says_nothing() {
-        for kind in ["train", "find_lr", "sgd_lab", "scrape", ""] {
+        for kind in ["train", "search", "find_lr", "sgd_lab", "scrape", ""] {
             for output in
                 ["", "{}", "null", "[1]", r#"{"runs":"x","curve":7,"findings":[3],"suggestions":{},"verdict":1}"#]
             {
