@@ -10,11 +10,13 @@ mod jpeg;
 mod jpeg_structure;
 mod licence;
 mod normalise;
+mod overlay;
 mod preprocess;
 mod refusal;
 
 pub use decode::{Decoded, Format, ImageInfo, Limits, Rgb, decode};
 pub use licence::licence;
 pub use normalise::{Normalised, normalise, perceptual_hash};
+pub use overlay::overlay;
 pub use preprocess::Preprocessing;
 pub use refusal::{Refusal, RefusalReason, UnknownReason};

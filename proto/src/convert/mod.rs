@@ -1,5 +1,6 @@
 //! Between messages and the values of `ursa-domain`: the one place where defaults of the wire (0, empty) are filled in.
 
+mod interpretation;
 mod learning;
 
 mod search;

@@ -188,7 +188,7 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         .add_service(reflection().build_v1alpha()?)
         .add_service(service!(JobServiceServer, api::JobApi(context.clone())))
         .add_service(service!(DatasetServiceServer, api::DatasetApi(context.clone())))
-        .add_service(service!(ModelServiceServer, api::ModelApi(context.clone())))
+        .add_service(service!(ModelServiceServer, api::ModelApi::new(context.clone())))
         .add_service(service!(EndpointServiceServer, api::EndpointApi(context.clone())))
         .add_service(service!(QueueServiceServer, api::QueueApi(context.clone())))
         .add_service(service!(ScheduleServiceServer, api::ScheduleApi(context.clone())))

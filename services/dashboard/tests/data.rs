@@ -298,6 +298,51 @@ fn model() -> v1::Model {
     }
 }
 
+fn wrong(wrong: u64, of: u64, low: f64, high: f64) -> v1::ErrorShare {
+    v1::ErrorShare { wrong, of, low, high }
+}
+
+/// A picture that the model is wrong about, or nearly.
+fn judged(number: u32) -> v1::JudgedImage {
+    let (loss, margin) = (4.1 / f64::from(number), 0.04 * number as f32);
+    v1::JudgedImage {
+        image_id: id(5, number),
+        actual: number % 3,
+        predicted: (number / 2) % 3,
+        probability: 0.5 + margin / 2.0,
+        probability_of_actual: 0.5 - margin / 2.0,
+        margin,
+        loss,
+        url: format!("http://bears.example/{number}.jpg?a=\"b\""),
+    }
+}
+
+pub(crate) fn interpretation() -> v1::Interpretation {
+    let counts = [[47, 1, 0], [2, 43, 0], [0, 0, 48]];
+    let bin = |place: u32| {
+        let (above, up_to, count) =
+            (f64::from(place) / 15.0, f64::from(place + 1) / 15.0, u64::from(place.saturating_sub(6) * 5));
+        let (confidence, accuracy) = if count > 0 { (above + 0.03, above - 0.05) } else { (0.0, 0.0) };
+        v1::CalibrationBin { above, up_to, count, confidence, accuracy, low: accuracy - 0.1, high: accuracy + 0.04 }
+    };
+    v1::Interpretation {
+        digest: MODEL.into(),
+        side: "valid".into(),
+        classes: ["black", NASTY, "teddys"].map(str::to_owned).to_vec(),
+        images: 141,
+        errors: Some(wrong(3, 141, 0.0073, 0.0607)),
+        class_errors: vec![wrong(1, 48, 0.0037, 0.1090), wrong(2, 45, 0.0123, 0.1484), wrong(0, 48, 0.0, 0.0741)],
+        confusion: counts.map(|row| v1::ConfusionRow { counts: row.to_vec() }).to_vec(),
+        most_confused: vec![
+            v1::ConfusedPair { actual: 1, predicted: 0, count: 2 },
+            v1::ConfusedPair { actual: 0, predicted: 1, count: 1 },
+        ],
+        top_losses: (1..=18).map(judged).collect(),
+        most_unsure: (1..=18).map(judged).collect(),
+        calibration: Some(v1::Calibration { error: 0.034, bins: (0..15).map(bin).collect() }),
+    }
+}
+
 pub(crate) fn assignment(name: &str, http_address: &str, state: &str) -> v1::Assignment {
     v1::Assignment {
         node_id: id(8, 1),
@@ -465,6 +510,7 @@ pub(crate) fn bears() -> Script {
         sources: (1..=9).map(source).collect(),
         snapshots: vec![snapshot()],
         models: vec![model()],
+        interpretation: Some(interpretation()),
         endpoints: vec![endpoint()],
         workers: vec![worker(1, "online"), worker(2, "offline")],
         nodes: vec![node()],

@@ -16,7 +16,7 @@ use ursa_proto::v1::queue_service_server::QueueService;
 use ursa_proto::v1::schedule_service_server::ScheduleService;
 use ursa_proto::v1::webhook_service_server::WebhookService;
 use ursa_proto::v1::worker_service_server::WorkerService;
-use ursa_proto::{ApiError, v1};
+use ursa_proto::{ApiError, ErrorCode, v1};
 
 /// What it answers with.
 #[derive(Debug, Default)]
@@ -33,6 +33,8 @@ pub(crate) struct Script {
     pub sources: Vec<v1::Source>,
     pub snapshots: Vec<v1::Snapshot>,
     pub models: Vec<v1::Model>,
+    /// Of every model, whichever side is asked for.
+    pub interpretation: Option<v1::Interpretation>,
     pub endpoints: Vec<v1::Endpoint>,
     pub workers: Vec<v1::Worker>,
     pub nodes: Vec<v1::Node>,
@@ -294,6 +296,15 @@ impl ModelService for Fake {
         let digest = request.into_inner().digest;
         let model = self.read(|script| script.models.iter().find(|one| one.digest.starts_with(&digest)).cloned());
         found("model", &digest, model)
+    }
+
+    async fn interpret_model(&self, request: Request<v1::InterpretModelRequest>) -> Answer<v1::Interpretation> {
+        let request = request.into_inner();
+        self.note(format!("interpret {} of {} {}", request.limit, request.side, &request.digest[..8]));
+        let told = self.read(|script| script.interpretation.clone());
+        let refused = || ApiError::new(ErrorCode::IllegalState, format!("model {} has no predictions", request.digest));
+        told.map(|told| Response::new(v1::Interpretation { side: request.side.clone(), ..told }))
+            .ok_or_else(|| refused().into())
     }
 }
 

@@ -30,6 +30,7 @@ fn every_page() -> Vec<String> {
         format!("/pipelines/{}", id(1, 2)),
         format!("/models/{MODEL}"),
         format!("/models/{}", &MODEL[..8]),
+        format!("/models/{MODEL}?side=train"),
     ]);
     pages
 }
@@ -221,6 +222,33 @@ async fn the_confusion_matrix_of_a_finished_run_names_the_classes() {
     let (dashboard, _fake) = start(script).await;
     let page = dashboard.get(&format!("/fragments/jobs/{}/status", job_id(4))).await;
     page.shows("<th scope=\"col\">teddys</th>").shows("2.1 %").shows(&format!("/models/{MODEL}")).lacks("<html");
+}
+
+#[tokio::test]
+async fn what_a_model_gets_wrong_is_shown_with_the_pictures() {
+    let (dashboard, fake) = start(bears()).await;
+    let page = dashboard.get(&format!("/models/{MODEL}")).await;
+    page.shows("What it gets wrong").shows("<td class=\"wrong shade-1\">1</td>").shows("2 / 45").shows("1.2–14.8 %");
+    page.shows("taken for <b>black</b>: 2").shows("differ by 3.4 % on average");
+    assert_eq!(page.body.matches("<figure title=").count(), 36);
+    page.shows(&format!("<img src=\"/images/{}\"", id(5, 1))).shows("52.0 % sure, loss 4.10").shows("margin 4.0 %");
+    assert_eq!(page.body.matches("<path class=\"interval\"").count(), 8, "only of bins that hold pictures");
+    page.shows("<svg").shows(&format!("/models/{MODEL}?side=train#mistakes"));
+    dashboard.get(&format!("/models/{MODEL}?side=train")).await.shows("aria-current=\"true\">it learned from</a>");
+    let asked = fake.asked();
+    let interpreted: Vec<_> = asked.iter().filter(|one| one.starts_with("interpret")).collect();
+    assert_eq!(
+        interpreted,
+        [&format!("interpret 18 of valid {}", &MODEL[..8]), &format!("interpret 18 of train {}", &MODEL[..8])]
+    );
+}
+
+#[tokio::test]
+async fn a_model_without_predictions_says_so_and_shows_what_was_counted_in_training() {
+    let (dashboard, _fake) = start(Script { interpretation: None, ..bears() }).await;
+    let page = dashboard.get(&format!("/models/{MODEL}")).await;
+    assert_eq!(page.status, 200);
+    page.shows("has no predictions").shows("<table class=\"confusion\"").lacks("Highest losses");
 }
 
 #[tokio::test]

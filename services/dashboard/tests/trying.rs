@@ -17,7 +17,7 @@ use crate::setup::{Dashboard, Page, start};
 
 type Heard = Arc<Mutex<Vec<(String, String, Vec<u8>)>>>;
 
-/// A node that answers `/classify` with `status` and `answer` and remembers what it got.
+/// A node that answers `/classify` and `/explain` with `status` and `answer` and remembers what it got.
 async fn node(status: u16, answer: Value) -> (SocketAddr, Heard) {
     let heard = Heard::default();
     let listen = move |State(heard): State<Heard>, uri: Uri, headers: HeaderMap, body: Bytes| async move {
@@ -26,7 +26,8 @@ async fn node(status: u16, answer: Value) -> (SocketAddr, Heard) {
         (StatusCode::from_u16(status).unwrap(), Json(answer))
     };
     let app = Router::new()
-        .route("/classify", post(listen))
+        .route("/classify", post(listen.clone()))
+        .route("/explain", post(listen))
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(heard.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,10 +63,23 @@ async fn a_picture_reaches_the_node_unchanged_and_the_prediction_is_shown() {
     let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     let page = send(&dashboard, "/fragments/try", picture(bytes.clone())).await;
     assert_eq!(page.status, 200);
-    page.shows("97.3 %").shows("den-1").shows("21 ms").lacks("<html").lacks(NASTY);
+    page.shows("97.3 %").shows("den-1").shows("21 ms").lacks("<html").lacks(NASTY).lacks("data:image");
     let heard = heard.lock().unwrap();
     assert_eq!(heard[0].0, "/classify?endpoint=bears");
     assert!(heard[0].2 == bytes, "the bytes arrived changed");
+}
+
+#[tokio::test]
+async fn an_answer_is_explained_where_that_is_asked_for() {
+    let mut answer = prediction();
+    let explained = json!({"class": NASTY, "has_evidence": true, "overlay_png": "iVBORw0KGgo="});
+    answer.as_object_mut().unwrap().extend(explained.as_object().unwrap().clone());
+    let (address, heard) = node(200, answer).await;
+    let dashboard = dashboard_before(&[("den-1", format!("http://{address}"))]).await;
+    let page = send(&dashboard, "/fragments/try", picture(vec![1]).text("explain", "yes")).await;
+    page.shows("src=\"data:image/png;base64,iVBORw0KGgo=\"").shows("Bright: what speaks for &lt;script").lacks(NASTY);
+    assert_eq!(heard.lock().unwrap()[0].0, "/explain?endpoint=bears");
+    dashboard.get("/try").await.shows("name=\"explain\"");
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use ursa_vision::Refusal;
 
+use crate::model::EngineError;
+
 /// Largest picture, in bytes.
 pub(crate) const MAX_PICTURE_BYTES: usize = 32 << 20;
 
@@ -18,6 +20,9 @@ pub(crate) enum ServeError {
     /// A model that the endpoint does not serve.
     #[error("endpoint {endpoint:?} serves model {serving}, not {asked}")]
     UnknownVersion { endpoint: String, serving: String, asked: String },
+    /// A class that the model does not know.
+    #[error("the model has no class {class:?}; it has {known}")]
+    UnknownClass { class: String, known: String },
     /// The endpoint has never had a model that works.
     #[error("no model is ready for endpoint {name:?}: {reason}")]
     NotReady { name: String, reason: String },
@@ -54,6 +59,7 @@ impl ServeError {
             Self::UnknownEndpoint { .. } => "unknown-endpoint",
             Self::EndpointNeeded { .. } => "endpoint-needed",
             Self::UnknownVersion { .. } => "unknown-version",
+            Self::UnknownClass { .. } => "unknown-class",
             Self::NotReady { .. } | Self::NothingServed => "not-ready",
             Self::Refused { refusal, .. } => refusal.reason.as_str(),
             Self::NotFetched { class, .. } => class,
@@ -69,7 +75,9 @@ impl ServeError {
     pub(crate) fn http(&self) -> StatusCode {
         match self {
             Self::UnknownEndpoint { .. } | Self::UnknownVersion { .. } => StatusCode::NOT_FOUND,
-            Self::EndpointNeeded { .. } | Self::Invalid(_) | Self::Unreadable(_) => StatusCode::BAD_REQUEST,
+            Self::EndpointNeeded { .. } | Self::UnknownClass { .. } | Self::Invalid(_) | Self::Unreadable(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotReady { .. } | Self::NothingServed | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused { .. } | Self::NotFetched { is_request: true, .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFetched { .. } => StatusCode::BAD_GATEWAY,
@@ -84,6 +92,7 @@ impl ServeError {
         match self {
             Self::UnknownEndpoint { .. } | Self::UnknownVersion { .. } => Code::NotFound,
             Self::EndpointNeeded { .. }
+            | Self::UnknownClass { .. }
             | Self::Invalid(_)
             | Self::Unreadable(_)
             | Self::Refused { .. }
@@ -92,6 +101,15 @@ impl ServeError {
             Self::TooLarge { .. } => Code::OutOfRange,
             Self::Busy => Code::ResourceExhausted,
             Self::Internal(_) => Code::Internal,
+        }
+    }
+}
+
+impl From<EngineError> for ServeError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Busy => Self::Busy,
+            EngineError::Failed(reason) => Self::Internal(reason),
         }
     }
 }

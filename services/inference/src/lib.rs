@@ -2,12 +2,14 @@
 //! after they have proved themselves, and answers over HTTP and gRPC.
 //!
 //! - `session` talks with the coordinator, `keeper` does what it orders, `catalog` is what both and everybody else see.
-//! - `model` loads, proves and computes; `predict` is the way from a request to probabilities.
+//! - `model` loads, proves and computes; `predict` is the way from a request to probabilities, `explain` the one to the
+//!   places in a picture that they rest on.
 //! - `http` and `open_inference` are the two doors. Nothing behind them knows HTTP or gRPC.
 
 mod catalog;
 mod config;
 mod error;
+mod explain;
 mod http;
 mod keeper;
 mod metrics;

@@ -12,7 +12,7 @@ use ursa_vision::{Limits, Preprocessing};
 use crate::catalog::Catalog;
 use crate::error::{MAX_PICTURE_BYTES, ServeError};
 use crate::metrics::Metrics;
-use crate::model::{EngineError, Model};
+use crate::model::Model;
 
 /// Most pictures in one request.
 pub(crate) const MAX_PICTURES: usize = 64;
@@ -93,10 +93,7 @@ impl Predictor {
             Pictures::Normalised { shape, values } => pixels(shape, &values, model.preprocessing())?,
         };
         check_count(prepared.len())?;
-        let probabilities = model.probabilities(prepared).await.map_err(|error| match error {
-            EngineError::Busy => ServeError::Busy,
-            EngineError::Failed(reason) => ServeError::Internal(reason),
-        })?;
+        let probabilities = model.probabilities(prepared).await?;
         Ok(Answer { endpoint, model, probabilities })
     }
 
@@ -128,7 +125,8 @@ impl Predictor {
         .await
     }
 
-    async fn prepare_one(
+    /// Decodes a picture and prepares it for a model; `which` names it where it is refused.
+    pub(crate) async fn prepare_one(
         &self,
         file: Bytes,
         preprocessing: Preprocessing,

@@ -9,11 +9,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use ursa_proto::v1::job_service_server::{JobService, JobServiceServer};
+use ursa_proto::v1::model_service_server::{ModelService, ModelServiceServer};
 use ursa_proto::v1::queue_service_server::{QueueService, QueueServiceServer};
 use ursa_proto::v1::schedule_service_server::{ScheduleService, ScheduleServiceServer};
 use ursa_proto::v1::webhook_service_server::{WebhookService, WebhookServiceServer};
 use ursa_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
-use ursa_proto::{ApiError, v1};
+use ursa_proto::{ApiError, ErrorCode, v1};
 
 /// What it answers with.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Script {
     pub workers: Vec<v1::Worker>,
     pub deliveries: Vec<v1::Delivery>,
     pub metrics: Vec<v1::MetricSeries>,
+    /// Of the only model that has predictions.
+    pub interpretation: v1::Interpretation,
     pub runs: Vec<v1::RunMetrics>,
     /// What it answers to each part of a request to steer jobs.
     pub steered: Vec<v1::SteerJobsResponse>,
@@ -47,6 +50,7 @@ impl Fake {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = Server::builder()
             .add_service(JobServiceServer::new(fake.clone()))
+            .add_service(ModelServiceServer::new(fake.clone()))
             .add_service(QueueServiceServer::new(fake.clone()))
             .add_service(ScheduleServiceServer::new(fake.clone()))
             .add_service(WebhookServiceServer::new(fake.clone()))
@@ -181,6 +185,28 @@ impl JobService for Fake {
         } else {
             v1::ListMetricsResponse { runs: Vec::new(), ..answer }
         }))
+    }
+}
+
+#[tonic::async_trait]
+impl ModelService for Fake {
+    async fn list_models(&self, _: Request<v1::ListModelsRequest>) -> Answer<v1::ListModelsResponse> {
+        not_asked()
+    }
+
+    async fn get_model(&self, _: Request<v1::GetModelRequest>) -> Answer<v1::Model> {
+        not_asked()
+    }
+
+    async fn interpret_model(&self, request: Request<v1::InterpretModelRequest>) -> Answer<v1::Interpretation> {
+        let v1::InterpretModelRequest { digest, side, limit } = request.into_inner();
+        self.note(format!("interpret {digest} {side} {limit}"));
+        let found = &self.script.interpretation;
+        if digest.is_empty() || !found.digest.starts_with(&digest) {
+            let message = format!("the package of model {digest} has no predictions.parquet: train it again");
+            return Err(ApiError::new(ErrorCode::IllegalState, message).into());
+        }
+        Ok(Response::new(v1::Interpretation { side, ..found.clone() }))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod engine;
 mod fake;
+mod interpret;
 mod learned;
 mod predict;
 mod up;

@@ -3,16 +3,16 @@
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response};
 use ursa_domain::JobSpec;
 use ursa_domain::pipeline::{DEFAULT_PROJECT, JobDefinition, PipelineSpec};
 use ursa_domain::policy::JobPolicy;
 use ursa_domain::spec::{ScrapeOptions, ScrapeSpec};
 use ursa_proto::v1::dataset_service_server::DatasetService;
 use ursa_proto::{ApiError, ErrorCode, v1};
-use ursa_storage::{Key, StorageError};
+use ursa_storage::Key;
 
-use super::{Answer, id, jobs, next_page, page, page_after, refuse};
+use super::{Answer, id, jobs, next_page, page, page_after, refuse, storage_refused};
 use crate::context::Context;
 use crate::store::Submission;
 
@@ -104,13 +104,4 @@ fn retry_pipeline(dataset: String, sources: Vec<uuid::Uuid>) -> PipelineSpec {
         spec: JobSpec::Scrape(scrape),
     };
     PipelineSpec { name, project: DEFAULT_PROJECT.into(), reuse: false, jobs: vec![job] }
-}
-
-fn storage_refused(error: &StorageError) -> Status {
-    let code = match error {
-        StorageError::NotFound { .. } | StorageError::Corrupt { .. } => ErrorCode::DataLoss,
-        error if error.is_retryable() => ErrorCode::Unavailable,
-        _ => ErrorCode::Internal,
-    };
-    ApiError::new(code, error.to_string()).into()
 }

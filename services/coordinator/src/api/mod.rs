@@ -2,6 +2,7 @@
 
 mod datasets;
 mod endpoints;
+mod interpret;
 mod jobs;
 mod logs;
 mod models;
@@ -19,6 +20,7 @@ use tonic::{Response, Status};
 use ursa_domain::JobKind;
 use ursa_domain::pipeline::is_name;
 use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_storage::StorageError;
 
 pub(crate) use datasets::DatasetApi;
 pub(crate) use endpoints::EndpointApi;
@@ -39,6 +41,16 @@ type Answer<T> = Result<Response<T>, Status>;
 /// Turns the store's error into the wire's.
 fn refuse(error: impl Into<StoreError>) -> Status {
     Status::from(ApiError::from(error.into()))
+}
+
+/// Turns the object store's error into the wire's.
+fn storage_refused(error: &StorageError) -> Status {
+    let code = match error {
+        StorageError::NotFound { .. } | StorageError::Corrupt { .. } => ErrorCode::DataLoss,
+        error if error.is_retryable() => ErrorCode::Unavailable,
+        _ => ErrorCode::Internal,
+    };
+    ApiError::new(code, error.to_string()).into()
 }
 
 const DEFAULT_PAGE: u32 = 100;

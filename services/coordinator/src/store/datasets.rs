@@ -164,6 +164,12 @@ impl Store {
             .collect())
     }
 
+    /// Where images came from; those that are not known any more are left out.
+    pub(crate) async fn source_urls(&self, ids: &[Uuid]) -> StoreResult<HashMap<Uuid, String>> {
+        let rows = sqlx::query!("select id, url from sources where id = any ($1)", ids).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.url)).collect())
+    }
+
     /// The failed ones among `ids`, or all failed sources when `ids` is empty.
     pub(crate) async fn failed_sources(&self, dataset: &str, ids: &[Uuid]) -> StoreResult<Vec<Uuid>> {
         let dataset = self.dataset_id(dataset).await?;

@@ -45,6 +45,8 @@ struct Submission {
     endpoint: String,
     picture: Bytes,
     url: String,
+    /// Whether to show what in the picture speaks for the answer.
+    explain: bool,
 }
 
 /// `GET /try`
@@ -100,6 +102,7 @@ async fn read(mut form: Multipart) -> Result<Submission, Refused> {
             Some("endpoint") => submission.endpoint = field.text().await?,
             Some("url") => field.text().await?.trim().clone_into(&mut submission.url),
             Some("file") => submission.picture = field.bytes().await?,
+            Some("explain") => submission.explain = true,
             _ => {}
         }
     }
@@ -141,6 +144,7 @@ fn form(endpoints: &[v1::Endpoint], chosen: &str) -> Markup {
             }
             label { "or its URL" input type="url" name="url" placeholder="https://…"; }
             p.quiet { "A URL is fetched by the node, which refuses private addresses." }
+            label.check { input type="checkbox" name="explain" value="yes"; " Show what in it speaks for the answer" }
             button.primary type="submit" { "Classify" }
         }
     }
@@ -156,7 +160,20 @@ fn bars(prediction: &node::Prediction) -> Markup {
             td.number { (text::percent(one.probability)) }
             td.bar { meter min="0" max="1" value=(one.probability) {} }
         } } } }
+        (evidence(prediction))
         p.quiet { "Model " (parts::model_link(&prediction.model_digest)) " on " (prediction.node)
             @if let Some(milliseconds) = prediction.milliseconds { ", " (format!("{milliseconds:.0} ms")) } }
     }
+}
+
+/// The picture as the model sees it, bright where the evidence lies.
+fn evidence(prediction: &node::Prediction) -> Markup {
+    let class = &prediction.class;
+    html! { @if !prediction.overlay_png.is_empty() { figure.evidence {
+        img src=(format!("data:image/png;base64,{}", prediction.overlay_png)) alt=(format!("where the evidence for {class} lies"));
+        figcaption.quiet {
+            @if prediction.has_evidence { "Bright: what speaks for " (class) ", in the part of the picture that the model sees." }
+            @else { "Nothing in the picture speaks for " (class) "." }
+        }
+    } } }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Json, Response};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -29,7 +30,7 @@ struct Classified {
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Prediction {
+pub(super) struct Prediction {
     class: String,
     probability: f32,
 }
@@ -54,15 +55,24 @@ pub(super) async fn classify(
 }
 
 async fn answer(predictor: &Predictor, endpoint: Option<&str>, request: Request) -> Result<Answer, ServeError> {
-    let picture = match upload::read(request).await? {
-        Upload::Picture(bytes) => bytes,
+    let picture = picture(predictor, endpoint, request).await?;
+    predictor.classify(endpoint, None, Pictures::Encoded(vec![picture])).await
+}
+
+/// The picture that was handed over, or the one that lies where the request says.
+pub(super) async fn picture(
+    predictor: &Predictor,
+    endpoint: Option<&str>,
+    request: Request,
+) -> Result<Bytes, ServeError> {
+    match upload::read(request).await? {
+        Upload::Picture(bytes) => Ok(bytes),
         Upload::Url(url) => {
             // Nobody's server is asked for a picture that no model waits for.
             predictor.model(endpoint, None)?;
-            predictor.fetch(&url).await?
+            predictor.fetch(&url).await
         }
-    };
-    predictor.classify(endpoint, None, Pictures::Encoded(vec![picture])).await
+    }
 }
 
 fn classified(answer: Answer, started: Instant) -> Classified {
@@ -71,11 +81,17 @@ fn classified(answer: Answer, started: Instant) -> Classified {
         endpoint: answer.endpoint,
         model_digest: answer.model.digest().to_owned(),
         predictions: sorted(answer.model.classes(), row),
-        milliseconds: (started.elapsed().as_secs_f64() * 1e5).round() / 100.0,
+        milliseconds: milliseconds(started),
     }
 }
 
-fn sorted(classes: &[String], row: Vec<f32>) -> Vec<Prediction> {
+/// How long it took until now, to the hundredth.
+pub(super) fn milliseconds(started: Instant) -> f64 {
+    (started.elapsed().as_secs_f64() * 1e5).round() / 100.0
+}
+
+/// A class each, the most probable first.
+pub(super) fn sorted(classes: &[String], row: Vec<f32>) -> Vec<Prediction> {
     let prediction = |(class, probability): (&String, f32)| Prediction { class: class.clone(), probability };
     let mut predictions: Vec<_> = classes.iter().zip(row).map(prediction).collect();
     predictions.sort_by(|a, b| b.probability.total_cmp(&a.probability));

@@ -1,7 +1,8 @@
-//! The node over HTTP: `POST /classify`, a page to try it on, metrics, and the Open Inference Protocol beside them.
+//! The node over HTTP: `POST /classify`, `POST /explain`, a page to try it on, metrics, and the Open Inference Protocol beside them.
 
 pub(crate) mod body;
 mod classify;
+mod explain;
 mod page;
 mod upload;
 
@@ -24,6 +25,7 @@ pub(crate) fn router(predictor: Arc<Predictor>) -> Router {
         .route("/", get(page::show))
         .route("/endpoints", get(endpoints))
         .route("/classify", post(classify::classify))
+        .route("/explain", post(explain::explain))
         .route("/metrics", get(metrics_text))
         .merge(open_inference::router())
         // Bodies are read in `body`, with limits of their own that leave the connection usable.

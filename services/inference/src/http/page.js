@@ -3,6 +3,13 @@
 const $ = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 let latest = 0;
+let asked = null; // The picture whose answer is shown, for those who want it explained.
+
+function query(more = {}) {
+  const parts = new URLSearchParams(more);
+  if ($("endpoint").value) parts.set("endpoint", $("endpoint").value);
+  return parts.toString() ? `?${parts}` : "";
+}
 
 async function listEndpoints() {
   try {
@@ -15,8 +22,7 @@ async function listEndpoints() {
   } catch {
     // The node is restarting; the next round finds it.
   }
-  const query = $("endpoint").value ? `?endpoint=${encodeURIComponent($("endpoint").value)}` : "";
-  $("curl").textContent = `curl --data-binary @picture.jpg '${location.origin}/classify${query}'`;
+  $("curl").textContent = `curl --data-binary @picture.jpg '${location.origin}/classify${query()}'`;
 }
 
 function show(answer) {
@@ -24,9 +30,11 @@ function show(answer) {
     const percent = `${(probability * 100).toFixed(1)} %`;
     const item = document.createElement("li");
     const line = document.createElement("div");
-    const [label, figure] = [document.createElement("span"), document.createElement("span")];
+    const [label, figure] = [document.createElement("button"), document.createElement("span")];
     const [track, fill] = [document.createElement("div"), document.createElement("div")];
     [label.textContent, figure.textContent] = [name, percent];
+    [label.type, label.title] = ["button", `Show what speaks for ${name}`];
+    label.addEventListener("click", () => explain(name));
     [track.className, fill.className] = ["track", "fill"];
     line.append(label, figure);
     track.append(fill);
@@ -35,8 +43,20 @@ function show(answer) {
     return item;
   }));
   $("note").textContent = `${answer.endpoint} · ${answer.milliseconds} ms · model ${answer.model_digest.slice(0, 12)}`;
+  $("explained").hidden = true;
   $("result").hidden = false;
   $("error").hidden = true;
+}
+
+function showEvidence(answer) {
+  const bytes = Uint8Array.from(atob(answer.overlay_png), (letter) => letter.charCodeAt(0));
+  URL.revokeObjectURL($("overlay").src);
+  $("overlay").src = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+  $("overlay").alt = `where the evidence for ${answer.class} lies`;
+  $("evidence").textContent = answer.has_evidence
+    ? `Bright: what speaks for ${answer.class}, in the part of the picture that the model sees.`
+    : `Nothing in the picture speaks for ${answer.class}.`;
+  $("explained").hidden = false;
 }
 
 function complain(message) {
@@ -45,12 +65,12 @@ function complain(message) {
   $("result").hidden = true;
 }
 
-async function classify(body, type) {
+// Asks about a picture and shows the answer, unless another question came meanwhile.
+async function ask(path, { body, type }, show) {
   const turn = ++latest;
   main.classList.add("busy");
   try {
-    const query = $("endpoint").value ? `?endpoint=${encodeURIComponent($("endpoint").value)}` : "";
-    const answer = await fetch(`classify${query}`, { method: "POST", body, headers: { "Content-Type": type } });
+    const answer = await fetch(path, { method: "POST", body, headers: { "Content-Type": type } });
     const json = await answer.json();
     if (turn === latest) answer.ok ? show(json) : complain(json.error.message);
   } catch {
@@ -58,6 +78,15 @@ async function classify(body, type) {
   } finally {
     if (turn === latest) main.classList.remove("busy");
   }
+}
+
+function classify(body, type) {
+  asked = { body, type };
+  ask(`classify${query()}`, asked, show);
+}
+
+function explain(name) {
+  ask(`explain${query({ class: name })}`, asked, showEvidence);
 }
 
 function take(file) {

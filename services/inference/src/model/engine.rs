@@ -1,23 +1,23 @@
-//! One thread per model with a bounded queue in front: what waits is computed together.
+//! A thread with a bounded queue in front: what waits is computed together.
 //!
 //! A batch is what has queued up while the last one was computed, so an idle node answers at once and a busy one works in
-//! large batches, with no delay to tune. Models take turns: two that compute at the same time only fight over the cores.
+//! large batches, with no delay to tune. Engines take turns: two that compute at the same time only fight over the cores.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Most pictures computed together.
-pub(crate) const MAX_BATCH: usize = 16;
+/// How much an engine takes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Most questions computed together.
+    pub(crate) batch: usize,
+    /// Most questions that may wait.
+    pub(crate) queue: usize,
+}
 
-/// Most pictures that may wait for one model.
-pub(crate) const QUEUE: usize = 256;
-
-/// One row of logits per picture.
-pub(crate) type Rows = Vec<Vec<f32>>;
-
-/// Why there are no logits.
+/// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EngineError {
     /// The queue is full.
@@ -28,7 +28,7 @@ pub(crate) enum EngineError {
     Failed(String),
 }
 
-/// The cores that all models of a node share.
+/// The cores that all engines of a node share.
 #[derive(Debug, Clone)]
 pub(crate) struct Cores {
     threads: usize,
@@ -36,7 +36,7 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Models compute with `threads` threads, one model at a time.
+    /// Engines compute with `threads` threads, one at a time.
     pub(crate) fn new(threads: usize) -> Self {
         Self { threads, turn: Arc::default() }
     }
@@ -48,53 +48,54 @@ impl Cores {
 }
 
 #[derive(Debug)]
-struct Job {
-    picture: Vec<u8>,
-    answer: oneshot::Sender<Result<Vec<f32>, EngineError>>,
+struct Job<Q, A> {
+    question: Q,
+    answer: oneshot::Sender<Result<A, EngineError>>,
 }
 
 /// A model at work. Its thread ends when the last handle is gone and the queue is empty.
 #[derive(Debug)]
-pub(crate) struct Engine {
-    queue: mpsc::Sender<Job>,
+pub(crate) struct Engine<Q, A> {
+    queue: mpsc::Sender<Job<Q, A>>,
 }
 
-impl Engine {
-    /// Starts the thread. `compute` turns prepared pictures into rows of logits; `note` hears the size of each batch.
+impl<Q: Send + 'static, A: Send + 'static> Engine<Q, A> {
+    /// Starts the thread. `compute` gives an answer for each of some questions; `note` hears the size of each batch.
     pub(crate) fn start(
         cores: Cores,
-        compute: impl Fn(&[Vec<u8>]) -> Result<Rows, String> + Send + 'static,
+        size: Size,
+        compute: impl Fn(&[Q]) -> Result<Vec<A>, String> + Send + 'static,
         note: impl Fn(usize) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (queue, jobs) = mpsc::channel(size.queue);
         std::thread::Builder::new().name("model".into()).spawn(move || {
             // libtorch keeps its number of threads per calling thread.
             ursa_learner::set_threads(cores.threads);
-            work(jobs, &cores, &compute, &note);
+            work(jobs, &cores, size.batch, &compute, &note);
         })?;
         Ok(Self { queue })
     }
 
-    /// The logits of prepared pictures, in their order.
+    /// The answers to `questions`, in their order.
     ///
     /// # Errors
     /// `Busy` at once when not all of them fit into the queue.
-    pub(crate) async fn logits(&self, pictures: Vec<Vec<u8>>) -> Result<Rows, EngineError> {
-        let mut answers = Vec::with_capacity(pictures.len());
-        let places = self.queue.try_reserve_many(pictures.len()).map_err(|error| match error {
+    pub(crate) async fn ask(&self, questions: Vec<Q>) -> Result<Vec<A>, EngineError> {
+        let mut answers = Vec::with_capacity(questions.len());
+        let places = self.queue.try_reserve_many(questions.len()).map_err(|error| match error {
             mpsc::error::TrySendError::Full(()) => EngineError::Busy,
             mpsc::error::TrySendError::Closed(()) => gone(),
         })?;
-        for (place, picture) in places.zip(pictures) {
+        for (place, question) in places.zip(questions) {
             let (answer, receiver) = oneshot::channel();
-            place.send(Job { picture, answer });
+            place.send(Job { question, answer });
             answers.push(receiver);
         }
-        let mut rows = Vec::with_capacity(answers.len());
+        let mut found = Vec::with_capacity(answers.len());
         for answer in answers {
-            rows.push(answer.await.unwrap_or_else(|_| Err(gone()))?);
+            found.push(answer.await.unwrap_or_else(|_| Err(gone()))?);
         }
-        Ok(rows)
+        Ok(found)
     }
 }
 
@@ -102,17 +103,18 @@ fn gone() -> EngineError {
     EngineError::Failed("its thread has ended".into())
 }
 
-fn work(
-    mut jobs: mpsc::Receiver<Job>,
+fn work<Q, A>(
+    mut jobs: mpsc::Receiver<Job<Q, A>>,
     cores: &Cores,
-    compute: &impl Fn(&[Vec<u8>]) -> Result<Rows, String>,
+    most: usize,
+    compute: &impl Fn(&[Q]) -> Result<Vec<A>, String>,
     note: &impl Fn(usize),
 ) {
     while let Some(first) = jobs.blocking_recv() {
         cores.in_turn(|| {
             // Collected after the wait for the turn: the longer it was, the more there is to take along.
             let mut batch = vec![first];
-            while batch.len() < MAX_BATCH
+            while batch.len() < most
                 && let Ok(job) = jobs.try_recv()
             {
                 batch.push(job);
@@ -126,15 +128,15 @@ fn work(
     }
 }
 
-fn answer(batch: Vec<Job>, compute: &impl Fn(&[Vec<u8>]) -> Result<Rows, String>) {
-    let (pictures, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.picture, job.answer)).unzip();
+fn answer<Q, A>(batch: Vec<Job<Q, A>>, compute: &impl Fn(&[Q]) -> Result<Vec<A>, String>) {
+    let (questions, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|job| (job.question, job.answer)).unzip();
     // libtorch reports what it cannot do by an exception, which arrives as a panic; the model goes on serving.
-    let rows = catch_unwind(AssertUnwindSafe(|| compute(&pictures)))
+    let found = catch_unwind(AssertUnwindSafe(|| compute(&questions)))
         .unwrap_or_else(|_| Err("the computation panicked".into()))
-        .and_then(|rows| if rows.len() == answers.len() { Ok(rows) } else { Err("rows are missing".into()) });
-    match rows {
+        .and_then(|found| if found.len() == answers.len() { Ok(found) } else { Err("answers are missing".into()) });
+    match found {
         // A receiver that is gone has hung up meanwhile.
-        Ok(rows) => answers.into_iter().zip(rows).for_each(|(answer, row)| drop(answer.send(Ok(row)))),
+        Ok(found) => answers.into_iter().zip(found).for_each(|(answer, one)| drop(answer.send(Ok(one)))),
         Err(reason) => {
             for answer in answers {
                 drop(answer.send(Err(EngineError::Failed(reason.clone()))));
@@ -150,13 +152,17 @@ mod tests {
 
     use super::*;
 
+    type Doubler = Engine<Vec<u8>, Vec<f32>>;
+
+    const SIZE: Size = Size { batch: 16, queue: 256 };
+
     #[expect(clippy::unnecessary_wraps, reason = "the shape of a computation")]
-    fn double(pictures: &[Vec<u8>]) -> Result<Rows, String> {
+    fn double(pictures: &[Vec<u8>]) -> Result<Vec<Vec<f32>>, String> {
         Ok(pictures.iter().map(|picture| vec![f32::from(picture[0]) * 2.0]).collect())
     }
 
     /// An engine that computes one batch per token, and the sizes of its batches.
-    fn gated() -> (Arc<Engine>, blocking::Sender<()>, mpsc::UnboundedReceiver<usize>) {
+    fn gated() -> (Arc<Doubler>, blocking::Sender<()>, mpsc::UnboundedReceiver<usize>) {
         let (tokens, gate) = blocking::channel::<()>();
         let (sizes, seen) = mpsc::unbounded_channel();
         let compute = move |pictures: &[Vec<u8>]| {
@@ -164,14 +170,14 @@ mod tests {
             double(pictures)
         };
         let note = move |size| sizes.send(size).unwrap();
-        (Arc::new(Engine::start(Cores::new(1), compute, note).unwrap()), tokens, seen)
+        (Arc::new(Engine::start(Cores::new(1), SIZE, compute, note).unwrap()), tokens, seen)
     }
 
     #[tokio::test]
     async fn rows_come_back_in_the_order_of_the_pictures() {
-        let engine = Engine::start(Cores::new(1), double, |_| ()).unwrap();
+        let engine = Engine::start(Cores::new(1), SIZE, double, |_| ()).unwrap();
         let pictures = (0..40).map(|value| vec![value]).collect();
-        let rows = engine.logits(pictures).await.unwrap();
+        let rows = engine.ask(pictures).await.unwrap();
         assert_eq!(rows, (0..40_u8).map(|value| vec![f32::from(value) * 2.0]).collect::<Vec<_>>());
     }
 
@@ -180,10 +186,10 @@ mod tests {
         let (engine, tokens, mut seen) = gated();
         let first = tokio::spawn({
             let engine = engine.clone();
-            async move { engine.logits(vec![vec![1]]).await }
+            async move { engine.ask(vec![vec![1]]).await }
         });
         assert_eq!(seen.recv().await, Some(1));
-        let rest = tokio::spawn(async move { engine.logits(vec![vec![2]; 20]).await });
+        let rest = tokio::spawn(async move { engine.ask(vec![vec![2]; 20]).await });
         tokio::task::yield_now().await;
         while !rest.is_finished() {
             let _ = tokens.send(());
@@ -199,10 +205,10 @@ mod tests {
         let (engine, tokens, mut seen) = gated();
         let held = tokio::spawn({
             let engine = engine.clone();
-            async move { engine.logits(vec![vec![1]]).await }
+            async move { engine.ask(vec![vec![1]]).await }
         });
         assert_eq!(seen.recv().await, Some(1));
-        assert_eq!(engine.logits(vec![vec![2]; QUEUE + 1]).await, Err(EngineError::Busy));
+        assert_eq!(engine.ask(vec![vec![2]; SIZE.queue + 1]).await, Err(EngineError::Busy));
         let _ = tokens.send(());
         assert!(held.await.unwrap().is_ok());
     }
@@ -210,8 +216,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_its_batch_and_not_the_next() {
         let compute = |pictures: &[Vec<u8>]| if pictures[0][0] == 9 { panic!("bad tensor") } else { double(pictures) };
-        let engine = Engine::start(Cores::new(1), compute, |_| ()).unwrap();
-        assert!(matches!(engine.logits(vec![vec![9]]).await, Err(EngineError::Failed(_))));
-        assert_eq!(engine.logits(vec![vec![3]]).await, Ok(vec![vec![6.0]]));
+        let engine = Engine::start(Cores::new(1), SIZE, compute, |_| ()).unwrap();
+        assert!(matches!(engine.ask(vec![vec![9]]).await, Err(EngineError::Failed(_))));
+        assert_eq!(engine.ask(vec![vec![3]]).await, Ok(vec![vec![6.0]]));
     }
 }

@@ -1,5 +1,6 @@
 //! From a digest to a model that serves: download, check, load, prove, warm up. One try; whoever calls decides on more.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -8,11 +9,14 @@ use ursa_storage::package::{GoldenExamples, ModelPackage};
 use ursa_storage::{Digest, Storage, StorageError};
 use ursa_vision::Preprocessing;
 
-use super::engine::{Engine, MAX_BATCH};
+use super::engine::{Engine, Size};
 use super::terms::Terms;
-use super::{Cores, EngineError, Model, proof};
+use super::{Cores, EngineError, Engines, Model, Question, proof};
 
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_mins(2);
+const CLASSIFYING: Size = Size { batch: 16, queue: 256 };
+/// An explanation takes longer than an answer, and people ask for it: one at a time, and few that wait.
+const EXPLAINING: Size = Size { batch: 1, queue: 8 };
 
 /// Why a model is not served.
 #[derive(Debug, thiserror::Error)]
@@ -79,19 +83,19 @@ impl Workshop {
             .map_err(|_| LoadError::Timeout)??;
         let terms = Terms::of(&package.manifest).map_err(LoadError::Unsupported)?;
         let golden = GoldenExamples::from_safetensors(&package.golden)?;
-        let (engine, examples) = self.start(&terms, package, golden.clone()).await?;
+        let (engines, examples) = self.start(&terms, package, golden.clone()).await?;
         let mut found = Vec::with_capacity(examples.len());
-        for batch in examples.chunks(MAX_BATCH) {
-            found.extend(engine.logits(batch.to_vec()).await?);
+        for batch in examples.chunks(CLASSIFYING.batch) {
+            found.extend(engines.classify.ask(batch.to_vec()).await?);
         }
         proof::compare(&golden, &found, &terms.classes, terms.tolerance).map_err(LoadError::NotProved)?;
-        warm_up(&engine, &terms.preprocessing).await?;
+        warm_up(&engines, &terms.preprocessing).await?;
         Ok(Model {
             digest: digest.to_owned(),
             architecture: terms.architecture.to_string(),
             classes: terms.classes,
             preprocessing: terms.preprocessing,
-            engine,
+            engines,
         })
     }
 
@@ -101,28 +105,48 @@ impl Workshop {
         terms: &Terms,
         package: ModelPackage,
         golden: GoldenExamples,
-    ) -> Result<(Engine, Vec<Vec<u8>>), LoadError> {
+    ) -> Result<(Engines, Vec<Vec<u8>>), LoadError> {
         let (shop, terms) = (self.clone(), terms.clone());
         let work = move || {
             let Terms { architecture, classes, preprocessing, .. } = terms;
             let examples = proof::prepare(&golden, &preprocessing).map_err(LoadError::NotProved)?;
             let classifier =
                 Classifier::load(architecture, classes.len(), preprocessing, &package.weights, Device::Cpu)?;
-            let compute = move |pictures: &[Vec<u8>]| classifier.logits(pictures).map_err(|error| error.to_string());
-            let note = move |pictures| shop.batches.observe(pictures as f64);
-            let engine =
-                Engine::start(shop.cores, compute, note).map_err(|error| LoadError::Broken(error.to_string()))?;
-            Ok((engine, examples))
+            let engines = shop.engines(classifier).map_err(|error| LoadError::Broken(error.to_string()))?;
+            Ok((engines, examples))
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(LoadError::Broken(error.to_string())))
     }
+
+    /// The engines share one network: they take turns anyway.
+    fn engines(&self, classifier: Classifier) -> std::io::Result<Engines> {
+        let classifying = Arc::new(Mutex::new(classifier));
+        let explaining = classifying.clone();
+        let classify =
+            move |pictures: &[Vec<u8>]| locked(&classifying).logits(pictures).map_err(|error| error.to_string());
+        let explain = move |questions: &[Question]| {
+            let one = |question: &Question| locked(&explaining).explain(&question.picture, question.class);
+            questions.iter().map(|question| one(question).map_err(|error| error.to_string())).collect()
+        };
+        let batches = self.batches.clone();
+        let note = move |pictures| batches.observe(pictures as f64);
+        Ok(Engines {
+            classify: Engine::start(self.cores.clone(), CLASSIFYING, classify, note)?,
+            explain: Engine::start(self.cores.clone(), EXPLAINING, explain, |_| ())?,
+        })
+    }
+}
+
+/// A computation that panicked leaves the network as it was.
+fn locked(classifier: &Mutex<Classifier>) -> MutexGuard<'_, Classifier> {
+    classifier.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first computation of each shape is slow: libtorch chooses its kernels then. Better now than on a user.
-async fn warm_up(engine: &Engine, preprocessing: &Preprocessing) -> Result<(), EngineError> {
+async fn warm_up(engines: &Engines, preprocessing: &Preprocessing) -> Result<(), EngineError> {
     let size = preprocessing.size as usize;
-    for pictures in [1, MAX_BATCH] {
-        engine.logits(vec![vec![0; size * size * 3]; pictures]).await?;
+    for pictures in [1, CLASSIFYING.batch] {
+        engines.classify.ask(vec![vec![0; size * size * 3]; pictures]).await?;
     }
     Ok(())
 }

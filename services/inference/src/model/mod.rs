@@ -5,6 +5,7 @@ mod load;
 mod proof;
 mod terms;
 
+use ursa_learner::interpret::Explanation;
 use ursa_learner::softmax;
 use ursa_vision::Preprocessing;
 
@@ -20,7 +21,25 @@ pub(crate) struct Model {
     architecture: String,
     classes: Vec<String>,
     preprocessing: Preprocessing,
-    engine: Engine,
+    engines: Engines,
+}
+
+/// What one network does, each with a queue of its own: many who want an explanation must not hold up those who only want
+/// an answer.
+#[derive(Debug)]
+struct Engines {
+    /// From prepared pictures to rows of logits.
+    classify: Engine<Vec<u8>, Vec<f32>>,
+    explain: Engine<Question, Explanation>,
+}
+
+/// What is asked of an explanation.
+#[derive(Debug)]
+struct Question {
+    /// Prepared.
+    picture: Vec<u8>,
+    /// An index; what the model says most where there is none.
+    class: Option<u32>,
 }
 
 impl Model {
@@ -46,6 +65,13 @@ impl Model {
 
     /// Class probabilities of prepared pictures, in their order.
     pub(crate) async fn probabilities(&self, pictures: Vec<Vec<u8>>) -> Result<Vec<Vec<f32>>, EngineError> {
-        Ok(self.engine.logits(pictures).await?.iter().map(|row| softmax(row)).collect())
+        Ok(self.engines.classify.ask(pictures).await?.iter().map(|row| softmax(row)).collect())
+    }
+
+    /// What the model says of a prepared picture, and where in it the evidence for a class (an index) lies; of what it says
+    /// most where none is named.
+    pub(crate) async fn explain(&self, picture: Vec<u8>, class: Option<u32>) -> Result<Explanation, EngineError> {
+        let answers = self.engines.explain.ask(vec![Question { picture, class }]).await?;
+        answers.into_iter().next().ok_or_else(|| EngineError::Failed("there is no explanation".into()))
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod coordination;
+mod explaining;
 mod fetching;
 mod protocol_grpc;
 mod protocol_rest;

@@ -9,6 +9,7 @@ mod deadlines;
 mod duties;
 mod fairness;
 mod fixture;
+mod interpretation;
 mod learning;
 mod leases;
 mod lifecycle;

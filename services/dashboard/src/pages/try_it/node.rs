@@ -16,6 +16,15 @@ pub(super) struct Prediction {
     pub model_digest: String,
     /// By probability, descending.
     pub predictions: Vec<Class>,
+    /// What is explained, where an explanation was asked for.
+    #[serde(default)]
+    pub class: String,
+    /// Whether anything in the picture speaks for it.
+    #[serde(default)]
+    pub has_evidence: bool,
+    /// The picture with its evidence, a PNG in base64; empty where no explanation was asked for.
+    #[serde(default)]
+    pub overlay_png: String,
     /// How long the node took.
     #[serde(default)]
     pub milliseconds: Option<f64>,
@@ -54,7 +63,7 @@ pub(super) async fn classify(
         format!("no node serves {} yet; see its state under Endpoints and try again", endpoint.name),
     );
     for assignment in serving(endpoint) {
-        let Some(url) = classify_url(assignment, &endpoint.name) else { continue };
+        let Some(url) = url(assignment, &endpoint.name, submission.explain) else { continue };
         match send(request(client, url, &submission)).await {
             Ok(prediction) => return Ok(Prediction { node: assignment.node_name.clone(), ..prediction }),
             // The picture itself is refused: another node would say the same.
@@ -75,8 +84,9 @@ fn serving(endpoint: &v1::Endpoint) -> Vec<&v1::Assignment> {
     serving
 }
 
-fn classify_url(assignment: &v1::Assignment, endpoint: &str) -> Option<Url> {
-    let mut url = Url::parse(&assignment.http_address).ok()?.join("/classify").ok()?;
+fn url(assignment: &v1::Assignment, endpoint: &str, explain: bool) -> Option<Url> {
+    let path = if explain { "/explain" } else { "/classify" };
+    let mut url = Url::parse(&assignment.http_address).ok()?.join(path).ok()?;
     url.query_pairs_mut().append_pair("endpoint", endpoint);
     Some(url)
 }
@@ -126,7 +136,8 @@ mod tests {
     #[test]
     fn the_endpoint_is_encoded_into_the_address() {
         let node = v1::Assignment { http_address: "http://127.0.0.1:1".into(), ..Default::default() };
-        let url = classify_url(&node, "a&b").unwrap();
-        assert_eq!(url.as_str(), "http://127.0.0.1:1/classify?endpoint=a%26b");
+        let [plain, explained] = [false, true].map(|explain| url(&node, "a&b", explain).unwrap().to_string());
+        assert_eq!(plain, "http://127.0.0.1:1/classify?endpoint=a%26b");
+        assert_eq!(explained, "http://127.0.0.1:1/explain?endpoint=a%26b");
     }
 }

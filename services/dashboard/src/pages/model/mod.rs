@@ -1,17 +1,31 @@
-//! `/models/{digest}`: one model: how good it is, where it came from, and its package's manifest.
+//! `/models/{digest}`: one model: how good it is, where it came from, what it gets wrong, and its package's manifest.
 
-use axum::extract::{Path, State};
+mod mistakes;
+
+use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
+use serde::Deserialize;
 use serde_json::Value;
 use ursa_proto::v1;
 
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{self, Nav};
-use crate::view::{confusion, parts, text};
+use crate::view::{parts, text};
+
+/// Which pictures are looked at.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Wanted {
+    #[serde(default)]
+    side: String,
+}
 
 /// `GET /models/{digest}`
-pub(crate) async fn show(State(app): State<App>, Path(digest): Path<String>) -> Result<Markup, PageError> {
+pub(crate) async fn show(
+    State(app): State<App>,
+    Path(digest): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Markup, PageError> {
     let may_name_one = (8..=64).contains(&digest.len()) && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !may_name_one {
         return Err(PageError::not_found("model", &digest));
@@ -19,11 +33,12 @@ pub(crate) async fn show(State(app): State<App>, Path(digest): Path<String>) -> 
     let model = ask(app.client.models().get_model(v1::GetModelRequest { digest })).await?;
     let manifest: Value = serde_json::from_str(&model.model_json).unwrap_or_default();
     let title = format!("Model {}", text::short_id(&model.digest));
+    let mistakes = mistakes::section(&app, &model, &manifest["metrics"]["confusion"], &wanted.side).await;
     // Immutable, hence not live.
-    Ok(layout::page(&title, Nav::Models, content(&model, &manifest)))
+    Ok(layout::page(&title, Nav::Models, content(&model, &manifest, &mistakes)))
 }
 
-fn content(model: &v1::Model, manifest: &Value) -> Markup {
+fn content(model: &v1::Model, manifest: &Value, mistakes: &Markup) -> Markup {
     let metrics = &manifest["metrics"];
     html! {
         p.eyebrow { "Model " (parts::id(&model.digest)) }
@@ -39,8 +54,7 @@ fn content(model: &v1::Model, manifest: &Value) -> Markup {
             }
             div.card { h2 { "Lineage" } (lineage(model, &manifest["lineage"])) }
         }
-        @let matrix = confusion::from_json(&metrics["confusion"]);
-        @if !matrix.is_empty() { div.card { h2 { "Confusion matrix" } (confusion::matrix(&model.classes, &matrix)) } }
+        (mistakes)
         details #manifest { summary { "model.json" } pre.card { code { (model.model_json) } } }
     }
 }

@@ -1,5 +1,7 @@
 //! `ursa models`.
 
+mod interpret;
+
 use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
@@ -16,6 +18,12 @@ pub(crate) enum Command {
         /// Its digest, or the first eight digits or more.
         digest: String,
     },
+    /// Show what a model gets wrong, image by image.
+    #[command(after_help = "Examples:
+  ursa models interpret 9f2c4e1a
+  ursa models interpret 9f2c4e1a --side train --limit 50
+  ursa models interpret 9f2c4e1a --output json")]
+    Interpret(interpret::Flags),
 }
 
 const MODELS: &[Column] = &[
@@ -38,5 +46,6 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             let model = client.models().get_model(request).await.map_err(ApiError::from)?.into_inner();
             output.print(&model, "Model", "", MODELS)
         }
+        Command::Interpret(flags) => interpret::run(flags, client, output).await,
     }
 }

@@ -1,0 +1,160 @@
+//! `ModelService.InterpretModel`: what a model gets wrong, from the predictions that its trainer left in its package.
+
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tonic::Status;
+use ursa_domain::interpret::Interpretation;
+use ursa_domain::split::Side;
+use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_storage::package::FileInfo;
+use ursa_storage::predictions::{self, SidePredictions};
+use ursa_storage::{Digest, Key, ModelFile};
+use uuid::Uuid;
+
+use super::{refuse, storage_refused};
+use crate::context::Context;
+
+const DEFAULT_LIMIT: u32 = 20;
+const MAX_LIMIT: u32 = 200;
+/// A file is read whole, and nothing of it is kept. Of a network with 512 features this is about 120 000 images.
+const MAX_PREDICTIONS_BYTES: u64 = 256 << 20;
+/// As many are computed at once.
+const AT_ONCE: usize = 2;
+
+/// Who may compute now; whoever comes later waits.
+#[derive(Debug)]
+pub(super) struct Interpreter {
+    turns: Semaphore,
+}
+
+impl Interpreter {
+    pub(super) fn new() -> Self {
+        Self { turns: Semaphore::new(AT_ONCE) }
+    }
+
+    pub(super) async fn interpret(
+        &self,
+        context: &Context,
+        request: v1::InterpretModelRequest,
+    ) -> Result<v1::Interpretation, Status> {
+        let (side, limit) = (side(&request.side)?, limit(request.limit)?);
+        let digest = context.store.resolve_model(&request.digest).await.map_err(refuse)?;
+        let model = context.store.model(&digest).await.map_err(refuse)?;
+        let (key, file) = predictions_of(&model)?;
+        let turn = self.turns.acquire().await.map_err(internal)?;
+        let bytes = context.storage.get_verified(&key, &file.sha256).await.map_err(|error| storage_refused(&error))?;
+        let compute = move || {
+            predictions::of_side(bytes, side).map(|SidePredictions { classes, predictions }| {
+                (Interpretation::of(&predictions, classes.len(), limit), classes)
+            })
+        };
+        let computed = tokio::task::spawn_blocking(compute).await.map_err(internal)?;
+        drop(turn);
+        let (found, classes) = computed.map_err(|error| storage_refused(&error))?;
+        let mut told = v1::Interpretation { digest, side: side.to_string(), classes, ..found.into() };
+        add_urls(context, &mut told).await?;
+        Ok(told)
+    }
+}
+
+fn internal(error: impl ToString) -> Status {
+    ApiError::new(ErrorCode::Internal, error.to_string()).into()
+}
+
+fn side(word: &str) -> Result<Side, Status> {
+    match word {
+        "" => Ok(Side::Valid),
+        word => word.parse().map_err(|_| ApiError::invalid(format!("side is {word:?}; use valid or train")).into()),
+    }
+}
+
+fn limit(wanted: u32) -> Result<usize, Status> {
+    match wanted {
+        0 => Ok(DEFAULT_LIMIT as usize),
+        1..=MAX_LIMIT => Ok(wanted as usize),
+        _ => Err(ApiError::invalid(format!("limit is {wanted}; the maximum is {MAX_LIMIT}")).into()),
+    }
+}
+
+/// Where the predictions in a model's package are, if they are there and not too large.
+fn predictions_of(model: &v1::Model) -> Result<(Key, FileInfo), Status> {
+    let name = ModelFile::Predictions.as_str();
+    let broken = |error: &dyn std::fmt::Display| {
+        Status::from(ApiError::new(ErrorCode::DataLoss, format!("model.json of {}: {error}", model.digest)))
+    };
+    let manifest: Value = serde_json::from_str(&model.model_json).map_err(|error| broken(&error))?;
+    let Some(file) = manifest["files"].get(name) else {
+        let message = format!(
+            "the package of model {} has no {name}: it was made before predictions were kept; train it again to see what it \
+             gets wrong",
+            model.digest
+        );
+        return Err(ApiError::new(ErrorCode::IllegalState, message).into());
+    };
+    let file: FileInfo = serde_json::from_value(file.clone()).map_err(|error| broken(&error))?;
+    let digest = model.digest.parse::<Digest>().map_err(|error| broken(&error))?;
+    let key = Key::ModelFile { digest, file: ModelFile::Predictions };
+    if file.bytes > MAX_PREDICTIONS_BYTES {
+        let message = format!(
+            "the predictions of model {digest} take {} MiB, at most {} MiB are read for a request; read {key} from the object \
+             store with a tool of your own: it is Parquet",
+            file.bytes >> 20,
+            MAX_PREDICTIONS_BYTES >> 20
+        );
+        return Err(ApiError::new(ErrorCode::TooLarge, message).into());
+    }
+    Ok((key, file))
+}
+
+/// Says of every image where it came from.
+async fn add_urls(context: &Context, told: &mut v1::Interpretation) -> Result<(), Status> {
+    let images = || told.top_losses.iter().chain(&told.most_unsure);
+    let ids: Vec<Uuid> = images().filter_map(|image| Uuid::try_parse(&image.image_id).ok()).collect();
+    let urls = context.store.source_urls(&ids).await.map_err(refuse)?;
+    for image in told.top_losses.iter_mut().chain(&mut told.most_unsure) {
+        let id = Uuid::try_parse(&image.image_id).unwrap_or_default();
+        image.url = urls.get(&id).cloned().unwrap_or_default();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(files: &Value) -> v1::Model {
+        let model_json = serde_json::json!({"files": files}).to_string();
+        v1::Model { digest: Digest::of(b"model").to_string(), model_json, ..v1::Model::default() }
+    }
+
+    fn file(bytes: u64) -> Value {
+        serde_json::json!({"predictions.parquet": {"sha256": Digest::of(b"x").to_string(), "bytes": bytes}})
+    }
+
+    fn refused(model: &v1::Model) -> ApiError {
+        predictions_of(model).unwrap_err().into()
+    }
+
+    #[test]
+    fn predictions_are_where_the_package_says() {
+        let (key, info) = predictions_of(&model(&file(5))).unwrap();
+        assert!(key.to_string().ends_with("/predictions.parquet") && info.sha256 == Digest::of(b"x"));
+    }
+
+    #[test]
+    fn a_package_without_predictions_and_one_with_too_many_are_refused_saying_what_to_do() {
+        let older = refused(&model(&serde_json::json!({})));
+        assert!(older.code == ErrorCode::IllegalState && older.message.contains("train it again"), "{older}");
+        let large = refused(&model(&file(1 << 40)));
+        assert!(large.code == ErrorCode::TooLarge && large.message.contains("models/"), "{large}");
+        let broken = v1::Model { model_json: "{".into(), ..model(&file(5)) };
+        assert_eq!(refused(&broken).code, ErrorCode::DataLoss);
+    }
+
+    #[test]
+    fn sides_and_limits_have_defaults_and_bounds() {
+        assert_eq!((side("").unwrap(), side("train").unwrap()), (Side::Valid, Side::Train));
+        assert_eq!((limit(0).unwrap(), limit(200).unwrap()), (20, 200));
+        assert!(side("test").is_err() && limit(201).is_err());
+    }
+}
