@@ -464,8 +464,14 @@ mod tests {
         let rate = Some(FoundRate { job: "rate".into(), method: Method::Steepest });
         let checkpoint = Some(CheckpointRef { job: Uuid::from_u128(7), epochs: Some(3) });
         let keep_checkpoints = KeepCheckpoints { last: 1, best: false, every: Some(5) };
-        let train =
-            TrainSpec { rate, seeds: 3, train_percents: vec![25, 100], checkpoint, keep_checkpoints, ..TrainSpec::once(from.clone()) };
+        let train = TrainSpec {
+            rate,
+            seeds: 3,
+            train_percents: vec![25, 100],
+            checkpoint,
+            keep_checkpoints,
+            ..TrainSpec::once(from.clone())
+        };
         let wire = v1::TrainSpec::from(&train);
         assert_eq!(wire.recipe.as_ref().map(|recipe| (recipe.epochs, recipe.stages.len())), Some((3, 0)));
         assert_eq!(TrainSpec::try_from(wire.clone()), Ok(train));

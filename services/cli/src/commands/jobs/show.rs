@@ -225,13 +225,10 @@ mod tests {
             looked_at_again_at: at(1_800_000_000),
             ..job()
         };
-        let kept = v1::KeptCheckpoint { epochs: 3, step: 120, error_rate: Some(0.021), ..v1::KeptCheckpoint::default() };
-        let whole = v1::JobDetail {
-            job: Some(job),
-            tasks: vec![task],
-            checkpoints: vec![kept],
-            ..v1::JobDetail::default()
-        };
+        let kept =
+            v1::KeptCheckpoint { epochs: 3, step: 120, error_rate: Some(0.021), ..v1::KeptCheckpoint::default() };
+        let whole =
+            v1::JobDetail { job: Some(job), tasks: vec![task], checkpoints: vec![kept], ..v1::JobDetail::default() };
         let text = detail(&whole, "");
         for said in [
             "Why waiting  the queue train is paused (looked at again by 2027-01-15 08:00:00Z)",
