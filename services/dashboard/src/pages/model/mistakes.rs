@@ -6,7 +6,7 @@ use ursa_proto::v1;
 
 use crate::app::{App, ask};
 use crate::view::plot::{Axes, Line, Plot};
-use crate::view::{confusion, parts, text};
+use crate::view::{confusion, text};
 
 /// Pictures in each list.
 const PICTURES: u32 = 18;
