@@ -228,6 +228,7 @@ async fn the_confusion_matrix_of_a_finished_run_names_the_classes() {
 async fn what_a_model_gets_wrong_is_shown_with_the_pictures() {
     let (dashboard, fake) = start(bears()).await;
     let page = dashboard.get(&format!("/models/{MODEL}")).await;
+    page.shows("500 unknown, 75 CC-BY-4.0").shows("img.example (500), &lt;script");
     page.shows("What it gets wrong").shows("<td class=\"wrong shade-1\">1</td>").shows("2 / 45").shows("1.2–14.8 %");
     page.shows("taken for <b>black</b>: 2").shows("differ by 3.4 % on average");
     assert_eq!(page.body.matches("<figure title=").count(), 36);

@@ -1,6 +1,7 @@
 //! `ursa models`.
 
 mod interpret;
+mod show;
 
 use clap::Subcommand;
 use ursa_client::Client;
@@ -44,7 +45,7 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
         Command::Get { digest } => {
             let request = v1::GetModelRequest { digest: digest.clone() };
             let model = client.models().get_model(request).await.map_err(ApiError::from)?.into_inner();
-            output.print(&model, "Model", "", MODELS)
+            output.print_text(&model, "Model", || show::detail(&model))
         }
         Command::Interpret(flags) => interpret::run(flags, client, output).await,
     }

@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
+use ursa_client::learned::Sources;
 use ursa_proto::v1;
 
 use crate::app::{App, ask};
@@ -69,8 +70,18 @@ fn lineage(model: &v1::Model, lineage: &Value) -> Markup {
         dt { "snapshot" } dd { (parts::id(&model.snapshot_id)) }
         (fact("seed", &lineage["seed"]))
         (fact("code version", &lineage["code_version"]))
+        (sources(&lineage["sources"]))
         dt { "pretrained" } dd { @if let Some(digest) = lineage["pretrained"].as_str() { (parts::id(digest)) } @else { "no, from scratch" } }
     } }
+}
+
+/// Of the pictures that it learned from: under which licences, and from where.
+fn sources(sources: &Value) -> Markup {
+    let Ok(sources) = serde_json::from_value::<Sources>(sources.clone()) else { return html! {} };
+    html! {
+        dt { "licences" } dd { (sources.licences_in_a_line()) }
+        dt { "hosts" } dd { (sources.hosts_in_a_line()) }
+    }
 }
 
 fn fact(name: &str, value: &Value) -> Markup {
