@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::*;
 use crate::augment::Target;
-use crate::network::channels_last;
+use crate::network::{Parameter, channels_last};
 use crate::randomness::noise;
 
 /// Nothing dropped or altered: whoever computes in parts computes the same.
@@ -29,20 +29,21 @@ fn gradients_of_parts_add_up_to_those_of_the_whole_batch() {
     let labels = Tensor::from_slice(&[0_i64, 0, 0, 1, 1, 1, 0, 1]);
     let share = Tensor::from_slice(&[1.0_f32, 0.5, 1.0, 0.2, 1.0, 0.9, 1.0, 1.0]);
     let targets = [Target { labels, share }];
-    for (precision, tolerance) in [(Precision::Float32, 1e-3), (Precision::BFloat16, 3e-2)] {
-        crate::set_threads(1);
-        let mut training = Training::new(identity(recipe.clone()), data(), None, Device::Cpu, precision).unwrap();
-        let whole = training.engine.gradients(&images, &targets, &moment).unwrap();
-        training.engine.set_micro_batch(Some(4));
-        let parts = training.engine.gradients(&images, &targets, &moment).unwrap();
-        assert!((whole.loss - parts.loss).abs() < tolerance, "{} is not {}", parts.loss, whole.loss);
-        assert_eq!(whole.gradients.len(), parts.gradients.len());
-        for (whole, parts) in whole.gradients.iter().zip(&parts.gradients) {
-            let size = |tensor: &Tensor| tensor.to_kind(Kind::Double).norm().double_value(&[]);
-            assert_eq!(parts.kind(), Kind::Float);
-            let (scale, difference) = (size(whole), size(&(whole.to_kind(Kind::Float) - parts)));
-            assert!(difference <= tolerance * scale.max(1e-3), "{precision:?}: {difference} of {scale}");
-        }
+    let mut training = training(recipe);
+    let whole = training.engine.gradients(&images, &targets, &moment).unwrap();
+    training.engine.set_micro_batch(Some(4));
+    let parts = training.engine.gradients(&images, &targets, &moment).unwrap();
+    assert!((whole.loss - parts.loss).abs() < 1e-4, "{} is not {}", parts.loss, whole.loss);
+    let parameters = training.engine.network().parameters();
+    assert_eq!((whole.gradients.len(), parts.gradients.len()), (parameters.len(), parameters.len()));
+    for (index, Parameter { name, .. }) in parameters.iter().enumerate() {
+        let (whole, parts) = (&whole.gradients[index], &parts.gradients[index]);
+        let size = |tensor: &Tensor| tensor.to_kind(Kind::Double).norm().double_value(&[]);
+        let (scale, difference) = (size(whole), size(&(whole - parts)));
+        // Far from the loss a rounding that moves a value across zero shows; a part that counted too much would show
+        // everywhere.
+        let tolerance = if name.starts_with("head.fc2") { 1e-4 } else { 2e-2 };
+        assert!(difference <= tolerance * scale.max(0.1), "{name}: {difference} of {scale}");
     }
 }
 
