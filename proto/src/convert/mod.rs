@@ -2,8 +2,8 @@
 
 mod interpretation;
 mod learning;
-
 mod search;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -194,8 +194,8 @@ impl TryFrom<v1::job_definition::Spec> for JobSpec {
             Spec::Snapshot(snapshot) => Self::Snapshot(snapshot.into()),
             Spec::FindLr(find_lr) => Self::FindLr(find_lr.try_into()?),
             Spec::Train(train) => Self::Train(train.try_into()?),
-            Spec::Deploy(deploy) => Self::Deploy(deploy.try_into()?),
             Spec::Search(search) => Self::Search(search.try_into()?),
+            Spec::Deploy(deploy) => Self::Deploy(deploy.try_into()?),
             Spec::SgdLab(lab) => Self::SgdLab(lab.into()),
             Spec::Probe(probe) => Self::Probe(ProbeSpec {
                 tasks: or_default(probe.tasks, 1),

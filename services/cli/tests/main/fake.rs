@@ -24,9 +24,9 @@ pub(crate) struct Script {
     pub workers: Vec<v1::Worker>,
     pub deliveries: Vec<v1::Delivery>,
     pub metrics: Vec<v1::MetricSeries>,
+    pub runs: Vec<v1::RunMetrics>,
     /// Of the only model that has predictions.
     pub interpretation: v1::Interpretation,
-    pub runs: Vec<v1::RunMetrics>,
     /// What it answers to each part of a request to steer jobs.
     pub steered: Vec<v1::SteerJobsResponse>,
 }

@@ -6,8 +6,8 @@ mod fake;
 mod interpret;
 mod learned;
 mod predict;
-mod up;
 mod searched;
+mod up;
 
 use std::path::Path;
 use std::process::{Output, Stdio};
