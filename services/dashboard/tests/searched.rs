@@ -23,9 +23,10 @@ async fn page(output: &Value, state: &str) -> Page {
 fn trial(number: u32, errors: &[u32], diverged: Option<&str>) -> Value {
     let result =
         |(epochs, errors): (u32, &u32)| json!({"epochs": epochs, "errors": errors, "validated": 141, "loss": 0.5});
+    let results: Vec<Value> = [1, 3].into_iter().zip(errors).map(result).collect();
     json!({"number": number, "settings": {"max_learning_rate": 3.162e-3}, "rungs": errors.len().max(1),
         "task": "0193a1b2-c3d4-7e5f-8a6b-123456789abc", "diverged": diverged,
-        "results": [1, 3].into_iter().zip(errors).map(result).collect::<Vec<_>>()})
+        "results": results})
 }
 
 #[tokio::test]

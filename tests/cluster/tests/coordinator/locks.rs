@@ -78,8 +78,9 @@ async fn whoever_ends_an_attempt_and_whoever_asks_it_back_do_not_wait_for_each_o
         fixture.sql(HELD).await;
         fixture.submit(vec![v1::JobDefinition { priority: Some(8), ..probe(1) }]).await
     };
-    tokio::join!(end, ask);
-    assert_eq!(worker.next_stop().await.unwrap().reason(), v1::StopReason::Preempted);
+    // It has to be heard of meanwhile: nobody asks back what a silent worker has.
+    let ((), _, stop) = tokio::join!(end, ask, worker.next_stop());
+    assert_eq!(stop.unwrap().reason(), v1::StopReason::Preempted);
 }
 
 /// A worker whose only task is known to run.
