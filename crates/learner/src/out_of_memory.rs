@@ -63,9 +63,14 @@ mod tests {
 
     use super::*;
 
+    /// What tch's operations unwrap when libtorch refuses.
+    fn refused(message: &str) -> Result<(), TchError> {
+        Err(TchError::Torch(message.into()))
+    }
+
     /// As tch's operations fail.
     fn fail(message: &str) {
-        Err::<(), TchError>(TchError::Torch(message.into())).unwrap();
+        refused(message).unwrap();
     }
 
     #[test]

@@ -83,10 +83,10 @@ mod tests {
     fn licences_of_creative_commons_have_their_identifiers() {
         for (members, expected) in [
             (r#"cc:license="https://creativecommons.org/licenses/by-sa/4.0/">"#, "CC-BY-SA-4.0"),
-            (r#"><cc:license rdf:resource='http://creativecommons.org/licenses/by/2.0/de/'/>"#, "CC-BY-2.0"),
-            (r#"><dcterms:license>https://creativecommons.org/publicdomain/zero/1.0/</dcterms:license>"#, "CC0-1.0"),
+            (r"><cc:license rdf:resource='http://creativecommons.org/licenses/by/2.0/de/'/>", "CC-BY-2.0"),
+            (r"><dcterms:license>https://creativecommons.org/publicdomain/zero/1.0/</dcterms:license>", "CC0-1.0"),
             (
-                r#"><xmpRights:WebStatement> https://creativecommons.org/publicdomain/mark/1.0 </xmpRights:WebStatement>"#,
+                r"><xmpRights:WebStatement> https://creativecommons.org/publicdomain/mark/1.0 </xmpRights:WebStatement>",
                 "CC-PDM-1.0",
             ),
             (r#"xmpRights:WebStatement="https://a.example" cc:license="https://b.example/l">"#, "https://b.example/l"),

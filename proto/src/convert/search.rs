@@ -173,14 +173,17 @@ mod tests {
         assert_eq!((read.trials, read.min_epochs, read.reduction), (16, 1, 3));
     }
 
+    /// Makes a sound search one that cannot be made.
+    type Spoil = fn(&mut v1::SearchSpec);
+
     #[test]
     fn what_cannot_be_read_is_named() {
-        let refused = |change: fn(&mut v1::SearchSpec)| {
+        let refused = |change: Spoil| {
             let mut wire = v1::SearchSpec::from(&search());
             change(&mut wire);
             SearchSpec::try_from(wire).unwrap_err().to_string()
         };
-        let cases: [(&str, fn(&mut v1::SearchSpec)); 6] = [
+        let cases: [(&str, Spoil); 6] = [
             ("did you mean \"dropout\"?", |wire| wire.space[0].hyperparameter = "dropuot".into()),
             ("known are max_learning_rate, weight_decay", |wire| wire.space[0].hyperparameter = "momentum".into()),
             ("space.max_learning_rate: is missing", |wire| wire.space[0].range = None),

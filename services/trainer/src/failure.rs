@@ -54,7 +54,9 @@ impl From<LearnError> for Failure {
         match error {
             LearnError::Cancelled => Self::cancelled(),
             // Another worker may have more memory.
-            error @ (LearnError::OutOfMemory { .. } | LearnError::PeerLost { .. }) => Self::retryable(error.to_string()),
+            error @ (LearnError::OutOfMemory { .. } | LearnError::PeerLost { .. }) => {
+                Self::retryable(error.to_string())
+            }
             error => Self::fatal(error.to_string()),
         }
     }

@@ -7,8 +7,8 @@
 //! - with 3 when its supervisor is gone (standard input ended or standard output broke),
 //! - with 101 after a panic, which is told as `Failed` too.
 
-mod convert;
 mod checkpoints;
+mod convert;
 mod describe;
 mod events;
 mod failure;

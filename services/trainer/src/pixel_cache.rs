@@ -48,7 +48,7 @@ impl PixelCache {
                 Ok(true) => {}
                 Ok(false) => tracing::warn!(path = %path.display(), "these pictures were damaged on disk: made anew"),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "these pictures cannot be read: made anew")
+                    tracing::warn!(path = %path.display(), %error, "these pictures cannot be read: made anew");
                 }
             }
             if !matches!(sound, Ok(true)) {

@@ -60,12 +60,12 @@ impl Space {
     /// give the same trials, and fewer of them are the first of more. Every value is decided by a hash of the seed, the draw
     /// and the hyper-parameter, whatever else is varied.
     pub fn draw(&self, seed: u64, count: u32) -> Vec<Settings> {
-        let (mut drawn, mut seen) = (Vec::new(), HashSet::new());
+        let (mut drawn, mut known) = (Vec::new(), HashSet::new());
         let (mut number, mut misses) = (0, 0);
         while drawn.len() < count as usize && misses < REDRAWS {
             let settings = self.draw_one(seed, number);
             number += 1;
-            if seen.insert(format!("{settings:?}")) {
+            if known.insert(format!("{settings:?}")) {
                 drawn.push(settings);
                 misses = 0;
             } else {

@@ -45,9 +45,9 @@ struct Between {
 }
 
 impl Between {
-    fn of(pixel: u32, size: u32, side: u32) -> Self {
+    fn of(pixel: u32, pixels: u32, side: u32) -> Self {
         let last = side.saturating_sub(1) as f32;
-        let place = ((pixel as f32 + 0.5) * side as f32 / size as f32 - 0.5).clamp(0.0, last);
+        let place = ((pixel as f32 + 0.5) * side as f32 / pixels as f32 - 0.5).clamp(0.0, last);
         let first = place.floor();
         Self { first: first as usize, second: (first + 1.0).min(last) as usize, share: place - first }
     }

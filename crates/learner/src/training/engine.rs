@@ -163,12 +163,7 @@ impl Engine {
     }
 
     /// Of this process's share of the batch, in parts that memory holds.
-    fn own_gradients(
-        &mut self,
-        images: &Tensor,
-        targets: &[Target],
-        moment: &Moment,
-    ) -> Result<Gradients, LearnError> {
+    fn own_gradients(&mut self, images: &Tensor, targets: &[Target], moment: &Moment) -> Result<Gradients, LearnError> {
         let statistics = self.network.statistics();
         let (rank, processes) = self.together.as_ref().map_or((0, 1), |all| (all.rank(), all.processes()));
         let own = together::share(images.size()[0] as usize, rank, processes);

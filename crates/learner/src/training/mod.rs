@@ -10,9 +10,9 @@ mod fused;
 mod micro_batch;
 mod objective;
 mod optimizer;
-mod together;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use std::time::{Duration, Instant};
 
@@ -147,7 +147,11 @@ impl Training {
     pub fn checkpoint(&self) -> Result<Vec<u8>, LearnError> {
         let optimizer_steps = self.engine.optimizer().steps();
         let micro_batch = self.engine.micro_batch();
-        checkpoint::write(&self.identity, Position { optimizer_steps, micro_batch, ..self.position.clone() }, &self.engine)
+        checkpoint::write(
+            &self.identity,
+            Position { optimizer_steps, micro_batch, ..self.position.clone() },
+            &self.engine,
+        )
     }
 
     /// Does the next thing: learns from a batch, or measures where the epoch's batches are done. After an error nothing more
@@ -288,7 +292,10 @@ impl Training {
     /// Pictures computed at once, where those are fewer than a batch: as the recipe says, or as many as memory has turned out
     /// to hold.
     pub fn micro_batch(&self) -> Option<u32> {
-        self.engine.micro_batch().filter(|&pictures| pictures < self.sampler.batch_size()).map(|pictures| pictures as u32)
+        self.engine
+            .micro_batch()
+            .filter(|&pictures| pictures < self.sampler.batch_size())
+            .map(|pictures| pictures as u32)
     }
 
     /// Epochs done.

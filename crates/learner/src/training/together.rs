@@ -94,7 +94,9 @@ mod tests {
         }
 
         fn sum(&mut self, values: &mut [f32]) -> std::io::Result<()> {
-            values.iter_mut().for_each(|value| *value *= 2.0);
+            for value in values {
+                *value *= 2.0;
+            }
             Ok(())
         }
     }

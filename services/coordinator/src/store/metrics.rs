@@ -27,7 +27,9 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let mut series = Vec::new();
-        rows.into_iter().for_each(|row| push(&mut series, row));
+        for row in rows {
+            push(&mut series, row);
+        }
         Ok(series)
     }
 

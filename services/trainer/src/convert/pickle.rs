@@ -93,8 +93,8 @@ impl Machine<'_> {
             b'}' => self.push(Value::Dict(Vec::new()))?,
             b']' => self.push(Value::List(Vec::new()))?,
             b')' => self.push(Value::Tuple(Vec::new()))?,
-            b't' => self.to_mark().map(Value::Tuple).and_then(|value| self.push(value))?,
-            b'l' => self.to_mark().map(Value::List).and_then(|value| self.push(value))?,
+            b't' => self.take_to_mark().map(Value::Tuple).and_then(|value| self.push(value))?,
+            b'l' => self.take_to_mark().map(Value::List).and_then(|value| self.push(value))?,
             count @ 0x85..=0x87 => self.tuple(usize::from(count) - 0x84)?,
             b'a' | b'e' | b's' | b'u' | b'd' => self.collect()?,
             b'q' | b'r' | b'p' | b'h' | b'j' | b'g' => self.remember()?,
@@ -158,7 +158,7 @@ impl Machine<'_> {
                 let value = self.pop()?;
                 vec![self.pop()?, value]
             }
-            _ => self.to_mark()?,
+            _ => self.take_to_mark()?,
         };
         if instruction == b'd' {
             self.push(Value::Dict(Vec::new()))?;
@@ -214,7 +214,7 @@ impl Machine<'_> {
         self.push(made)
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn take_to_mark(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.stack.iter().rposition(|value| *value == Value::Mark);
         let mark = mark.ok_or_else(|| self.refuse("lacks a mark"))?;
         let above = self.stack.split_off(mark + 1);

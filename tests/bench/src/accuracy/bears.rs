@@ -18,12 +18,12 @@ impl Bears {
     /// So many of each class.
     pub(crate) fn draw(size: u32, train: u32, valid: u32) -> Self {
         let preprocessing = Preprocessing::imagenet(size);
-        let side = |numbers: std::ops::Range<u32>| {
+        let drawn = |numbers: std::ops::Range<u32>| {
             let pictures = numbers.flat_map(|number| Class::ALL.map(|class| Picture::draw(class, SEED, number.into())));
             let rgb = |Picture { width, height, pixels }| Rgb { width, height, data: pixels };
             pictures.flat_map(|picture| preprocessing.prepare_pixels(&rgb(picture))).collect()
         };
-        Self { size, train: side(0..train), valid: side(train..train + valid) }
+        Self { size, train: drawn(0..train), valid: drawn(train..train + valid) }
     }
 
     pub(crate) fn dataset(&self) -> Result<Dataset, LearnError> {

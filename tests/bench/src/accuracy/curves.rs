@@ -62,7 +62,9 @@ fn panel(svg: &mut String, measure: &Measure, groups: &[Group<'_>]) {
     for (index, group) in groups.iter().enumerate() {
         let values = |run: &Vec<EpochReport>| run.iter().map(measure.of).collect::<Vec<f64>>();
         let runs: Vec<Vec<f64>> = group.runs.iter().map(values).collect();
-        runs.iter().for_each(|run| svg.push_str(&line(run, group.colour, 0.7, &x, &y)));
+        for run in &runs {
+            svg.push_str(&line(run, group.colour, 0.7, &x, &y));
+        }
         svg.push_str(&line(&mean(&runs), group.colour, 2.4, &x, &y));
         let name = format!("<tspan fill=\"{}\">{}</tspan>", group.colour, group.name);
         svg.push_str(&text(WIDTH - right - 70.0 * index as f64, top - 18.0, "end", &name));

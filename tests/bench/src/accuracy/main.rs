@@ -118,9 +118,12 @@ fn train(arguments: &Arguments, bears: &Bears, seed: u64, precision: Precision) 
     Ok(training.history().to_vec())
 }
 
+/// One figure of an epoch.
+type Measured = fn(&EpochReport) -> f64;
+
 fn tell(arguments: &Arguments, report: &mut Report, [float32, bfloat16]: &[Vec<Vec<EpochReport>>; 2]) {
     let case = case(arguments);
-    let measures: [(&str, &str, fn(&EpochReport) -> f64); 3] = [
+    let measures: [(&str, &str, Measured); 3] = [
         ("error rate", "%", |last| 100.0 * last.error_rate()),
         ("validation loss", "nats", |last| last.valid.loss),
         ("training loss", "nats", |last| last.train.loss),

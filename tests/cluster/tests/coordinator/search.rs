@@ -290,10 +290,13 @@ async fn a_result_that_does_not_belong_to_the_part_is_refused_and_changes_nothin
     until("the trial to go on once", total, |total| *total == 2).await;
 }
 
+/// Makes a sound search one that cannot be made.
+type Spoil = fn(&mut v1::SearchSpec);
+
 #[tokio::test]
 async fn a_search_that_cannot_be_made_is_refused_before_anything_is_stored() {
     let fixture = Fixture::start().await;
-    let cases: [(&str, fn(&mut v1::SearchSpec)); 7] = [
+    let cases: [(&str, Spoil); 7] = [
         ("space is empty", |search| search.space.clear()),
         ("did you mean \"dropout\"?", |search| search.space[0].hyperparameter = "dropuot".into()),
         ("reduction is 1", |search| search.reduction = 1),

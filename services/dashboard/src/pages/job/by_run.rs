@@ -28,7 +28,7 @@ pub(super) fn plots(runs: &[v1::RunMetrics]) -> Markup {
 fn lines(runs: &[v1::RunMetrics], metric: &str, x: fn(&v1::MetricPoint) -> f64) -> Vec<Line> {
     let line = |(run, class): (&v1::RunMetrics, &&'static str)| {
         let points = points(&run.series, metric).iter().map(|point| (x(point), point.value)).collect();
-        Line { name: "", class: *class, points, joined: true, marked: true }
+        Line { name: "", class, points, joined: true, marked: true }
     };
     runs.iter().zip(CLASSES.iter().cycle()).map(line).collect()
 }
