@@ -1,7 +1,8 @@
 //! Pipelines on their way in: whole or not at all.
 //!
 //! What can be said of a pipeline from its specification alone is one statement (`sql/insert_pipeline.sql`): jobs, the tasks
-//! of those that wait for nothing, events. Where that is all, the statement is the transaction.
+//! of those that wait for nothing, events. Where that is all, the statement is the transaction. (Events are recorded under
+//! the event lock of a pipeline that nobody else knows yet: other locks may still be taken after it.)
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -246,7 +247,9 @@ impl<'a> NewPipeline<'a> {
     }
 
     fn row(&self, job: &JobDefinition, id: Uuid, plan: Option<&AtOnce>, created_at: DateTime<Utc>) -> JobRow {
-        let awaited = self.dependencies.iter().filter(|(waiting, _)| *waiting == id).map(|(_, awaited)| *awaited);
+        let awaited = self.dependencies.iter().filter(|(waiting, _)| *waiting == id);
+        let mut awaited: Vec<Uuid> = awaited.map(|(_, awaited)| *awaited).collect();
+        awaited.sort_unstable();
         let tasks = plan.map_or(0, |plan| plan.tasks.len() as i32);
         JobRow {
             id,
@@ -259,7 +262,7 @@ impl<'a> NewPipeline<'a> {
             cached_from: None,
             error: String::new(),
             output: json!({}),
-            depends_on: awaited.collect(),
+            depends_on: awaited,
             created_at,
             started_at: plan.map(|_| created_at),
             finished_at: None,

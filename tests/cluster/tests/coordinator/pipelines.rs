@@ -139,3 +139,22 @@ async fn an_alarm_that_nobody_needed_is_no_fault_of_its_pipeline() {
     let request = v1::GetPipelineRequest { id: pipeline.id };
     assert_eq!(fixture.client().jobs().get_pipeline(request).await.unwrap().into_inner().state, "succeeded");
 }
+
+#[tokio::test]
+async fn the_answer_to_a_submission_says_what_is_stored() {
+    let fixture = Fixture::start().await;
+    let jobs = vec![
+        named("one", v1::JobDefinition { priority: Some(7), ..probe(3) }),
+        named("other", probe(1)),
+        named("later", after(probe(2), &["other", "one"])),
+    ];
+    let answer = fixture.submit_pipeline(jobs).await;
+    let request = v1::GetPipelineRequest { id: answer.id.clone() };
+    let mut stored = fixture.client().jobs().get_pipeline(request).await.unwrap().into_inner();
+    // Whoever submits has not waited yet.
+    for job in &mut stored.jobs {
+        job.waiting_reason.clear();
+        job.looked_at_again_at = None;
+    }
+    assert_eq!(stored, answer);
+}
