@@ -11,7 +11,7 @@ demo: build ## From URL lists to a served classifier, on this machine; ONCE=1 st
 	@./target/debug/ursa-demo $(if $(ONCE),--once)
 
 test: build ## Runs every test.
-	cargo nextest run --workspace || { command -v cargo-nextest >/dev/null && exit 1 || cargo test --workspace; }
+	cargo nextest run --workspace --no-fail-fast || { command -v cargo-nextest >/dev/null && exit 1 || cargo test --workspace --no-fail-fast; }
 
 chaos: build ## Lets everything go wrong, and checks that nothing is lost; SEED=7 MINUTES=60 for another schedule, and a longer one.
 	@./deploy/setup.sh chaos

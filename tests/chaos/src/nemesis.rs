@@ -252,7 +252,7 @@ async fn kill_trainer(stage: &Stage) -> anyhow::Result<Step<Begun>> {
         let Some(process) = seat.process() else { continue };
         let mut trainers = process.children(TRAINER)?.into_iter().map(|pid| pid.as_raw().cast_unsigned());
         // A worker that starts asks one to describe itself, which trains nothing.
-        let Some(pid) = trainers.find(|pid| arguments(*pid).is_empty()) else { continue };
+        let Some(pid) = trainers.find(|pid| arguments(*pid).is_some_and(|all| all.is_empty())) else { continue };
         let at = Utc::now();
         signal(pid, Signal::SIGKILL)?;
         gone(pid).await?;

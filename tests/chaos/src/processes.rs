@@ -29,10 +29,12 @@ fn stat(pid: u32) -> Option<(Option<char>, Option<u32>)> {
     Some((fields.next()?.chars().next(), fields.next()?.parse().ok()))
 }
 
-/// What a process was started with, besides its program.
-pub fn arguments(pid: u32) -> Vec<String> {
-    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.split_terminator('\0').skip(1).map(str::to_owned).collect()
+/// What a process was started with, besides its program; `None` for one that is dead or not yet laid out by the kernel.
+pub fn arguments(pid: u32) -> Option<Vec<String>> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut words = line.split_terminator('\0').map(str::to_owned);
+    words.next()?;
+    Some(words.collect())
 }
 
 /// Sends a signal.
@@ -82,7 +84,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();
         assert!(children(std::process::id()).contains(&pid));
-        assert_eq!(arguments(pid), ["60"]);
+        until("its arguments", || arguments(pid).is_some_and(|all| all == ["60"])).await.unwrap();
         freeze(&[pid]).await.unwrap();
         assert_eq!(state(pid), Some('T'));
         thaw(&[pid]);
