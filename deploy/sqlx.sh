@@ -20,5 +20,5 @@ for migration in migrations/*.sql; do
 done
 rm -rf .sqlx && mkdir .sqlx
 touch services/coordinator/src/lib.rs
-DATABASE_URL="postgres://ursa@localhost/postgres?host=$work" SQLX_OFFLINE_DIR="$PWD/.sqlx" cargo check -p ursa-coordinator --all-targets
+DATABASE_URL="postgres://ursa@localhost/postgres?host=$work" SQLX_OFFLINE_DIR="$PWD/.sqlx" cargo check --workspace --lib
 echo "sqlx: $(ls .sqlx | wc -l) queries checked"

@@ -10,6 +10,7 @@
 
 mod beat;
 mod completions;
+mod marks;
 mod orders;
 mod roster;
 mod rounds;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures::future::{FutureExt as _, join_all};
 use prost::Message as _;
 use tokio::time::Instant;
@@ -12,11 +12,12 @@ use ursa_proto::v1;
 use uuid::Uuid;
 
 use super::beat::answer;
+use super::marks::Marks;
 use super::orders::{Directory, fail_unordered, order};
 use super::roster::{Door, Lent};
 use crate::context::Context;
 use crate::hub;
-use crate::store::{ClaimedTask, LaneHead, Place, StoreResult, Topic};
+use crate::store::{ClaimedTask, LaneHead, Mark, Place, StoreResult, Topic};
 
 /// A hint may get lost; nothing waits longer than this for a round.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,31 +25,19 @@ const LOOK: Duration = Duration::from_secs(1);
 const AT_A_TIME: usize = 1000;
 /// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.
 const FULL_MESSAGE: usize = 256 << 10;
-/// A transaction that began earlier may commit a task with an earlier time.
-const SLACK: TimeDelta = TimeDelta::seconds(5);
-/// So often a lane is looked at from its very beginning, for tasks that took longer than the slack to be committed.
-const FROM_THE_START: Duration = Duration::from_secs(5);
 
 /// What is remembered from round to round. It only saves work: a new dispatcher begins without.
 #[derive(Debug)]
 struct Memory {
     directory: Directory,
-    /// Where the first ready task of a lane was. What was taken before it lies dead in the index for as long as somebody
-    /// keeps an old transaction open.
-    low_water: HashMap<i32, DateTime<Utc>>,
-    looked_from_the_start: Instant,
+    marks: Marks,
     /// Room that is kept for those who wait for more than comes free at once.
     promises: Promises,
 }
 
 impl Memory {
     fn new() -> Self {
-        Self {
-            directory: Directory::default(),
-            low_water: HashMap::new(),
-            looked_from_the_start: Instant::now(),
-            promises: Promises::default(),
-        }
+        Self { directory: Directory::default(), marks: Marks::new(Instant::now()), promises: Promises::default() }
     }
 }
 
@@ -115,14 +104,8 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
 }
 
 async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResult<Vec<LaneHead>> {
-    if memory.looked_from_the_start.elapsed() > FROM_THE_START {
-        memory.low_water.clear();
-        memory.looked_from_the_start = Instant::now();
-    }
-    let lanes = context.store.lane_heads(&memory.low_water, limit as u32).await?;
-    for lane in &lanes {
-        memory.low_water.insert(lane.id, lane.head_ready_at - SLACK);
-    }
+    let lanes = context.store.lane_heads(memory.marks.for_a_look(Instant::now()), limit as u32).await?;
+    memory.marks.learn(&lanes);
     let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
     memory.directory.learn(&context.store, &ids).await?;
     Ok(lanes)
@@ -142,7 +125,7 @@ fn view(lane: &LaneHead) -> LaneView {
         priority: lane.priority,
         request: Request { kind: lane.kind, resources: lane.resources.clone() },
         ready: lane.ready,
-        head_ready_at: seconds(lane.head_ready_at),
+        head_ready_at: seconds(lane.head.at),
         gang: lane.gang,
         paused: lane.paused,
     }
@@ -163,10 +146,10 @@ async fn give(
     let mut gangs: HashMap<usize, (Uuid, Vec<Place>)> = HashMap::new();
     for assignment in assignments {
         let Some(lane) = lanes.iter().find(|lane| i64::from(lane.id) == assignment.lane) else { continue };
-        let Some(place) = place(context, memory, lane, assignment) else { continue };
+        let Some(place) = place(context, lane, assignment) else { continue };
         match assignment.gang {
             None => singles.push(place),
-            Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head, Vec::new())).1.push(place),
+            Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head.id, Vec::new())).1.push(place),
         }
     }
     let quotas = lanes.iter().any(|lane| lane.owner.max_running.is_some() || lane.owner.max_gpus.is_some());
@@ -181,7 +164,7 @@ async fn give(
     Ok(given)
 }
 
-fn place(context: &Context, memory: &Memory, lane: &LaneHead, assignment: &Assignment) -> Option<Place> {
+fn place(context: &Context, lane: &LaneHead, assignment: &Assignment) -> Option<Place> {
     let (worker_name, ..) = context.roster.find(assignment.worker)?;
     Some(Place {
         lane: lane.id,
@@ -189,7 +172,8 @@ fn place(context: &Context, memory: &Memory, lane: &LaneHead, assignment: &Assig
         worker: assignment.worker,
         worker_name,
         gpus: assignment.gpus.clone(),
-        since: memory.low_water.get(&lane.id).copied().unwrap_or(DateTime::UNIX_EPOCH),
+        // A gang is brought to the head of its lane first, before others of which a task is still missing.
+        from: if lane.gang > 1 { Mark::START } else { lane.head },
     })
 }
 

@@ -12,6 +12,23 @@ use uuid::Uuid;
 use super::projects::ProjectUsage;
 use super::{Store, StoreError, StoreResult, Tx, word};
 
+/// A transaction that began earlier may commit a task with an earlier time.
+pub(super) const LATE: Duration = Duration::from_secs(2);
+
+/// A place in a lane, whose ready tasks stand in the order of time and id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark {
+    /// When a task became ready.
+    pub at: DateTime<Utc>,
+    /// Which of those that became ready then.
+    pub id: Uuid,
+}
+
+impl Mark {
+    /// Before every task.
+    pub(crate) const START: Self = Self { at: DateTime::UNIX_EPOCH, id: Uuid::nil() };
+}
+
 /// A lane that has ready tasks.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneHead {
@@ -29,10 +46,8 @@ pub(crate) struct LaneHead {
     pub gang: u32,
     /// How many are ready, as far as anybody wanted to know; of a gang's lane, the tasks of its first whole gang.
     pub ready: u32,
-    /// When the first of them became ready.
-    pub head_ready_at: DateTime<Utc>,
-    /// The first of them.
-    pub head: Uuid,
+    /// Where the first of them stands.
+    pub head: Mark,
     /// What its project may have, and has.
     pub owner: ProjectView,
     /// Whether the queue of its kind is paused.
@@ -83,17 +98,21 @@ pub(super) async fn lane_of(tx: &mut Tx, project: &str, kind: JobKind, policy: &
 }
 
 impl Store {
-    /// Every lane with a ready task, with how many it has, up to `limit`. `since` tells for some lanes where their first
-    /// ready task is not before: what was taken there lies dead in the index until Postgres can clean up.
-    pub(crate) async fn lane_heads(
-        &self,
-        since: &HashMap<i32, DateTime<Utc>>,
-        limit: u32,
-    ) -> StoreResult<Vec<LaneHead>> {
-        let (lanes, times): (Vec<i32>, Vec<DateTime<Utc>>) = since.iter().map(|(lane, at)| (*lane, *at)).unzip();
-        let rows = sqlx::query_file!("src/store/sql/lane_heads.sql", &lanes, &times, i64::from(limit))
-            .fetch_all(&self.pool)
-            .await?;
+    /// Every lane with a ready task, with how many it has, up to `limit` and somewhat more. `marks` tells for some lanes
+    /// where to begin: what was taken before lies dead in the index until Postgres can clean up. What was committed
+    /// somewhat late is found all the same.
+    pub(crate) async fn lane_heads(&self, marks: &HashMap<i32, Mark>, limit: u32) -> StoreResult<Vec<LaneHead>> {
+        let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
+        let rows = sqlx::query_file!(
+            "src/store/sql/lane_heads.sql",
+            &lanes,
+            &marks.iter().map(|mark| mark.at).collect::<Vec<_>>(),
+            &marks.iter().map(|mark| mark.id).collect::<Vec<_>>(),
+            LATE.as_secs_f64(),
+            i64::from(limit),
+        )
+        .fetch_all(&self.pool)
+        .await?;
         rows.into_iter()
             .map(|row| {
                 let owner = ProjectUsage {
@@ -114,8 +133,7 @@ impl Store {
                         .map_err(|error| StoreError::unreadable("resources", &error))?,
                     gang: row.gang as u32,
                     ready: row.ready as u32,
-                    head_ready_at: row.head_ready_at,
-                    head: row.head,
+                    head: Mark { at: row.head_ready_at, id: row.head },
                     owner: owner.into(),
                     paused: row.queue_paused,
                 })

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgExecutor;
 use ursa_domain::Lease;
@@ -11,6 +10,7 @@ use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use uuid::Uuid;
 
 use super::events::{MANY, NewEvent, record};
+use super::lanes::{LATE, Mark};
 use super::projects::lock_quotas;
 use super::tasks::{Failure, end_badly, hold};
 use super::{Store, StoreResult, Topic, Tx};
@@ -29,7 +29,7 @@ pub(crate) struct Place {
     /// With which of its GPUs.
     pub gpus: Vec<u32>,
     /// Where to begin in the lane.
-    pub since: DateTime<Utc>,
+    pub from: Mark,
 }
 
 /// A task that was just leased.
@@ -364,7 +364,9 @@ async fn claim(database: impl PgExecutor<'_>, places: &[Place], quotas: Quotas, 
         &places.iter().map(|place| place.worker).collect::<Vec<_>>(),
         &places.iter().map(|place| place.worker_name.clone()).collect::<Vec<_>>(),
         &places.iter().map(|place| array_text(&place.gpus)).collect::<Vec<_>>(),
-        &places.iter().map(|place| place.since).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.from.at).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.from.id).collect::<Vec<_>>(),
+        LATE.as_secs_f64(),
         ttl.as_secs_f64(),
         quotas == Quotas::Locked,
         MANY as i64,

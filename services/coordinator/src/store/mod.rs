@@ -50,7 +50,7 @@ pub(crate) use attempts::TaskQuery;
 pub(crate) use completions::Completion;
 pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
-pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo};
+pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo, Mark};
 pub(crate) use leases::{Beat, ClaimedTask, OpenAttempt, Place};
 pub(crate) use log_archive::{LogObject, LogPage, log_line};
 pub(crate) use pipelines::PipelineRow;

@@ -26,6 +26,25 @@ async fn orders_come_in_messages_that_are_not_too_large() {
     assert_eq!(portions.into_iter().filter(|portion| *portion > 0).collect::<Vec<_>>(), [1; 6]);
 }
 
+/// As after a transaction that began before others and was committed after them.
+#[tokio::test]
+async fn what_stands_before_the_place_that_a_round_begins_at_is_found() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(4)]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    for (ordinal, seconds) in [(1, 1), (2, 8)] {
+        let earlier = format!("ready_at = ready_at - interval '{seconds} seconds'");
+        fixture.sql(&format!("update tasks set {earlier} where state = 'ready' and ordinal = {ordinal}")).await;
+    }
+    worker.complete(&lease, answered()).await.unwrap();
+    for _ in 0..3 {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.complete(&lease, answered()).await.unwrap();
+    }
+    fixture.job_in(&ids[0], "succeeded").await;
+}
+
 #[tokio::test]
 async fn a_worker_trains_one_model_at_a_time() {
     let fixture = Fixture::start().await;

@@ -182,6 +182,33 @@ async fn what_is_left_of_a_gang_that_lost_a_member_for_good_is_cancelled() {
     assert_eq!(states, ["cancelled", "failed"]);
 }
 
+/// What waits for a second try of its own does not keep others of its lane waiting, however long it has been there.
+#[tokio::test]
+async fn a_gang_is_not_held_up_by_an_older_one_that_is_not_whole() {
+    let fixture = Fixture::start().await;
+    let backoff = Some(v1::Backoff { first: seconds(600.0), longest: seconds(600.0) });
+    let gang = || v1::JobDefinition { workers: 2, backoff, ..probe(2) };
+    let ids = fixture.submit(vec![gang()]).await;
+    let mut first = Worker::attach(fixture.client(), "first", 1).await.unwrap();
+    let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
+    let unlucky = first.next_task().await.unwrap().lease.unwrap();
+    let other = second.next_task().await.unwrap().lease.unwrap();
+    first.fail(&unlucky, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+    second.next_stop().await.unwrap();
+    second.fail(&other, v1::ErrorClass::Returned, "alone").await.unwrap();
+    fixture.sql("update tasks set ready_at = now() - interval '1 hour' where state = 'ready'").await;
+
+    let later = fixture.submit(vec![gang()]).await;
+    let (one, other) = tokio::join!(first.next_task(), second.next_task());
+    for (worker, order) in [(&mut first, one), (&mut second, other)] {
+        let order = order.unwrap();
+        assert_eq!(order.job_id, later[0]);
+        worker.complete(order.lease.as_ref().unwrap(), answered()).await.unwrap();
+    }
+    fixture.job_in(&later[0], "succeeded").await;
+    assert_eq!(fixture.job(&ids[0]).await.job.unwrap().state, "running");
+}
+
 #[tokio::test]
 async fn a_gang_that_does_not_come_together_again_in_time_fails_as_a_whole() {
     let fixture = Fixture::start().await;

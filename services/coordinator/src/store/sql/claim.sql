@@ -1,30 +1,44 @@
 -- Leases ready tasks and opens their attempts, in one statement. Side by side: $1 lanes, $2 workers, $3 their names,
--- $4 GPUs, $5 where to begin in the lane; $6 seconds to live; $7 whether the projects' quotas are locked and looked after,
--- else nothing is leased where there are any; $8 so many tasks of a job, and more, are one event. Never waits for another
--- coordinator's claim.
+-- $4 GPUs, $5 and $6 where to begin in the lane; $7 seconds that somebody else may be late; $8 seconds to live; $9 whether
+-- the projects' quotas are locked and looked after, else nothing is leased where there are any; $10 so many tasks of a job,
+-- and more, are one event. Never waits for another coordinator's claim.
 with wanted as (
     select *
-    from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[])
-        with ordinality as w (lane_id, worker_id, worker_name, gpus, since, place)
+    from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[])
+        with ordinality as w (lane_id, worker_id, worker_name, gpus, at, id, place)
 ),
 counts as (
-    select lane_id, count(*) as count, min(since) as since, array_agg(place order by place) as places
+    select lane_id, at, id, count(*) as count, array_agg(place order by place) as places
     from wanted
-    where $7 or not exists (
+    where $9 or not exists (
         select from lanes l join projects p on p.name = l.project
         where l.id = any ($1) and (p.max_running is not null or p.max_gpus is not null)
     )
-    group by lane_id
+    group by lane_id, at, id
 ),
-picked as materialized (
+-- What was committed late, and stands before the place where the lane begins.
+late as materialized (
     select c.lane_id, t.id, t.ready_at
     from counts c cross join lateral (
         select id, ready_at from tasks
-        where state = 'ready' and lane_id = c.lane_id and ready_at >= c.since
+        where state = 'ready' and lane_id = c.lane_id and ready_at >= c.at - make_interval(secs => $7) and ready_at < c.at
         order by ready_at, id
         limit c.count
         for update skip locked
     ) t
+),
+regular as materialized (
+    select c.lane_id, t.id, t.ready_at
+    from counts c cross join lateral (
+        select id, ready_at from tasks
+        where state = 'ready' and lane_id = c.lane_id and (ready_at, id) >= (c.at, c.id)
+        order by ready_at, id
+        limit c.count - (select count(*) from late where late.lane_id = c.lane_id)
+        for update skip locked
+    ) t
+),
+picked as (
+    select * from late union all select * from regular
 ),
 -- The first task gets the first place of its lane. By one number, so that no plan compares every task with every place.
 seated as (
@@ -51,12 +65,12 @@ opened as (
     )
     select
         l.id, l.attempt, l.job_id, j.project, l.worker_id, l.worker_name, l.token, l.gpus,
-        now() + make_interval(secs => $6), l.units, j.unit, now() + j.run_deadline, j.no_progress
+        now() + make_interval(secs => $8), l.units, j.unit, now() + j.run_deadline, j.no_progress
     from leased l join jobs j on j.id = l.job_id
 ),
 -- A job of a million tasks has thousands of events, not millions.
 crowds as (
-    select job_id, count(*) as count from leased group by job_id having count(*) >= $8
+    select job_id, count(*) as count from leased group by job_id having count(*) >= $10
 ),
 news as (
     select

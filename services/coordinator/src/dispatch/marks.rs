@@ -1,0 +1,108 @@
+//! Where rounds begin in the lanes. What was taken before lies dead in the index for as long as somebody keeps an old
+//! transaction open, and would be walked over every time.
+//!
+//! A round begins where the last one found the first ready task. That a transaction commits a task later than that, with an
+//! earlier time, is rare but possible; so every now and then a round begins earlier. How much earlier, goes by the ruler:
+//! twice as far half as often. A task that comes late by some time is found after about as much time again, and however
+//! long the tail of dead ones is, each of these depths costs as much as the others.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::store::{LaneHead, Mark};
+
+/// So often a look reaches back; and half as far as it reaches then at least.
+const DEEP: Duration = Duration::from_secs(5);
+/// So many times it is doubled: beyond, a look begins at the very start. That is about every one and a half hours.
+const DOUBLINGS: u32 = 10;
+
+#[derive(Debug)]
+pub(super) struct Marks {
+    by_lane: HashMap<i32, Mark>,
+    reached_back_at: Instant,
+    reached_back: u32,
+}
+
+impl Marks {
+    /// A new dispatcher begins at the very start.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { by_lane: HashMap::new(), reached_back_at: now, reached_back: 0 }
+    }
+
+    /// Where to begin by now; lanes that are not listed, at their start.
+    pub(super) fn for_a_look(&mut self, now: Instant) -> &HashMap<i32, Mark> {
+        if now.duration_since(self.reached_back_at) >= DEEP {
+            self.reached_back_at = now;
+            self.reached_back += 1;
+            self.reach_back(self.reached_back.trailing_zeros());
+        }
+        &self.by_lane
+    }
+
+    fn reach_back(&mut self, doublings: u32) {
+        if doublings >= DOUBLINGS {
+            return self.by_lane.clear();
+        }
+        let by = TimeDelta::from_std(2 * DEEP * 2_u32.pow(doublings)).unwrap_or_default();
+        for mark in self.by_lane.values_mut() {
+            *mark = Mark { at: mark.at - by, id: Uuid::nil() };
+        }
+    }
+
+    /// Takes note of what a look has found. Gangs are looked for all over their lanes.
+    pub(super) fn learn(&mut self, lanes: &[LaneHead]) {
+        self.by_lane.extend(lanes.iter().filter(|lane| lane.gang == 1).map(|lane| (lane.id, lane.head)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+
+    fn head() -> Mark {
+        Mark { at: DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1), id: Uuid::from_u128(7) }
+    }
+
+    /// How far the looks of `seconds`, one a second, begin before the head; `None` is the start.
+    fn reaches(seconds: u64) -> Vec<Option<i64>> {
+        let begin = Instant::now();
+        let mut marks = Marks::new(begin);
+        let mut look = |second| {
+            marks.by_lane.insert(1, head());
+            let from = marks.for_a_look(begin + Duration::from_secs(second)).get(&1).copied();
+            from.map(|from| (head().at - from.at).num_seconds())
+        };
+        (1..=seconds).map(&mut look).collect()
+    }
+
+    #[test]
+    fn most_looks_begin_at_the_head_and_some_earlier_twice_as_far_half_as_often() {
+        let reaches = reaches(40);
+        let far: Vec<_> = reaches.iter().skip(4).step_by(5).map(|reach| reach.unwrap()).collect();
+        assert_eq!(far, [10, 20, 10, 40, 10, 20, 10, 80]);
+        assert_eq!(reaches.iter().filter(|reach| **reach == Some(0)).count(), 32);
+    }
+
+    #[test]
+    fn whatever_comes_late_is_found_within_as_long_again() {
+        let reaches = reaches(4000);
+        for late in [8, 15, 60, 500, 1200] {
+            let finds = |reach: &Option<i64>| reach.is_none_or(|reach| reach >= late);
+            let longest =
+                reaches.chunk_by(|a, b| finds(a) == finds(b)).filter(|run| !finds(&run[0])).map(<[_]>::len).max();
+            assert!((longest.unwrap() as i64) < late, "{late}: {longest:?}");
+        }
+    }
+
+    #[test]
+    fn at_last_a_look_begins_at_the_start() {
+        let first = reaches(6000).iter().position(Option::is_none);
+        assert_eq!(first, Some(5 * 1024 - 1));
+    }
+}
