@@ -5,7 +5,7 @@ use std::time::Duration;
 use ursa_cluster::{Worker, until};
 use ursa_proto::{ApiError, ErrorCode, v1};
 
-use crate::fixture::{Fixture, scrape, scraped};
+use crate::fixture::{Fixture, job, scrape, scraped};
 
 #[tokio::test]
 async fn a_worker_that_falls_silent_loses_its_task_and_every_right_to_it() {
@@ -55,6 +55,27 @@ async fn every_verb(fixture: &Fixture, worker: &mut Worker, order: &v1::TaskOrde
     answers.push(worker.complete(&lease, result).await);
     answers.push(worker.fail(&lease, v1::ErrorClass::Fatal, "out of spite").await);
     answers
+}
+
+/// A run counts batches, a train job epochs.
+#[tokio::test]
+async fn attempts_that_count_in_a_unit_of_their_own_are_told_in_that_of_the_job() {
+    let fixture = Fixture::start().await;
+    let counted = |tasks| {
+        let spec = v1::ProbeSpec { tasks, duration_ms: 100, failures: 0 };
+        job("probe", v1::job_definition::Spec::Probe(spec))
+    };
+    for (tasks, told) in [(1, (1, 4, "steps")), (2, (25, 200, "ms"))] {
+        let ids = fixture.submit(vec![counted(tasks)]).await;
+        let mut worker = Worker::attach(fixture.client(), "counting", 1).await.unwrap();
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        let progress = v1::Progress { done: 1, total: 4, unit: "steps".into(), message: String::new() };
+        worker.report.running[0].progress = Some(progress);
+        let look = async || fixture.job(&ids[0]).await.job.unwrap().progress.unwrap();
+        worker.say().await.unwrap();
+        until("the progress", look, |now: &v1::Progress| (now.done, now.total, now.unit.as_str()) == told).await;
+        worker.fail(&lease, v1::ErrorClass::Fatal, "enough").await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -3,22 +3,18 @@ select
     j.id, j.pipeline_id, j.project, j.name, j.kind, j.priority, j.state, j.cached_from, j.error, j.output, j.created_at,
     j.started_at, j.finished_at, j.task_count, j.open_tasks,
     array(select d.depends_on from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
-    j.units_done + coalesce(a.done, 0)::bigint as "done!",
-    j.units_total as "total!",
-    coalesce(nullif(a.unit, ''), j.unit) as "unit!",
-    coalesce(a.message, '') as "message!",
-    coalesce(a.held, 0) as "held_tasks!",
+    a.done as "done!",
+    a.total as "total!",
+    a.unit as "unit!",
+    a.message as "message!",
+    a.held as "held_tasks!",
     coalesce(b.dead, 0) as "dead_tasks!",
     coalesce(b.failed, 0) as "failed_tasks!",
     case when j.state in ('cancelling', 'cancelled', 'failed', 'skipped') then
         (select count(*) from tasks t where t.job_id = j.id and t.state = 'cancelled') else 0
     end as "cancelled_tasks!"
 from jobs j
-left join lateral (
-    select
-        count(*) as held, sum(progress_done) as done, max(progress_unit) as unit, max(progress_message) as message
-    from attempts where job_id = j.id and ended_at is null
-) a on true
+cross join lateral progress_of(j) a
 left join lateral (
     select count(*) filter (where state = 'dead') as dead, count(*) filter (where state = 'failed') as failed
     from tasks where job_id = j.id and state in ('dead', 'failed')
