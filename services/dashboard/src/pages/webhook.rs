@@ -28,7 +28,7 @@ pub(crate) async fn show(
     let content = html! {
         p.eyebrow { "Webhook " (parts::id(&webhook.id)) }
         header.title { h1 { (webhook.url) } span.aside { "made " (parts::when(webhook.created_at.as_ref())) } }
-        dl.facts.row { dt { "events" } dd { (webhooks::kinds(&webhook)) } dt { "project" } dd { (webhooks::project(&webhook)) } }
+        dl.facts.row { (parts::fact("events", webhooks::kinds(&webhook))) (parts::fact("project", webhooks::project(&webhook))) }
         h2 { "Deliveries" }
         @if answer.deliveries.is_empty() { p.quiet { "Nothing has been sent yet." } } @else { (table(&answer.deliveries)) }
         (parts::more(&format!("/webhooks/{}", webhook.id), &[], &answer.next_page_token))

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::Utc;
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 use prost_types::Timestamp;
 use ursa_proto::v1;
 
@@ -70,6 +70,11 @@ pub(crate) fn task_counts(tasks: v1::TaskCounts) -> Markup {
     html! { @for (number, state) in counts.into_iter().filter(|(number, _)| *number > 0) {
         span class=(format!("chip {}", tone(state))) { (text::count(number.into())) " " (state) } " "
     } }
+}
+
+/// A name and what it is, which stay together where facts stand in a row.
+pub(crate) fn fact(name: &str, value: impl Render) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
 }
 
 /// A button that asks for a change and comes back to a page.

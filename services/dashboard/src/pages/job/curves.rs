@@ -7,7 +7,7 @@ use super::{by_run, find_lr, sgd_lab};
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::plot::{Axes, Line, plot};
-use crate::view::text;
+use crate::view::{parts, text};
 
 const TRAINING: [&str; 5] = ["train_loss", "train_loss_smooth", "valid_loss", "error_rate", "images_per_second"];
 
@@ -64,10 +64,10 @@ pub(super) fn points<'a>(series: &'a [v1::MetricSeries], name: &str) -> &'a [v1:
 fn latest(series: &[v1::MetricSeries]) -> Markup {
     let last = |name| points(series, name).last();
     html! { dl.facts.row {
-        @if let Some(point) = last("error_rate") { dt { "epoch" } dd { (point.epoch + 1) } dt { "error rate" } dd { (text::percent(point.value)) } }
-        @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { dt { "train loss" } dd { (format!("{:.3}", point.value)) } }
-        @if let Some(point) = last("valid_loss") { dt { "valid loss" } dd { (format!("{:.3}", point.value)) } }
-        @if let Some(point) = last("images_per_second") { dt { "images/s" } dd { (format!("{:.0}", point.value)) } }
+        @if let Some(point) = last("error_rate") { (parts::fact("epoch", point.epoch + 1)) (parts::fact("error rate", text::percent(point.value))) }
+        @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { (parts::fact("train loss", format!("{:.3}", point.value))) }
+        @if let Some(point) = last("valid_loss") { (parts::fact("valid loss", format!("{:.3}", point.value))) }
+        @if let Some(point) = last("images_per_second") { (parts::fact("images/s", format!("{:.0}", point.value))) }
     } }
 }
 

@@ -26,12 +26,12 @@ pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String])
                 a.mono href=(format!("/jobs/{}", job.cached_from)) title=(job.cached_from) { (text::short_id(&job.cached_from)) } "." } }
             @if let Some(tasks) = job.tasks.filter(|tasks| tasks.total > 0) { p { (parts::task_counts(tasks)) } }
             dl.facts.row {
-                @if job.rate > 0.0 || job.eta_seconds > 0.0 { dt { "pace" } dd { (parts::pace(job)) } }
-                @if !job.project.is_empty() { dt { "project" } dd { (job.project) } dt { "priority" } dd { (job.priority) } }
-                dt { "submitted" } dd { (parts::when(job.created_at.as_ref())) }
-                dt { "started" } dd { (parts::when(job.started_at.as_ref())) }
-                dt { "ended" } dd { (parts::when(job.finished_at.as_ref())) }
-                dt { "took" } dd { (parts::took(job.started_at.as_ref(), job.finished_at.as_ref())) }
+                @if job.rate > 0.0 || job.eta_seconds > 0.0 { (parts::fact("pace", parts::pace(job))) }
+                @if !job.project.is_empty() { (parts::fact("project", &job.project)) (parts::fact("priority", job.priority)) }
+                (parts::fact("submitted", parts::when(job.created_at.as_ref())))
+                (parts::fact("started", parts::when(job.started_at.as_ref())))
+                (parts::fact("ended", parts::when(job.finished_at.as_ref())))
+                (parts::fact("took", parts::took(job.started_at.as_ref(), job.finished_at.as_ref())))
             }
         }
         (result::content(detail, job, classes))
