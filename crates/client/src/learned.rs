@@ -3,6 +3,7 @@
 //! Reading never fails: an output of another version, or of nobody we know, gives what is left of it.
 
 mod changes;
+mod evaluated;
 mod rates;
 mod searched;
 mod trained;
@@ -10,9 +11,11 @@ mod trained;
 use serde_json::Value;
 
 pub use changes::Changes;
+pub use evaluated::Evaluated;
 pub use rates::{FoundRates, RatePoint, Suggestion};
 pub use searched::Searched;
 pub use trained::{Finding, Run, Spread, Trained};
+pub use ursa_domain::evaluation::ClassErrors;
 pub use ursa_domain::search::{Measured, Trial};
 pub use ursa_domain::sources::Sources;
 
@@ -83,6 +86,7 @@ mod tests {
         for garbage in ["", "{", "null", "[]", "7", r#""x""#, r#"{"runs": 1, "findings": {}, "curve": [], "loss": {}}"#]
         {
             assert_eq!(Fitted::read(garbage), Fitted::default(), "{garbage}");
+            assert_eq!(Evaluated::read(garbage), Evaluated::default(), "{garbage}");
             assert_eq!(FoundRates::read(garbage), FoundRates::default(), "{garbage}");
             assert_eq!(Trained::read(garbage), Trained::default(), "{garbage}");
             assert_eq!(Searched::read(garbage), Searched::default(), "{garbage}");

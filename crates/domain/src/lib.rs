@@ -6,6 +6,7 @@
 pub mod checkpoints;
 pub mod duplicates;
 pub mod error_class;
+pub mod evaluation;
 pub mod interpret;
 pub mod lifecycle;
 pub mod pipeline;

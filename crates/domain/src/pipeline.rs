@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::policy::{JobPolicy, within};
 use crate::search::SearchSpec;
 use crate::spec::{
-    DeploySpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef, SnapshotSpec, TrainSpec,
-    VerifySpec,
+    DeploySpec, EvaluateSpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef,
+    SnapshotSpec, TrainSpec, VerifySpec,
 };
 
 /// Whose a pipeline is that does not say.
@@ -236,6 +236,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), String> {
         JobSpec::FindLr(find_lr) => check_find_lr(find_lr),
         JobSpec::Train(train) => check_train(train),
         JobSpec::Search(search) => check_search(search),
+        JobSpec::Evaluate(evaluate) => check_evaluate(evaluate),
         JobSpec::Deploy(deploy) => check_deploy(deploy),
         JobSpec::SgdLab(lab) => lab.check().map_err(|invalid| invalid.to_string()),
         JobSpec::Probe(probe) => check_probe(probe),
@@ -319,23 +320,35 @@ fn check_search(spec: &SearchSpec) -> Result<(), String> {
 }
 
 fn check_learning(from: &Learning) -> Result<(), String> {
-    if let SnapshotRef::Numbered { dataset, .. } = &from.snapshot {
-        check_name("dataset", dataset)?;
-    }
+    check_snapshot_ref(&from.snapshot)?;
     let Some(model) = &from.model else { return from.recipe.check().map_err(|invalid| invalid.to_string()) };
     if from.recipe.pretrained.is_some() {
         return Err("goes on from a model and from pretrained weights: name one of them".into());
     }
-    if let ModelRef::Digest(digest) = model {
-        check_digest(digest)?;
-    }
+    check_model_ref(model)?;
     from.recipe.going_on_from("a model", &"0".repeat(64)).check().map_err(|invalid| invalid.to_string())
+}
+
+fn check_evaluate(spec: &EvaluateSpec) -> Result<(), String> {
+    check_snapshot_ref(&spec.snapshot)?;
+    check_model_ref(&spec.model)
 }
 
 fn check_deploy(spec: &DeploySpec) -> Result<(), String> {
     check_name("endpoint", &spec.endpoint)?;
     within("timeout_seconds", spec.timeout_seconds, 1, 3600)?;
-    match &spec.model {
+    check_model_ref(&spec.model)
+}
+
+fn check_snapshot_ref(snapshot: &SnapshotRef) -> Result<(), String> {
+    match snapshot {
+        SnapshotRef::FromJob(_) => Ok(()),
+        SnapshotRef::Numbered { dataset, .. } => check_name("dataset", dataset),
+    }
+}
+
+fn check_model_ref(model: &ModelRef) -> Result<(), String> {
+    match model {
         ModelRef::FromJob(_) => Ok(()),
         ModelRef::Digest(digest) => check_digest(digest),
     }
@@ -463,6 +476,36 @@ mod tests {
         check(&searched(|_| {}, "search")).unwrap();
         let text = check(&searched(|_| {}, "snapshot")).unwrap_err().to_string();
         assert!(text.contains("must be a train or search job"), "{text}");
+    }
+
+    /// A pipeline of a snapshot and a job that evaluates this model on this snapshot.
+    fn evaluated(snapshot: SnapshotRef, model: ModelRef) -> Result<(), PipelineError> {
+        let frozen = SnapshotSpec { dataset: "bears".into(), seed: 1, valid_percent: 20 };
+        let jobs = vec![
+            JobDefinition { spec: JobSpec::Snapshot(frozen), ..job("snapshot", &[]) },
+            JobDefinition { spec: JobSpec::Evaluate(EvaluateSpec { snapshot, model }), ..job("evaluate", &[]) },
+        ];
+        check(&PipelineSpec { name: "p".into(), project: DEFAULT_PROJECT.into(), reuse: false, jobs })
+    }
+
+    #[test]
+    fn a_model_is_evaluated_on_a_snapshot_and_on_nothing_else() {
+        let from = |job: &str| SnapshotRef::FromJob(job.into());
+        let named = |dataset: &str| SnapshotRef::Numbered { dataset: dataset.into(), number: Some(3) };
+        let model = |digest: &str| ModelRef::Digest(digest.into());
+        evaluated(from("snapshot"), model("01234567")).unwrap();
+        evaluated(named("bears"), model("01234567")).unwrap();
+        let cases = [
+            (from("evaluate"), model("01234567"), "must be a snapshot job"),
+            (from("freeze"), model("01234567"), "\"freeze\", which is not in the pipeline"),
+            (from("snapshot"), ModelRef::FromJob("snapshot".into()), "must be a train or search job"),
+            (from("snapshot"), model("cafe"), "at least 8 hexadecimal digits"),
+            (named("../bears"), model("01234567"), "dataset \"../bears\" is not a name"),
+        ];
+        for (snapshot, model, said) in cases {
+            let text = evaluated(snapshot, model).unwrap_err().to_string();
+            assert!(text.starts_with("job \"evaluate\"") && text.contains(said), "{said}: {text}");
+        }
     }
 
     #[test]

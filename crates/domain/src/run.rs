@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::ErrorClass;
+use crate::evaluation::Evaluation;
 use crate::lifecycle::words;
 use crate::recipe::{Method, RateTest, Recipe};
 use crate::search::Measured;
@@ -17,8 +18,10 @@ use crate::sgd_lab::SgdLab;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TrainerInput {
-    /// The run to execute; it or [`TrainerInput::Lab`] is always the first line.
+    /// The run to execute; it, [`TrainerInput::Evaluate`] or [`TrainerInput::Lab`] is always the first line.
     Run(Box<RunOrder>),
+    /// The model to have a look at the pictures of a snapshot.
+    Evaluate(Box<EvaluationOrder>),
     /// The experiment to make.
     Lab(SgdLab),
     /// Stop after the present batch, see a checkpoint of it into the store, and exit: the next attempt goes on with the next
@@ -68,6 +71,25 @@ pub struct RunOrder {
 
 fn one() -> u32 {
     1
+}
+
+/// Everything an evaluation needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationOrder {
+    /// The task this evaluation is an attempt of.
+    pub task_id: Uuid,
+    /// Which attempt, from 1: part of the key of what it writes.
+    pub attempt: u32,
+    /// The snapshot whose pictures are looked at, on both sides.
+    pub snapshot: SnapshotInfo,
+    /// Digest of the model package, hex.
+    pub model_digest: String,
+    /// Where the object store is, in the form `ursa-storage` opens.
+    pub object_store: String,
+    /// A folder for decoded pictures, shared by runs on this machine.
+    pub cache_dir: String,
+    /// Processor threads it may use.
+    pub threads: u32,
 }
 
 /// A part of a run: epochs of it.
@@ -169,6 +191,8 @@ pub enum RunResult {
     Model(TrainedModel),
     /// What a test of learning rates found.
     Rates(FoundRates),
+    /// How a model does on a snapshot.
+    Evaluation(EvaluatedModel),
     /// How an experiment ended.
     Lab(SgdOutcome),
     /// How good a trial was at the end of a rung from which it may go on.
@@ -196,6 +220,26 @@ pub struct TrainedModel {
     pub trained: u64,
     /// What is wrong with the run, the most urgent first.
     pub findings: Vec<Finding>,
+}
+
+/// How a model does on a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluatedModel {
+    /// What it says of every picture.
+    pub predictions: StoredPredictions,
+    /// How good that is.
+    pub evaluation: Evaluation,
+}
+
+/// Predictions in the object store, as Parquet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredPredictions {
+    /// Key in the object store.
+    pub key: String,
+    /// SHA-256, hex.
+    pub sha256: String,
+    /// Size.
+    pub bytes: u64,
 }
 
 /// What can go wrong with a training run (lesson 2, 54–58).

@@ -28,6 +28,8 @@ pub enum JobKind {
     Train,
     /// Search for the hyper-parameters that a classifier learns best with.
     Search,
+    /// See how a model does on a snapshot.
+    Evaluate,
     /// Serve a model under an endpoint's name.
     Deploy,
     /// SGD from scratch: fit a line to points, and watch.
@@ -43,6 +45,7 @@ words!(JobKind, "job kind", {
     FindLr => "find_lr",
     Train => "train",
     Search => "search",
+    Evaluate => "evaluate",
     Deploy => "deploy",
     SgdLab => "sgd_lab",
     Probe => "probe",
@@ -54,9 +57,10 @@ impl JobKind {
         !matches!(self, Self::Snapshot | Self::Deploy)
     }
 
-    /// Whether it teaches a network: it wants a GPU where there is one, and all of a processor where there is none.
+    /// Whether it teaches a network, or has one look at many pictures: it wants a GPU where there is one, and all of a
+    /// processor where there is none.
     pub fn learns(self) -> bool {
-        matches!(self, Self::Train | Self::FindLr | Self::Search)
+        matches!(self, Self::Train | Self::FindLr | Self::Search | Self::Evaluate)
     }
 }
 
@@ -76,6 +80,8 @@ pub enum JobSpec {
     Train(TrainSpec),
     /// See [`SearchSpec`].
     Search(SearchSpec),
+    /// See [`EvaluateSpec`].
+    Evaluate(EvaluateSpec),
     /// See [`DeploySpec`].
     Deploy(DeploySpec),
     /// See [`SgdLab`].
@@ -94,6 +100,7 @@ impl JobSpec {
             Self::FindLr(_) => JobKind::FindLr,
             Self::Train(_) => JobKind::Train,
             Self::Search(_) => JobKind::Search,
+            Self::Evaluate(_) => JobKind::Evaluate,
             Self::Deploy(_) => JobKind::Deploy,
             Self::SgdLab(_) => JobKind::SgdLab,
             Self::Probe(_) => JobKind::Probe,
@@ -106,9 +113,13 @@ impl JobSpec {
             Self::Scrape(spec) => Some(&spec.dataset),
             Self::Verify(spec) => Some(&spec.dataset),
             Self::Snapshot(spec) => Some(&spec.dataset),
-            Self::FindLr(_) | Self::Train(_) | Self::Search(_) | Self::Deploy(_) | Self::SgdLab(_) | Self::Probe(_) => {
-                None
-            }
+            Self::FindLr(_)
+            | Self::Train(_)
+            | Self::Search(_)
+            | Self::Evaluate(_)
+            | Self::Deploy(_)
+            | Self::SgdLab(_)
+            | Self::Probe(_) => None,
         }
     }
 
@@ -122,6 +133,7 @@ impl JobSpec {
                 spec.from.inputs().into_iter().chain(rate).collect()
             }
             Self::Search(spec) => spec.from.inputs(),
+            Self::Evaluate(spec) => spec.snapshot.input().into_iter().chain(spec.model.input()).collect(),
             Self::Deploy(spec) => spec.model.input().into_iter().collect(),
         }
     }
@@ -242,11 +254,7 @@ pub struct Learning {
 
 impl Learning {
     fn inputs(&self) -> Vec<(&str, &'static [JobKind])> {
-        let snapshot = match &self.snapshot {
-            SnapshotRef::FromJob(job) => Some((job.as_str(), &[JobKind::Snapshot][..])),
-            SnapshotRef::Numbered { .. } => None,
-        };
-        snapshot.into_iter().chain(self.model.as_ref().and_then(ModelRef::input)).collect()
+        self.snapshot.input().into_iter().chain(self.model.as_ref().and_then(ModelRef::input)).collect()
     }
 }
 
@@ -339,6 +347,24 @@ pub enum SnapshotRef {
     },
 }
 
+impl SnapshotRef {
+    fn input(&self) -> Option<(&str, &'static [JobKind])> {
+        match self {
+            Self::FromJob(job) => Some((job, &[JobKind::Snapshot])),
+            Self::Numbered { .. } => None,
+        }
+    }
+}
+
+/// See how a model does on a snapshot, be it the one that it was trained with or any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluateSpec {
+    /// The pictures.
+    pub snapshot: SnapshotRef,
+    /// The model.
+    pub model: ModelRef,
+}
+
 /// Serve a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploySpec {
@@ -406,6 +432,7 @@ mod tests {
         read(r#"{"kind": "snapshot", "dataset": "bears", "seed": 42, "valid_percent": 20}"#);
         read(r#"{"kind": "deploy", "endpoint": "bears", "model": {"from_job": "train"}, "timeout_seconds": 120}"#);
         read(r#"{"kind": "find_lr", "snapshot": {"from_job": "freeze"}, "recipe": {}}"#);
+        read(r#"{"kind": "evaluate", "snapshot": {"from_job": "freeze"}, "model": {"digest": "01234567"}}"#);
         read(r#"{"kind": "sgd_lab"}"#);
         read(r#"{"kind": "probe", "tasks": 1, "duration_ms": 0}"#);
         let policy: JobPolicy = serde_json::from_str("{}").unwrap();

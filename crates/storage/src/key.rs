@@ -49,6 +49,13 @@ pub enum Key {
         /// Which file.
         file: ModelFile,
     },
+    /// What a model says of every picture of a snapshot, by one attempt of an evaluate task.
+    Evaluation {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+    },
     /// Lines that one attempt logged.
     Logs {
         /// The task.
@@ -105,6 +112,7 @@ impl fmt::Display for Key {
                 write!(f, "checkpoints/{task}/{attempt}/{epoch}-{step}.safetensors")
             }
             Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
+            Self::Evaluation { task, attempt } => write!(f, "evaluations/{task}/{attempt}.parquet"),
             Self::Logs { task, attempt, digest } => write!(f, "logs/{task}/{attempt}/{digest}.ndjson.zst"),
             Self::Probe { id } => write!(f, "probes/{id}"),
         }
@@ -138,6 +146,7 @@ fn parse(text: &str) -> Option<Key> {
             }
         }
         ["models", digest, file] => Key::ModelFile { digest: digest.parse().ok()?, file: model_file(file)? },
+        ["evaluations", task, file] => Key::Evaluation { task: id(task)?, attempt: number(file, ".parquet")? },
         ["logs", task, attempt, file] => Key::Logs {
             task: id(task)?,
             attempt: attempt.parse().ok()?,
@@ -174,6 +183,7 @@ mod tests {
             Key::Checkpoint { task, attempt: 2, epoch: 10, step: 1 << 40 },
             Key::ModelFile { digest, file: ModelFile::Weights },
             Key::ModelFile { digest, file: ModelFile::Onnx },
+            Key::Evaluation { task, attempt: 4 },
             Key::Logs { task, attempt: 3, digest },
             Key::Probe { id: task },
         ] {
@@ -196,6 +206,8 @@ mod tests {
             &format!("shards/raw/{task}/1%2etar"),
             &format!("shards/raw/{}/1.tar", task.simple()),
             &format!("models/{}/evil.pkl", Digest::of(b"x")),
+            &format!("evaluations/{task}/1.tar"),
+            &format!("evaluations/{}/1.parquet", Digest::of(b"x")),
             &format!("logs/{task}/1/{}.ndjson", Digest::of(b"x")),
             &format!("logs/{task}/+1/{}.ndjson.zst", Digest::of(b"x")),
         ] {

@@ -1,4 +1,4 @@
-//! What a model says of every image of its snapshot, as Parquet, so that any data tool can read it: for reviews of what is
+//! What a model says of every image of a snapshot, as Parquet, so that any data tool can read it: for reviews of what is
 //! wrong, for duplicates and outliers.
 
 use bytes::Bytes;
@@ -49,9 +49,9 @@ pub struct PredictionRow {
     pub embedding: Vec<f32>,
 }
 
-/// What a model says of the images of one side.
+/// What a model says of images, without what its body makes of them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SidePredictions {
+pub struct Predictions {
     /// In the order of the probabilities.
     pub classes: Vec<String>,
     /// Of each image, every one of these classes.
@@ -98,19 +98,20 @@ pub fn from_parquet(bytes: Bytes) -> Result<Vec<PredictionRow>, StorageError> {
     .collect()
 }
 
-/// Reads what is said of the images of one `side`, without their embeddings. The digest of `bytes` was checked.
-pub fn of_side(bytes: Bytes, side: Side) -> Result<SidePredictions, StorageError> {
+/// Reads what is said of the images of one `side`, or of both, without their embeddings. The digest of `bytes` was checked.
+pub fn without_embeddings(bytes: Bytes, side: Option<Side>) -> Result<Predictions, StorageError> {
     let reader = SerializedFileReader::new(bytes).map_err(malformed)?;
     let classes = classes_of(&reader)?;
     let wanted = parse_message_type(PREDICTIONS).map_err(malformed)?;
     let mut predictions = Vec::new();
     for row in reader.get_row_iter(Some(wanted)).map_err(malformed)? {
         let row = row.map_err(malformed)?;
-        if side_of(&row)? == side {
+        let found = side_of(&row)?;
+        if side.is_none_or(|wanted| wanted == found) {
             predictions.push(read(&row, &classes)?);
         }
     }
-    Ok(SidePredictions { classes, predictions })
+    Ok(Predictions { classes, predictions })
 }
 
 fn classes_of(reader: &SerializedFileReader<Bytes>) -> Result<Vec<String>, StorageError> {
@@ -182,12 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn one_side_is_read_without_its_embeddings() {
+    fn one_side_or_both_are_read_without_their_embeddings() {
         let rows = rows(50);
-        for side in [Side::Train, Side::Valid] {
-            let expected = rows.iter().filter(|row| row.side == side).map(|row| row.prediction.clone()).collect();
-            let found = of_side(to_parquet(&classes(), &rows).unwrap(), side).unwrap();
-            assert_eq!(found, SidePredictions { classes: classes(), predictions: expected });
+        for (side, count) in [(Some(Side::Train), 33), (Some(Side::Valid), 17), (None, 50)] {
+            let wanted = rows.iter().filter(|row| side.is_none_or(|side| side == row.side));
+            let expected: Vec<_> = wanted.map(|row| row.prediction.clone()).collect();
+            assert_eq!(expected.len(), count);
+            let found = without_embeddings(to_parquet(&classes(), &rows).unwrap(), side).unwrap();
+            assert_eq!(found, Predictions { classes: classes(), predictions: expected });
         }
     }
 
@@ -206,6 +209,6 @@ mod tests {
         beyond[0] = PredictionRow { embedding: Vec::new(), ..rows(1).remove(0) };
         assert!(refused(&classes(), &beyond).contains("no embedding"));
         assert!(from_parquet(Bytes::from_static(b"PAR1 but not really")).is_err());
-        assert!(of_side(Bytes::from_static(b"PAR1 but not really"), Side::Valid).is_err());
+        assert!(without_embeddings(Bytes::from_static(b"PAR1 but not really"), None).is_err());
     }
 }

@@ -19,9 +19,7 @@ impl TryFrom<v1::TrainSpec> for TrainSpec {
         use v1::train_spec::{Model, Snapshot};
         let snapshot = match required("snapshot", spec.snapshot)? {
             Snapshot::SnapshotFromJob(job) => SnapshotRef::FromJob(job),
-            Snapshot::SnapshotName(name) => {
-                SnapshotRef::Numbered { dataset: name.dataset, number: (name.number > 0).then_some(name.number) }
-            }
+            Snapshot::SnapshotName(name) => name.into(),
         };
         let model = spec.model.map(|model| match model {
             Model::ModelFromJob(job) => ModelRef::FromJob(job),
@@ -37,6 +35,12 @@ impl TryFrom<v1::TrainSpec> for TrainSpec {
             keep_checkpoints: spec.keep_checkpoints.unwrap_or_default().into(),
             from: once.from,
         })
+    }
+}
+
+impl From<v1::SnapshotName> for SnapshotRef {
+    fn from(name: v1::SnapshotName) -> Self {
+        Self::Numbered { dataset: name.dataset, number: (name.number > 0).then_some(name.number) }
     }
 }
 

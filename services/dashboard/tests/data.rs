@@ -10,6 +10,8 @@ use crate::fake::Script;
 pub(crate) const NASTY: &str = "<script>alert('bears')</script>";
 
 pub(crate) const MODEL: &str = "9f2c4e1ab83d5f607182939a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e";
+/// Digest of a snapshot that the model was evaluated on.
+pub(crate) const EVALUATED: &str = "5b0d7c21aa00ffee5b0d7c21aa00ffee5b0d7c21aa00ffee5b0d7c21aa00ffee";
 
 /// The n-th id of a kind.
 pub(crate) fn id(kind: u32, number: u32) -> String {
@@ -295,6 +297,22 @@ fn model() -> v1::Model {
         snapshot_id: id(7, 1),
         model_json: serde_json::to_string_pretty(&manifest).unwrap(),
         created_at: Some(ago(4000)),
+        evaluations: vec![evaluation()],
+    }
+}
+
+/// Of the model on a later snapshot than its own.
+fn evaluation() -> v1::Evaluation {
+    v1::Evaluation {
+        snapshot_digest: EVALUATED.into(),
+        snapshot_id: id(7, 2),
+        dataset: "bears".into(),
+        snapshot_number: 2,
+        errors: Some(wrong(9, 60, 0.081, 0.261)),
+        class_errors: vec![wrong(1, 20, 0.009, 0.236), wrong(8, 40, 0.105, 0.348), wrong(0, 0, 0.0, 1.0)],
+        loss: 0.4211,
+        job_id: job_id(4),
+        evaluated_at: Some(ago(60)),
     }
 }
 
@@ -340,6 +358,7 @@ pub(crate) fn interpretation() -> v1::Interpretation {
         top_losses: (1..=18).map(judged).collect(),
         most_unsure: (1..=18).map(judged).collect(),
         calibration: Some(v1::Calibration { error: 0.034, bins: (0..15).map(bin).collect() }),
+        ..v1::Interpretation::default()
     }
 }
 

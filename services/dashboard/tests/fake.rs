@@ -300,7 +300,15 @@ impl ModelService for Fake {
 
     async fn interpret_model(&self, request: Request<v1::InterpretModelRequest>) -> Answer<v1::Interpretation> {
         let request = request.into_inner();
-        self.note(format!("interpret {} of {} {}", request.limit, request.side, &request.digest[..8]));
+        let of: &str = if request.snapshot.is_empty() { "its own" } else { &request.snapshot };
+        self.note(format!("interpret {} of {} of {of} by {}", request.limit, request.side, &request.digest[..8]));
+        let evaluated = self.read(|script| {
+            let mut evaluations = script.models.iter().flat_map(|model| &model.evaluations);
+            evaluations.any(|evaluation| evaluation.snapshot_digest.starts_with(&request.snapshot))
+        });
+        if !request.snapshot.is_empty() && !evaluated {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("it was not evaluated on {of} yet")).into());
+        }
         let told = self.read(|script| script.interpretation.clone());
         let refused = || ApiError::new(ErrorCode::IllegalState, format!("model {} has no predictions", request.digest));
         told.map(|told| Response::new(v1::Interpretation { side: request.side.clone(), ..told }))

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use ursa_proto::v1;
 
-use crate::data::{MODEL, NASTY, bears, job_id};
+use crate::data::{EVALUATED, MODEL, NASTY, bears, job_id};
 use crate::fake::Script;
 use crate::setup::{Page, start};
 
@@ -82,6 +82,17 @@ async fn a_test_of_rates_that_is_not_over_shows_as_far_as_it_is_measured() {
 async fn rates_that_cannot_be_suggested_say_why() {
     let output = json!({"suggestions": [], "error": "the curve has 3 points", "curve": {"columns": [], "points": []}});
     page("find_lr", &output, Vec::new()).await.shows("No rate can be suggested:").shows("the curve has 3 points");
+}
+
+#[tokio::test]
+async fn an_evaluation_shows_the_errors_of_each_class_and_the_way_to_the_pictures() {
+    let class = |class: &str, wrong: u64, of: u64| json!({"class": class, "wrong": wrong, "of": of});
+    let output = json!({"model_digest": MODEL, "snapshot_digest": EVALUATED, "dataset": "bears", "number": 2, "images": 60,
+        "errors": 9, "loss": 0.4211, "classes": [class("black", 1, 20), class(NASTY, 8, 40), class("panda", 0, 0)]});
+    let page = page("evaluate", &output, Vec::new()).await;
+    page.shows("<b>15.0 %</b> error rate on all pictures").shows("9 of 60 pictures are wrong").shows("8.1–26.1 %");
+    page.shows("the mean loss is 0.4211").shows("8 / 40").shows("20.0 %").shows("0 / 0").shows("&lt;script");
+    page.shows(&format!("/models/{MODEL}?snapshot={EVALUATED}#mistakes"));
 }
 
 #[tokio::test]
@@ -176,7 +187,7 @@ async fn an_output_of_another_form_breaks_no_page() {
         names.map(|name| series(name, |step| if step < 5.0 { 1e300 } else { f64::NEG_INFINITY })).to_vec()
     };
     for output in &garbage {
-        for kind in ["train", "find_lr", "sgd_lab"] {
+        for kind in ["train", "evaluate", "find_lr", "sgd_lab"] {
             page(kind, output, metrics()).await;
         }
     }

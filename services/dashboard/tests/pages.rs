@@ -1,6 +1,6 @@
 //! What pages show.
 
-use crate::data::{self, MODEL, NASTY, bears, id, job_id};
+use crate::data::{self, EVALUATED, MODEL, NASTY, bears, id, job_id};
 use crate::fake::Script;
 use crate::setup::{Dashboard, start};
 
@@ -31,6 +31,7 @@ fn every_page() -> Vec<String> {
         format!("/models/{MODEL}"),
         format!("/models/{}", &MODEL[..8]),
         format!("/models/{MODEL}?side=train"),
+        format!("/models/{MODEL}?snapshot={EVALUATED}&side=valid"),
     ]);
     pages
 }
@@ -234,14 +235,48 @@ async fn what_a_model_gets_wrong_is_shown_with_the_pictures() {
     assert_eq!(page.body.matches("<figure title=").count(), 36);
     page.shows(&format!("<img src=\"/images/{}\"", id(5, 1))).shows("52.0 % sure, loss 4.10").shows("margin 4.0 %");
     assert_eq!(page.body.matches("<path class=\"interval\"").count(), 8, "only of bins that hold pictures");
-    page.shows("<svg").shows(&format!("/models/{MODEL}?side=train#mistakes"));
+    page.shows("<svg").shows(&format!("/models/{MODEL}?side=train#mistakes")).shows(">its own, bears@1</a>");
     dashboard.get(&format!("/models/{MODEL}?side=train")).await.shows("aria-current=\"true\">it learned from</a>");
     let asked = fake.asked();
     let interpreted: Vec<_> = asked.iter().filter(|one| one.starts_with("interpret")).collect();
     assert_eq!(
         interpreted,
-        [&format!("interpret 18 of valid {}", &MODEL[..8]), &format!("interpret 18 of train {}", &MODEL[..8])]
+        [
+            &format!("interpret 18 of valid of its own by {}", &MODEL[..8]),
+            &format!("interpret 18 of train of its own by {}", &MODEL[..8])
+        ]
     );
+}
+
+#[tokio::test]
+async fn what_a_model_gets_wrong_on_another_snapshot_is_one_of_the_choices() {
+    let (dashboard, fake) = start(bears()).await;
+    let address = format!("/models/{MODEL}?snapshot={EVALUATED}");
+    let own = dashboard.get(&format!("/models/{MODEL}")).await;
+    own.shows(&format!("{address}#mistakes")).shows("aria-current=\"true\">its own, bears@1</a>");
+    own.shows("title=\"9 of 60 pictures are wrong\">bears@2: 15.0 %</a>");
+    let page = dashboard.get(&address).await;
+    page.shows("aria-current=\"true\" title=\"9 of 60 pictures are wrong\">bears@2: 15.0 %</a>");
+    page.shows("aria-current=\"true\">all</a>").shows(&format!("{address}&amp;side=train#mistakes"));
+    page.lacks("it learned from");
+    page.shows("Highest losses").shows(&format!("href=\"/models/{MODEL}#mistakes\">its own"));
+    dashboard.get(&format!("{address}&side=train")).await.shows("aria-current=\"true\">of its train side</a>");
+    let asked = fake.asked();
+    let interpreted: Vec<_> = asked.iter().filter(|one| one.contains(EVALUATED)).collect();
+    let expected = |side: &str| format!("interpret 18 of {side} of {EVALUATED} by {}", &MODEL[..8]);
+    assert_eq!(interpreted, [&expected("all"), &expected("train")]);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_a_model_was_not_evaluated_on_says_so_and_leaves_the_choice() {
+    let (dashboard, _fake) = start(bears()).await;
+    let page = dashboard.get(&format!("/models/{MODEL}?snapshot={}", "0".repeat(64))).await;
+    assert_eq!(page.status, 200);
+    page.shows("it was not evaluated on 000").shows("bears@2: 15.0 %").lacks("<table class=\"confusion\"");
+    let mut never = bears();
+    never.models[0].evaluations.clear();
+    let (dashboard, _fake) = start(never).await;
+    dashboard.get(&format!("/models/{MODEL}")).await.shows("Highest losses").lacks("aria-label=\"Which snapshot\"");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ursa_domain::run::{RunOrder, TrainerInput};
+use ursa_domain::run::{EvaluationOrder, RunOrder, TrainerInput};
 use ursa_domain::sgd_lab::SgdLab;
 
 use crate::events::{ORPHANED, exit_now};
@@ -15,6 +15,8 @@ use crate::failure::Failure;
 pub(crate) enum Order {
     /// Learn from a snapshot.
     Run(Box<RunOrder>),
+    /// Ask a model about a snapshot.
+    Evaluate(Box<EvaluationOrder>),
     /// Fit a line to points.
     Lab(SgdLab),
 }
@@ -68,6 +70,7 @@ pub(crate) fn read_order(input: impl Read + Send + 'static) -> Result<(Order, Su
     }
     let order = match serde_json::from_str(&line) {
         Ok(TrainerInput::Run(order)) => Order::Run(order),
+        Ok(TrainerInput::Evaluate(order)) => Order::Evaluate(order),
         Ok(TrainerInput::Lab(lab)) => Order::Lab(lab),
         Ok(TrainerInput::Cancel) => return Err(Failure::cancelled()),
         Err(error) => return Err(Failure::fatal(format!("the order cannot be read: {error}"))),

@@ -45,7 +45,7 @@ pub(crate) async fn store(
     let description = describe(order, manifest, training, &preprocessing, &evaluation, golden.images.len())?;
     let extras = Extras {
         onnx: Some(export(order, manifest, training, &preprocessing)?),
-        predictions: Some(predictions(data, train, valid)?),
+        predictions: Some(predictions::to_parquet(&data.classes, &predictions(data, train, valid)?)?),
     };
     let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, extras)?;
     let digest = package.upload(storage).await?;
@@ -61,15 +61,15 @@ pub(crate) async fn store(
     })
 }
 
-/// What the model says of every image that it learned from or was measured on.
-fn predictions(data: &Dataset, train: Answers, valid: Answers) -> Result<Bytes, Failure> {
+/// A model's answers on both sides as what it says of every image.
+pub(crate) fn predictions(data: &Dataset, train: Answers, valid: Answers) -> Result<Vec<PredictionRow>, Failure> {
     let mut rows = Vec::with_capacity(data.train.len() + data.valid.len());
     for (side, examples, answers) in [(Side::Train, &data.train, train), (Side::Valid, &data.valid, valid)] {
         let predicted = interpret::predictions(&answers.logits, examples)?;
         let row = |(prediction, embedding)| PredictionRow { side, prediction, embedding };
         rows.extend(predicted.into_iter().zip(answers.embeddings).map(row));
     }
-    Ok(predictions::to_parquet(&data.classes, &rows)?)
+    Ok(rows)
 }
 
 /// The same model for runtimes that are not ours.

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 
 use nix::fcntl::posix_fallocate;
 use twox_hash::XxHash3_64;
-use ursa_domain::run::RunOrder;
+
+use crate::snapshot::Wanted;
 
 /// All files together may have this many bytes; those that were not used for longest go first.
 const MAX_BYTES: u64 = 20 << 30;
@@ -31,10 +32,10 @@ pub(crate) struct PixelCache {
 }
 
 impl PixelCache {
-    /// For the snapshot, the share of it and the image size of `order`.
-    pub(crate) fn of(order: &RunOrder) -> Self {
-        let (digest, size, percent) = (&order.snapshot.digest, order.recipe.image_size, order.train_percent);
-        Self { folder: Path::new(&order.cache_dir).join("pixels"), name: format!("{digest}-{percent}-{size}-{FORMAT}") }
+    /// For the snapshot, the share of it and the image size that are wanted.
+    pub(crate) fn of(wanted: &Wanted<'_>) -> Self {
+        let (digest, size, percent) = (wanted.snapshot, wanted.preprocessing.size, wanted.train_percent);
+        Self { folder: Path::new(wanted.cache_dir).join("pixels"), name: format!("{digest}-{percent}-{size}-{FORMAT}") }
     }
 
     /// The file, if it is there, has `bytes` bytes and is what it was when it was made; one that is not is deleted. Finding it

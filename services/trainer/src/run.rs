@@ -13,6 +13,7 @@ use crate::checkpoints::{self, Saver};
 use crate::failure::Failure;
 use crate::input::Supervisor;
 use crate::peers::{self, PeerOrder, Peers};
+use crate::snapshot::Wanted;
 use crate::{describe, events, model, pretrained, rates, snapshot, trial};
 
 /// Executes `order` and tells of it by events; the caller tells of its end.
@@ -20,7 +21,7 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
     order.recipe.check().map_err(LearnError::from)?;
     let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
     let storage = Storage::open(&order.object_store)?;
-    let manifest = runtime.block_on(snapshot::manifest(&storage, order))?;
+    let manifest = runtime.block_on(snapshot::manifest(&storage, &Wanted::of(order)))?;
     let device = best_device();
     set_threads(threads(order));
     let mut training = runtime.block_on(prepare(&storage, &manifest, order, supervisor, device))?;
@@ -53,7 +54,7 @@ pub(crate) fn follow() -> Result<(), Failure> {
     let (PeerOrder { order, rank }, link) = peers::read_order()?;
     let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
     let storage = Storage::open(&order.object_store)?;
-    let manifest = runtime.block_on(snapshot::manifest(&storage, &order))?;
+    let manifest = runtime.block_on(snapshot::manifest(&storage, &Wanted::of(&order)))?;
     let device = device_of(rank);
     set_threads(threads(&order));
     let mut training = runtime.block_on(prepare(&storage, &manifest, &order, &Supervisor::default(), device))?;
@@ -122,7 +123,7 @@ async fn prepare(
         Some(weights) => Some(pretrained::load(weights, storage, order).await?),
         None => None,
     };
-    let data = snapshot::load(storage, manifest, order, supervisor).await?;
+    let data = snapshot::load(storage, manifest, &Wanted::of(order), supervisor).await?;
     let start = match &recipe.pretrained {
         Some(weights) => format!("from the weights of {}", weights.location),
         None => "from scratch: no pretrained weights are configured".to_owned(),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use ursa_domain::run::{RunOrder, TrainerEvent};
+use ursa_domain::run::{EvaluationOrder, RunOrder, TrainerEvent};
 use ursa_domain::split::Side;
 use ursa_learner::{Dataset, Examples};
 use ursa_storage::manifest::{Manifest, ManifestRow};
@@ -20,12 +20,46 @@ use crate::failure::Failure;
 use crate::input::Supervisor;
 use crate::pixel_cache::PixelCache;
 
-/// A snapshot's manifest, proven to be the one that was ordered, with the share of its training side that was.
-pub(crate) async fn manifest(storage: &Storage, order: &RunOrder) -> Result<Manifest, Failure> {
-    let digest = order.snapshot.digest.parse();
+/// Which pictures are wanted, in which form, and what this machine has for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Digest of the snapshot, hex.
+    pub snapshot: &'a str,
+    /// Share of its training side, in percent.
+    pub train_percent: u32,
+    /// How a picture becomes the network's input.
+    pub preprocessing: Preprocessing,
+    /// The folder for prepared pictures.
+    pub cache_dir: &'a str,
+    /// Shards that are read and prepared at a time.
+    pub threads: u32,
+}
+
+impl<'a> Wanted<'a> {
+    /// What a run learns from and is measured on.
+    pub(crate) fn of(order: &'a RunOrder) -> Self {
+        Self {
+            snapshot: &order.snapshot.digest,
+            train_percent: order.train_percent,
+            preprocessing: Preprocessing::imagenet(order.recipe.image_size),
+            cache_dir: &order.cache_dir,
+            threads: order.threads,
+        }
+    }
+
+    /// What a model that wants its pictures so is asked about: all there is.
+    pub(crate) fn by(order: &'a EvaluationOrder, preprocessing: Preprocessing) -> Self {
+        let EvaluationOrder { snapshot, cache_dir, threads, .. } = order;
+        Self { snapshot: &snapshot.digest, train_percent: 100, preprocessing, cache_dir, threads: *threads }
+    }
+}
+
+/// A snapshot's manifest, proven to be the one that is wanted, with the share of its training side that is.
+pub(crate) async fn manifest(storage: &Storage, wanted: &Wanted<'_>) -> Result<Manifest, Failure> {
+    let digest = wanted.snapshot.parse();
     let digest: Digest = digest.map_err(|error| Failure::fatal(format!("the snapshot: {error}")))?;
     let bytes = storage.get_verified(&Key::Manifest { digest }, &digest).await?;
-    Ok(share(Manifest::from_parquet(bytes)?, order.train_percent))
+    Ok(share(Manifest::from_parquet(bytes)?, wanted.train_percent))
 }
 
 /// The same with `percent` of each class's training pictures, one at least. A larger share holds all of a smaller one, so
@@ -54,11 +88,11 @@ fn share(mut manifest: Manifest, percent: u32) -> Manifest {
 pub(crate) async fn load(
     storage: &Storage,
     manifest: &Manifest,
-    order: &RunOrder,
+    wanted: &Wanted<'_>,
     supervisor: &Supervisor,
 ) -> Result<Dataset, Failure> {
-    let layout = Layout::of(manifest, order.recipe.image_size);
-    let cache = PixelCache::of(order);
+    let layout = Layout::of(manifest, wanted.preprocessing.size);
+    let cache = PixelCache::of(wanted);
     if let Some(file) = cache.find(layout.bytes()) {
         events::log("info", format!("pictures are mapped from {}", file.display()));
         return layout.map(manifest, &file);
@@ -70,7 +104,7 @@ pub(crate) async fn load(
                     .write(offset, pixels)
                     .map_err(|error| Failure::retryable(format!("cannot keep pictures: {error}")))
             };
-            prepare_all(storage, manifest, order, supervisor, &layout, write).await?;
+            prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
             let file = draft.finish().map_err(|error| Failure::retryable(format!("cannot keep pictures: {error}")))?;
             layout.map(manifest, &file)
         }
@@ -81,7 +115,7 @@ pub(crate) async fn load(
                 pixels[offset as usize..][..prepared.len()].copy_from_slice(prepared);
                 Ok(())
             };
-            prepare_all(storage, manifest, order, supervisor, &layout, write).await?;
+            prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
             layout.split(manifest, &pixels)
         }
     }
@@ -91,16 +125,15 @@ pub(crate) async fn load(
 async fn prepare_all(
     storage: &Storage,
     manifest: &Manifest,
-    order: &RunOrder,
+    wanted: &Wanted<'_>,
     supervisor: &Supervisor,
     layout: &Layout,
     mut write: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let preprocessing = Preprocessing::imagenet(order.recipe.image_size);
     let mut done = 0;
     let mut shards = stream::iter(by_shard(manifest))
-        .map(|(shard, rows)| prepare_shard(storage, shard, rows, preprocessing))
-        .buffer_unordered(order.threads.max(1) as usize);
+        .map(|(shard, rows)| prepare_shard(storage, shard, rows, wanted.preprocessing))
+        .buffer_unordered(wanted.threads.max(1) as usize);
     while let Some(pictures) = shards.try_next().await? {
         supervisor.check()?;
         done += pictures.len() as u64;

@@ -4,6 +4,8 @@
 
 #[path = "cases/convert.rs"]
 mod convert;
+#[path = "cases/evaluate.rs"]
+mod evaluate;
 #[path = "cases/memory.rs"]
 mod memory;
 #[path = "cases/peers.rs"]

@@ -24,6 +24,7 @@ enum Kind {
     FindLr,
     Train,
     Search,
+    Evaluate,
     Deploy,
     SgdLab,
     Probe,
@@ -64,9 +65,10 @@ pub(super) struct JobEntry {
     seed: Option<u64>,
     // snapshot
     valid_percent: Option<u32>,
-    // what learns
+    // evaluate, and what learns
     snapshot: Option<String>,
     snapshot_from: Option<String>,
+    // what learns
     architecture: Option<String>,
     numerics: Option<String>,
     epochs: Option<u32>,
@@ -107,7 +109,7 @@ pub(super) struct JobEntry {
     noise: Option<Noise>,
     learning_rate: Option<f64>,
     steps: Option<u32>,
-    // deploy, and what learns and goes on from a model
+    // evaluate, deploy, and what learns and goes on from a model
     model: Option<String>,
     model_from: Option<String>,
     // deploy
@@ -136,6 +138,7 @@ impl Kind {
             Spec::FindLr(_) => Self::FindLr,
             Spec::Train(_) => Self::Train,
             Spec::Search(_) => Self::Search,
+            Spec::Evaluate(_) => Self::Evaluate,
             Spec::Deploy(_) => Self::Deploy,
             Spec::SgdLab(_) => Self::SgdLab,
             Spec::Probe(_) => Self::Probe,
@@ -151,6 +154,7 @@ impl Kind {
             Self::FindLr => Spec::FindLr(v1::FindLrSpec::default()),
             Self::Train => Spec::Train(v1::TrainSpec::default()),
             Self::Search => Spec::Search(v1::SearchSpec::default()),
+            Self::Evaluate => Spec::Evaluate(v1::EvaluateSpec::default()),
             Self::Deploy => Spec::Deploy(v1::DeploySpec::default()),
             Self::SgdLab => Spec::SgdLab(v1::SgdLabSpec::default()),
             Self::Probe => Spec::Probe(v1::ProbeSpec::default()),
@@ -184,6 +188,7 @@ impl JobEntry {
             Spec::FindLr(find_lr) => entry.apply_find_lr(find_lr)?,
             Spec::Train(train) => entry.apply_train(train)?,
             Spec::Search(search) => entry.apply_search(search)?,
+            Spec::Evaluate(evaluate) => entry.apply_evaluate(evaluate)?,
             Spec::Deploy(deploy) => entry.apply_deploy(deploy)?,
             Spec::SgdLab(lab) => entry.apply_sgd_lab(lab),
             Spec::Probe(probe) => entry.apply_probe(probe),
@@ -194,8 +199,10 @@ impl JobEntry {
 
     /// A key that the job's kind does not know would be ignored silently otherwise.
     fn refuse_keys_of_other_kinds(&self, kind: Kind) -> Result<(), String> {
-        use Kind::{Deploy, FindLr, Probe, Scrape, Search, SgdLab, Snapshot, Train, Verify};
+        use Kind::{Deploy, Evaluate, FindLr, Probe, Scrape, Search, SgdLab, Snapshot, Train, Verify};
         const LEARN: &[Kind] = &[FindLr, Train, Search];
+        const LOOK: &[Kind] = &[FindLr, Train, Search, Evaluate];
+        const GO_ON: &[Kind] = &[FindLr, Train, Search, Evaluate, Deploy];
         let keys: [(&str, bool, &[Kind]); 57] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
@@ -210,8 +217,8 @@ impl JobEntry {
             ("max_frames", self.max_frames.is_some(), &[Verify]),
             ("seed", self.seed.is_some(), &[Snapshot, FindLr, Train, Search, SgdLab]),
             ("valid_percent", self.valid_percent.is_some(), &[Snapshot]),
-            ("snapshot", self.snapshot.is_some(), LEARN),
-            ("snapshot_from", self.snapshot_from.is_some(), LEARN),
+            ("snapshot", self.snapshot.is_some(), LOOK),
+            ("snapshot_from", self.snapshot_from.is_some(), LOOK),
             ("architecture", self.architecture.is_some(), LEARN),
             ("numerics", self.numerics.is_some(), LEARN),
             ("epochs", self.epochs.is_some(), LEARN),
@@ -248,8 +255,8 @@ impl JobEntry {
             ("learning_rate", self.learning_rate.is_some(), &[SgdLab]),
             ("steps", self.steps.is_some(), &[SgdLab]),
             ("endpoint", self.endpoint.is_some(), &[Deploy]),
-            ("model", self.model.is_some(), &[FindLr, Train, Search, Deploy]),
-            ("model_from", self.model_from.is_some(), &[FindLr, Train, Search, Deploy]),
+            ("model", self.model.is_some(), GO_ON),
+            ("model_from", self.model_from.is_some(), GO_ON),
             ("timeout_seconds", self.timeout_seconds.is_some(), &[Deploy]),
             ("tasks", self.tasks.is_some(), &[Probe]),
             ("duration_ms", self.duration_ms.is_some(), &[Probe]),
@@ -372,6 +379,11 @@ fn require(spec: &Spec) -> Result<(), String> {
             let snapshot = search.training.as_ref().and_then(|training| training.snapshot.as_ref());
             snapshot.map(drop).ok_or_else(|| NEEDS_SNAPSHOT.into())
         }
+        Spec::Evaluate(evaluate) => match (&evaluate.snapshot, &evaluate.model) {
+            (None, _) => Err(NEEDS_SNAPSHOT.into()),
+            (Some(_), None) => Err(NEEDS_MODEL.into()),
+            (Some(_), Some(_)) => Ok(()),
+        },
         Spec::Deploy(deploy) => named("endpoint", &deploy.endpoint)
             .and_then(|()| deploy.model.as_ref().map(drop).ok_or_else(|| NEEDS_MODEL.into())),
         Spec::SgdLab(_) | Spec::Probe(_) => Ok(()),
@@ -407,6 +419,10 @@ mod tests {
             ("{kind: scrape, dataset: bears}", "\"classes\" is missing"),
             ("{kind: train}", "needs either `snapshot_from: JOB`"),
             ("{kind: train, snapshot: bears, snapshot_from: freeze}", "needs either `snapshot_from: JOB`"),
+            ("{kind: evaluate, model_from: train}", "needs either `snapshot_from: JOB`"),
+            ("{kind: evaluate, snapshot: bears@4}", "needs either `model_from: JOB`"),
+            ("{kind: evaluate, snapshot: bears, snapshot_from: s, model: cafe}", "needs either `snapshot_from: JOB`"),
+            ("{kind: evaluate, snapshot: bears, model: cafe, model_from: train}", "needs either `model_from: JOB`"),
             ("{kind: deploy, model_from: train}", "\"endpoint\" is missing"),
             ("{kind: deploy, endpoint: bears}", "needs either `model_from: JOB`"),
         ];

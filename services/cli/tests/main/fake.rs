@@ -199,14 +199,17 @@ impl ModelService for Fake {
     }
 
     async fn interpret_model(&self, request: Request<v1::InterpretModelRequest>) -> Answer<v1::Interpretation> {
-        let v1::InterpretModelRequest { digest, side, limit } = request.into_inner();
-        self.note(format!("interpret {digest} {side} {limit}"));
+        let v1::InterpretModelRequest { digest, side, limit, snapshot } = request.into_inner();
+        self.note(format!("interpret {digest} side={side} limit={limit} snapshot={snapshot}"));
         let found = &self.script.interpretation;
         if digest.is_empty() || !found.digest.starts_with(&digest) {
             let message = format!("the package of model {digest} has no predictions.parquet: train it again");
             return Err(ApiError::new(ErrorCode::IllegalState, message).into());
         }
-        Ok(Response::new(v1::Interpretation { side, ..found.clone() }))
+        let named = |side: String, default: &str| if side.is_empty() { default.to_owned() } else { side };
+        let (side, snapshot_number) =
+            if snapshot.is_empty() { (named(side, "valid"), 1) } else { (named(side, "all"), 4) };
+        Ok(Response::new(v1::Interpretation { side, snapshot_number, ..found.clone() }))
     }
 }
 

@@ -34,6 +34,7 @@ fn script() -> Script {
     };
     let interpretation = v1::Interpretation {
         digest: MODEL.into(),
+        dataset: "bears".into(),
         classes: vec!["black".into(), "teddy".into()],
         images: 141,
         errors: Some(wrong(3, 141, 0.0073, 0.0607)),
@@ -53,7 +54,7 @@ async fn what_a_model_gets_wrong_is_told_in_tables() {
     let (address, fake) = Fake::start(script()).await;
     let told = printed(&address, &["models", "interpret", &MODEL[..8]]).await;
     for said in [
-        "Model 9f2c4e1ab83d on its valid side: 3 of 141 images wrong, 2.1 % (0.7–6.1 % with 95 % confidence)",
+        "Model 9f2c4e1ab83d on the valid side of bears@1: 3 of 141 images wrong, 2.1 % (0.7–6.1 % with 95 % confidence)",
         "2/93",
         "0.6–7.5 %",
         " black     47      1\n teddy      2     91",
@@ -66,7 +67,28 @@ async fn what_a_model_gets_wrong_is_told_in_tables() {
         assert!(told.contains(said), "{said:?} is missing:\n{told}");
     }
     assert!(!told.contains("0.0 %  "), "empty bins say nothing:\n{told}");
-    assert_eq!(fake.asked(), [format!("interpret {} valid 10", &MODEL[..8])]);
+    assert_eq!(fake.asked(), [format!("interpret {} side= limit=10 snapshot=", &MODEL[..8])]);
+}
+
+#[tokio::test]
+async fn a_model_is_interpreted_on_another_snapshot_too() {
+    let (address, fake) = Fake::start(script()).await;
+    let told = printed(&address, &["models", "interpret", MODEL, "--snapshot", "5b0d7c21"]).await;
+    assert!(told.starts_with("Model 9f2c4e1ab83d on bears@4: 3 of 141 images wrong"), "{told}");
+    let told = printed(&address, &["models", "interpret", MODEL, "--snapshot", "5b0d7c21", "--side", "train"]).await;
+    assert!(told.starts_with("Model 9f2c4e1ab83d on the train side of bears@4: 3 of"), "{told}");
+    let told = printed(&address, &["models", "interpret", MODEL, "--side", "all"]).await;
+    assert!(told.starts_with("Model 9f2c4e1ab83d on bears@1: 3 of"), "{told}");
+    let asked = |side: &str, snapshot: &str| format!("interpret {MODEL} side={side} limit=10 snapshot={snapshot}");
+    assert_eq!(fake.asked(), [asked("", "5b0d7c21"), asked("train", "5b0d7c21"), asked("all", "")]);
+}
+
+#[tokio::test]
+async fn a_coordinator_that_does_not_name_the_snapshot_means_the_models_own() {
+    let older = v1::Interpretation { dataset: String::new(), ..script().interpretation };
+    let (address, _fake) = Fake::start(Script { interpretation: older, ..Script::default() }).await;
+    let told = printed(&address, &["models", "interpret", MODEL]).await;
+    assert!(told.starts_with("Model 9f2c4e1ab83d on the valid side of its own snapshot: 3 of"), "{told}");
 }
 
 #[tokio::test]
@@ -76,7 +98,7 @@ async fn programs_get_all_of_it_of_the_side_they_ask_for() {
     assert_eq!((&found["side"], &found["confusion"][1]["counts"][0]), (&"train".into(), &2.into()));
     assert_eq!(found["top_losses"][0]["image_id"], "first");
     assert_eq!(found["calibration"]["bins"].as_array().unwrap().len(), 2);
-    assert_eq!(fake.asked(), [format!("interpret {MODEL} train 50")]);
+    assert_eq!(fake.asked(), [format!("interpret {MODEL} side=train limit=50 snapshot=")]);
 }
 
 #[tokio::test]

@@ -46,6 +46,12 @@ fn fit() -> Value {
         "verdict": "converged: the loss is 0.0812, 0.0809 is possible with [3.012, 2.481]"})
 }
 
+fn evaluation() -> Value {
+    let class = |class: &str, wrong: u64, of: u64| json!({"class": class, "wrong": wrong, "of": of});
+    json!({"model_digest": MODEL, "snapshot_id": "s", "snapshot_digest": "5b".repeat(32), "dataset": "bears", "number": 4,
+        "images": 60, "errors": 9, "loss": 0.4211, "classes": [class("black", 1, 20), class("teddy", 8, 40)]})
+}
+
 fn steps() -> Vec<v1::MetricSeries> {
     let series = |name: &str, value: fn(f64) -> f64| v1::MetricSeries {
         name: name.into(),
@@ -91,6 +97,7 @@ fn script() -> Script {
             detail("rate", "find_lr", &rates(), &json!({"kind": "find_lr"})),
             detail("line", "sgd_lab", &fit(), &json!({"kind": "sgd_lab"})),
             detail("train", "train", &runs(), &train),
+            detail("newer", "evaluate", &evaluation(), &json!({"kind": "evaluate"})),
         ],
         metrics: Vec::new(),
         runs: vec![v1::RunMetrics { series: steps(), ..v1::RunMetrics::default() }],
@@ -133,6 +140,15 @@ async fn a_trained_model_is_shown_with_its_runs_and_what_went_wrong() {
 }
 
 #[tokio::test]
+async fn an_evaluation_is_shown_by_class_with_the_command_that_tells_more() {
+    let (address, _fake) = Fake::start(script()).await;
+    let text = printed(&address, &["jobs", "get", "newer"]).await;
+    says(&text, &["Model 9f2c4e1ab83d on bears@4: 9 of 60 pictures wrong, an error rate of 15.0 %", "loss 0.4211"]);
+    says(&text, &["8/40", "20.0 %", "ursa models interpret 9f2c4e1ab83d --snapshot 5b5b5b5b5b5b"]);
+    assert!(!text.contains("snapshot_id"), "the JSON is for programs:\n{text}");
+}
+
+#[tokio::test]
 async fn each_run_of_a_job_has_epochs_of_its_own() {
     let run = |seed: u64, train_percent, loss: f64| {
         let point = |epoch: u32| v1::MetricPoint { step: 9, epoch, value: loss / f64::from(epoch + 1) };
@@ -152,7 +168,7 @@ async fn each_run_of_a_job_has_epochs_of_its_own() {
 
 #[tokio::test]
 async fn the_command_that_a_finding_names_does_what_it_says() {
-    let (address, fake) = Fake::start(Script { details: script().details.split_off(2), ..script() }).await;
+    let (address, fake) = Fake::start(Script { details: vec![script().details.swap_remove(2)], ..script() }).await;
     let text = printed(&address, &["jobs", "get", "train"]).await;
     let command = text.lines().find_map(|line| line.split_once("ursa rerun ")).unwrap().1;
     let arguments: Vec<&str> = ["rerun"].into_iter().chain(command.split(' ')).collect();
@@ -182,11 +198,14 @@ async fn an_output_of_another_form_breaks_no_command() {
         json!({"model_digest": "é", "runs": [{"seed": 1, "error_rate": -3, "validated": 1, "errors": 9}, {"seed": 2, "error_rate": 1e300}]}),
         json!({"suggestions": [{"rate": 1e-3}], "curve": {"columns": 3, "points": [[1e-3, 1.0], [1e300, 1e300], [1e-300], "x"]}}),
         json!({"coefficients": [1], "loss": "x", "optimum": {}, "verdict": ["x"], "diverged": "yes"}),
+        json!({"model_digest": "é", "loss": 1e300, "classes": [{"class": "x", "wrong": u64::MAX, "of": u64::MAX},
+            {"class": "y", "wrong": u64::MAX, "of": u64::MAX}, {"class": "z", "wrong": 2, "of": 1}, 7]}),
     ];
     for output in garbage {
-        let details = ["train", "find_lr", "sgd_lab"].map(|kind| detail(kind, kind, &output, &json!({"kind": kind})));
+        let details =
+            ["train", "evaluate", "find_lr", "sgd_lab"].map(|kind| detail(kind, kind, &output, &json!({"kind": kind})));
         let (address, _fake) = Fake::start(Script { details: details.into(), ..Script::default() }).await;
-        for kind in ["train", "find_lr", "sgd_lab"] {
+        for kind in ["train", "evaluate", "find_lr", "sgd_lab"] {
             let text = printed(&address, &["jobs", "get", kind]).await;
             says(&text, &[&format!("Kind         {kind}")]);
             assert!(!text.contains("NaN") && !text.contains("inf"), "{output}:\n{text}");

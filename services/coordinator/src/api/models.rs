@@ -32,7 +32,9 @@ impl ModelService for ModelApi {
 
     async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Answer<v1::Model> {
         let digest = self.context.store.resolve_model(&request.into_inner().digest).await.map_err(refuse)?;
-        Ok(Response::new(self.context.store.model(&digest).await.map_err(refuse)?))
+        let evaluations = self.context.store.evaluations(&digest).await.map_err(refuse)?;
+        let model = self.context.store.model(&digest).await.map_err(refuse)?;
+        Ok(Response::new(v1::Model { evaluations, ..model }))
     }
 
     async fn interpret_model(&self, request: Request<v1::InterpretModelRequest>) -> Answer<v1::Interpretation> {

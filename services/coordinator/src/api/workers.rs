@@ -133,6 +133,7 @@ impl WorkerApi {
             Done::FindLr(result) => store.complete_find_lr(&lease, &result).await,
             Done::Train(result) => store.complete_train(&lease, &result).await,
             Done::Search(result) => store.complete_search(&lease, &result).await,
+            Done::Evaluate(result) => store.complete_evaluate(&lease, &result).await,
             Done::SgdLab(result) => store.complete_sgd_lab(&lease, &result).await,
             // Its room is noted together with that of the others that end with it.
             Done::Probe(_) => {

@@ -88,6 +88,10 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
             let Rung { after, until } = payload.rung;
             Work::Search(v1::SearchTask { training: Some(training), after_epochs: after, until_epochs: until })
         }
+        JobKind::Evaluate => {
+            let payload: EvaluatePayload = read(task)?;
+            Work::Evaluate(payload.into())
+        }
         JobKind::SgdLab => {
             let lab: SgdLab = read(task)?;
             Work::SgdLab((&lab).into())
@@ -180,6 +184,24 @@ struct SearchPayload {
     rung: Rung,
     /// The task of the rung before.
     before: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
+struct EvaluatePayload {
+    snapshot: SnapshotInfo,
+    model_digest: String,
+}
+
+impl From<EvaluatePayload> for v1::EvaluateTask {
+    fn from(payload: EvaluatePayload) -> Self {
+        Self {
+            snapshot_id: payload.snapshot.id.to_string(),
+            dataset: payload.snapshot.dataset,
+            snapshot_number: payload.snapshot.number,
+            snapshot_digest: payload.snapshot.digest,
+            model_digest: payload.model_digest,
+        }
+    }
 }
 
 #[derive(Deserialize)]

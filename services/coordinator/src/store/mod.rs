@@ -9,6 +9,7 @@ mod completions;
 mod datasets;
 mod duties;
 mod endpoints;
+mod evaluations;
 mod events;
 mod images;
 mod jobs;

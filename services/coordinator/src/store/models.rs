@@ -58,12 +58,7 @@ impl Store {
 
     /// The digest that starts with `prefix`, if exactly one model has it.
     pub(crate) async fn resolve_model(&self, prefix: &str) -> StoreResult<String> {
-        if prefix.len() < 8 || prefix.len() > 64 || !prefix.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(ApiError::invalid(format!(
-                "{prefix:?} is not a model's digest: give at least 8 hexadecimal digits"
-            ))
-            .into());
-        }
+        check_prefix("model", prefix)?;
         let mut found = sqlx::query_scalar!(
             "select digest from models where starts_with(digest, $1) order by digest limit 2",
             prefix.to_ascii_lowercase(),
@@ -119,16 +114,25 @@ impl Store {
                     snapshot_id: row.snapshot_id.to_string(),
                     model_json: row.model_json,
                     created_at: Some(ursa_proto::timestamp(row.created_at)),
+                    evaluations: Vec::new(),
                 })
             })
             .collect()
     }
 }
 
-/// The snapshot that the run of a task learns from.
+/// Whether a digest of `what` may begin so.
+pub(super) fn check_prefix(what: &str, prefix: &str) -> Result<(), ApiError> {
+    if (8..=64).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("{prefix:?} is not a {what}'s digest: give at least 8 hexadecimal digits")))
+}
+
+/// The snapshot that a task names.
 pub(super) fn snapshot_of(payload: &Value) -> StoreResult<Uuid> {
     let snapshot = payload["snapshot"]["id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
-    snapshot.ok_or_else(|| StoreError::unreadable("train task", &"it names no snapshot"))
+    snapshot.ok_or_else(|| StoreError::unreadable("task", &"it names no snapshot"))
 }
 
 /// The output of a `find_lr` job.

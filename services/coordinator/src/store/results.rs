@@ -2,7 +2,7 @@
 
 use ursa_domain::Lease;
 use ursa_proto::{ApiError, v1};
-use ursa_storage::Key;
+use ursa_storage::{Digest, Key};
 
 /// A picture that is said to lie in a shard.
 struct Picture<'a> {
@@ -52,6 +52,44 @@ pub(super) fn check_checkpoint(lease: &Lease, checkpoint: &v1::Checkpoint) -> Re
     check_key("checkpoint.key", &checkpoint.key, &key)
 }
 
+/// The predictions lie where this very attempt writes them, and the errors are those of `images` images, class by class of
+/// those that the model has, `known`.
+pub(super) fn check_evaluation<'a>(
+    lease: &Lease,
+    result: &'a v1::EvaluateResult,
+    known: &[String],
+    images: u64,
+) -> Result<&'a v1::StoredPredictions, ApiError> {
+    let predictions = result.predictions.as_ref().ok_or_else(|| ApiError::invalid("predictions: is missing"))?;
+    let key = Key::Evaluation { task: lease.task_id, attempt: lease.attempt };
+    check_key("predictions.key", &predictions.key, &key)?;
+    check_size("predictions.bytes", predictions.bytes)?;
+    if let Err(error) = predictions.sha256.parse::<Digest>() {
+        return Err(ApiError::invalid(format!("predictions.sha256: {error}")));
+    }
+    if !result.loss.is_finite() {
+        return Err(ApiError::invalid(format!("loss is {}: a model's mean loss is a finite number", result.loss)));
+    }
+    check_classes(&result.classes, known, images)?;
+    Ok(predictions)
+}
+
+fn check_classes(classes: &[v1::ClassErrors], known: &[String], images: u64) -> Result<(), ApiError> {
+    let told: Vec<&str> = classes.iter().map(|class| class.class.as_str()).collect();
+    if told != known {
+        return Err(ApiError::invalid(format!("classes are {told:?}; those of the model are {known:?}")));
+    }
+    if let Some(v1::ClassErrors { class, wrong, of }) = classes.iter().find(|class| class.wrong > class.of) {
+        return Err(ApiError::invalid(format!("classes: {wrong} of {of} images of class {class:?} cannot be wrong")));
+    }
+    let sum = classes.iter().try_fold(0_u64, |sum, class| sum.checked_add(class.of));
+    if sum == Some(images) {
+        return Ok(());
+    }
+    let sum = sum.map_or_else(|| "too many".to_owned(), |sum| sum.to_string());
+    Err(ApiError::invalid(format!("classes: {sum} images are told of; the snapshot has {images}")))
+}
+
 fn check_shard(shard: Option<&v1::Shard>, key: &Key, pictures: &[Picture<'_>]) -> Result<(), ApiError> {
     let Some(shard) = shard else {
         return match pictures.len() {
@@ -63,10 +101,15 @@ fn check_shard(shard: Option<&v1::Shard>, key: &Key, pictures: &[Picture<'_>]) -
         return Err(ApiError::invalid("shard: is there, but no picture lies in it: leave it out"));
     }
     check_key("shard.key", &shard.key, key)?;
-    if i64::try_from(shard.bytes).is_err() {
-        return Err(ApiError::invalid(format!("shard.bytes is {}: no object is as large", shard.bytes)));
-    }
+    check_size("shard.bytes", shard.bytes)?;
     pictures.iter().try_for_each(|picture| check_inside(shard, picture))
+}
+
+fn check_size(field: &str, bytes: u64) -> Result<(), ApiError> {
+    if i64::try_from(bytes).is_ok() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!("{field} is {bytes}: no object is as large")))
 }
 
 /// An object elsewhere may be another attempt's, which may be gone or replaced at any time.

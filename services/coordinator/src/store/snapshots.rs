@@ -2,10 +2,12 @@
 
 use serde_json::json;
 use ursa_domain::Lease;
+use ursa_domain::run::SnapshotInfo;
 use ursa_domain::split::ClassCount;
 use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
+use super::models::check_prefix;
 use super::tasks::{hold, succeed};
 use super::{Store, StoreError, StoreResult, jobs};
 
@@ -145,6 +147,40 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// The snapshot whose digest starts with `prefix`, if exactly one has such a digest.
+    pub(crate) async fn resolve_snapshot(&self, prefix: &str) -> StoreResult<SnapshotInfo> {
+        check_prefix("snapshot", prefix)?;
+        let mut found = sqlx::query!(
+            "select s.id, d.name as dataset, s.number, s.digest from snapshots s join datasets d on d.id = s.dataset_id
+            where starts_with(s.digest, $1) order by s.digest limit 2",
+            prefix.to_ascii_lowercase(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        match (found.pop(), found.is_empty()) {
+            (Some(row), true) => {
+                Ok(SnapshotInfo { id: row.id, dataset: row.dataset, number: row.number as u32, digest: row.digest })
+            }
+            (Some(_), false) => {
+                Err(ApiError::invalid(format!("more than one snapshot starts with {prefix}: give more digits")).into())
+            }
+            (None, _) => Err(ApiError::not_found("snapshot", prefix).into()),
+        }
+    }
+
+    /// One snapshot.
+    pub(crate) async fn snapshot(&self, id: Uuid) -> StoreResult<SnapshotInfo> {
+        let row = sqlx::query!(
+            "select d.name as dataset, s.number, s.digest from snapshots s join datasets d on d.id = s.dataset_id
+            where s.id = $1",
+            id,
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or_else(|| ApiError::not_found("snapshot", id))?;
+        Ok(SnapshotInfo { id, dataset: row.dataset, number: row.number as u32, digest: row.digest })
     }
 
     /// The id of the dataset called `name`.

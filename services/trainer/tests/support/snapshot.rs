@@ -7,7 +7,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use ursa_domain::recipe::{Architecture, Rate, Recipe, Stage};
-use ursa_domain::run::{RunOrder, SnapshotInfo};
+use ursa_domain::run::{EvaluationOrder, RunOrder, SnapshotInfo};
 use ursa_domain::split::Side;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::shard::ShardWriter;
@@ -44,9 +44,7 @@ impl World {
         }
         let classes = (0..classes).map(|class| format!("colour {class}")).collect();
         let manifest = Manifest { dataset: "discs".into(), number: 1, seed: 1, valid_percent: 20, classes, rows };
-        let bytes = manifest.to_parquet().unwrap();
-        let digest = Digest::of(&bytes);
-        runtime.block_on(storage.put(&Key::Manifest { digest }, bytes)).unwrap();
+        let digest = runtime.block_on(put_manifest(&storage, &manifest));
         Self { folder, storage, runtime, manifest, digest }
     }
 
@@ -81,6 +79,21 @@ impl World {
         }
     }
 
+    /// Asks the model about another snapshot.
+    pub(crate) fn evaluation(&self, model_digest: &str, manifest: &Manifest) -> EvaluationOrder {
+        let order = self.order(1);
+        let digest = self.runtime.block_on(put_manifest(&self.storage, manifest));
+        EvaluationOrder {
+            task_id: Uuid::from_u128(20),
+            attempt: 3,
+            snapshot: SnapshotInfo { number: manifest.number, digest: digest.to_string(), ..order.snapshot },
+            model_digest: model_digest.to_owned(),
+            object_store: order.object_store,
+            cache_dir: order.cache_dir,
+            threads: order.threads,
+        }
+    }
+
     pub(crate) fn delete(&self, key: &str) {
         self.runtime.block_on(self.storage.delete(&key.parse().unwrap())).unwrap();
     }
@@ -96,6 +109,13 @@ impl World {
             self.storage.put(&key, shard.into()).await.unwrap();
         });
     }
+}
+
+async fn put_manifest(storage: &Storage, manifest: &Manifest) -> Digest {
+    let bytes = manifest.to_parquet().unwrap();
+    let digest = Digest::of(&bytes);
+    storage.put(&Key::Manifest { digest }, bytes).await.unwrap();
+    digest
 }
 
 async fn put_shard(storage: &Storage, side: Side, count: u32, classes: u32) -> Vec<ManifestRow> {

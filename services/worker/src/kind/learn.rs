@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use ursa_domain::recipe::{RateTest, Recipe};
 use ursa_domain::run::{
-    CheckpointInfo, Finding, FoundRates, RatePoint, RunOrder, RunResult, Rung, SgdOutcome, SnapshotInfo, Suggestion,
-    TrainedModel, TrainerEvent, TrainerInput,
+    CheckpointInfo, EvaluationOrder, Finding, FoundRates, RatePoint, RunOrder, RunResult, Rung, SgdOutcome,
+    SnapshotInfo, Suggestion, TrainedModel, TrainerEvent, TrainerInput,
 };
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_proto::v1::{self, search_result::End as TrialEnd};
@@ -32,7 +32,7 @@ enum End {
 /// Trains the task's model in a process of its own.
 pub(crate) async fn train(tools: &Tools, attempt: &Attempt, task: v1::TrainTask) -> Result<v1::TrainResult, WorkError> {
     let order = order(tools, attempt, task, None)?;
-    match learn(tools, attempt, order).await? {
+    match learn(tools, attempt, run_input(order)).await? {
         RunResult::Model(model) => Ok(model_message(model)),
         other => Err(unexpected(&other)),
     }
@@ -46,7 +46,7 @@ pub(crate) async fn find_lr(
 ) -> Result<v1::FindLrResult, WorkError> {
     let test = RateTest::from(task.test.unwrap_or_default());
     let order = order(tools, attempt, task.training.unwrap_or_default(), Some(test))?;
-    match learn(tools, attempt, order).await? {
+    match learn(tools, attempt, run_input(order)).await? {
         RunResult::Rates(rates) => Ok(rates_message(rates)),
         other => Err(unexpected(&other)),
     }
@@ -60,13 +60,26 @@ pub(crate) async fn search(
 ) -> Result<v1::SearchResult, WorkError> {
     let rung = Some(Rung::from(&task));
     let order = RunOrder { rung, ..order(tools, attempt, task.training.unwrap_or_default(), None)? };
-    let end = match learn(tools, attempt, order).await? {
+    let end = match learn(tools, attempt, run_input(order)).await? {
         RunResult::Model(model) => TrialEnd::Model(model_message(model)),
         RunResult::Rung(measured) => TrialEnd::Rung(measured.into()),
         RunResult::Diverged(message) => TrialEnd::Diverged(message),
         other => return Err(unexpected(&other)),
     };
     Ok(v1::SearchResult { end: Some(end) })
+}
+
+/// Asks a model about the pictures of a snapshot in a process of its own.
+pub(crate) async fn evaluate(
+    tools: &Tools,
+    attempt: &Attempt,
+    task: v1::EvaluateTask,
+) -> Result<v1::EvaluateResult, WorkError> {
+    let order = evaluation_order(tools, attempt, task)?;
+    match learn(tools, attempt, TrainerInput::Evaluate(Box::new(order))).await? {
+        RunResult::Evaluation(evaluated) => Ok(evaluated.into()),
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// Fits a line to points in a process of its own, which needs neither a turn nor a GPU.
@@ -85,9 +98,13 @@ fn unexpected(result: &RunResult) -> WorkError {
     WorkError::fatal(format!("the trainer made something else than it was ordered to: {result:?}"))
 }
 
-async fn learn(tools: &Tools, attempt: &Attempt, order: RunOrder) -> Result<RunResult, WorkError> {
+fn run_input(order: RunOrder) -> TrainerInput {
+    TrainerInput::Run(Box::new(order))
+}
+
+async fn learn(tools: &Tools, attempt: &Attempt, input: TrainerInput) -> Result<RunResult, WorkError> {
     let _turn = turn(tools, attempt).await?;
-    run(tools, attempt, &TrainerInput::Run(Box::new(order))).await
+    run(tools, attempt, &input).await
 }
 
 async fn run(tools: &Tools, attempt: &Attempt, order: &TrainerInput) -> Result<RunResult, WorkError> {
@@ -179,10 +196,9 @@ fn order(
     task: v1::TrainTask,
     rate_test: Option<RateTest>,
 ) -> Result<RunOrder, WorkError> {
-    let unreadable = |what: &str, error: &dyn ToString| WorkError::fatal(format!("{what}: {}", error.to_string()));
     let recipe = Recipe::try_from(task.recipe.unwrap_or_default()).map_err(|error| unreadable("recipe", &error))?;
     let snapshot = SnapshotInfo {
-        id: Uuid::try_parse(&task.snapshot_id).map_err(|error| unreadable("snapshot_id", &error))?,
+        id: snapshot_id(&task.snapshot_id)?,
         dataset: task.dataset,
         number: task.snapshot_number,
         digest: task.snapshot_digest,
@@ -205,6 +221,32 @@ fn order(
         allowed_networks: tools.allow_networks.iter().map(ToString::to_string).collect(),
         processes: attempt.gpus().len().max(1) as u32,
     })
+}
+
+fn evaluation_order(tools: &Tools, attempt: &Attempt, task: v1::EvaluateTask) -> Result<EvaluationOrder, WorkError> {
+    let snapshot = SnapshotInfo {
+        id: snapshot_id(&task.snapshot_id)?,
+        dataset: task.dataset,
+        number: task.snapshot_number,
+        digest: task.snapshot_digest,
+    };
+    Ok(EvaluationOrder {
+        task_id: attempt.task_id(),
+        attempt: attempt.number(),
+        snapshot,
+        model_digest: task.model_digest,
+        object_store: tools.storage.location().to_owned(),
+        cache_dir: tools.cache_dir.display().to_string(),
+        threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
+    })
+}
+
+fn snapshot_id(text: &str) -> Result<Uuid, WorkError> {
+    Uuid::try_parse(text).map_err(|error| unreadable("snapshot_id", &error))
+}
+
+fn unreadable(what: &str, error: &dyn ToString) -> WorkError {
+    WorkError::fatal(format!("{what}: {}", error.to_string()))
 }
 
 /// A run on some of the GPUs has that share of the threads: there may be others on the rest.

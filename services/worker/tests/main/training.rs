@@ -2,7 +2,7 @@
 
 use ursa_proto::v1::{self, StopReason, StopStage};
 
-use crate::support::{Coordinator, Seen, Worker, train};
+use crate::support::{Coordinator, Seen, Worker, evaluate, train};
 
 fn sees(seen: &Seen, gpus: &str) -> bool {
     seen.lines.contains(&format!("sees {gpus} of PCI_BUS_ID"))
@@ -36,6 +36,21 @@ async fn runs_on_gpus_go_on_side_by_side_and_those_on_the_processor_take_turns()
     coordinator.sees("a run that waits", |seen| seen.running(&next).is_some_and(waits)).await;
     coordinator.order_stop(&runs[2], StopReason::Cancelled);
     coordinator.sees_completion(&next).await;
+}
+
+#[tokio::test]
+async fn an_evaluation_is_a_run_as_any_other_and_its_result_is_handed_in_whole() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &["--pretend-gpus", "24GiB,24GiB"]);
+    let order = evaluate("quick", &[1]);
+    coordinator.order(&[&order]);
+    let completion = coordinator.sees_completion(&order).await;
+    let Some(v1::complete_task_request::Result::Evaluate(result)) = completion.result else { panic!("{completion:?}") };
+    let predictions = result.predictions.unwrap();
+    assert_eq!((predictions.key.as_str(), predictions.sha256.as_str(), predictions.bytes), ("k", "s", 9));
+    assert_eq!(result.classes, [v1::ClassErrors { class: "black".into(), wrong: 1, of: 4 }]);
+    assert!((result.loss - 0.25).abs() < 1e-12);
+    coordinator.sees("its log", |seen| sees(seen, "1")).await;
 }
 
 #[tokio::test]

@@ -46,7 +46,8 @@ async fn with_predictions(fixture: &Fixture, worker: &mut Worker, lease: &v1::Le
 }
 
 async fn interpret(fixture: &Fixture, digest: &str, side: &str, limit: u32) -> Result<v1::Interpretation, ApiError> {
-    let request = v1::InterpretModelRequest { digest: digest.into(), side: side.into(), limit };
+    let request =
+        v1::InterpretModelRequest { digest: digest.into(), side: side.into(), limit, snapshot: String::new() };
     Ok(fixture.client().models().interpret_model(request).await?.into_inner())
 }
 
@@ -68,6 +69,7 @@ async fn a_model_is_interpreted_by_image_side_by_side() {
 
     let found = interpret(&fixture, &digest[..8], "", 0).await.unwrap();
     assert_eq!((&found.digest, found.side.as_str(), found.images), (&digest, "valid", 3));
+    assert_eq!((found.dataset.as_str(), found.snapshot_number, found.snapshot_digest.len()), ("bears", 1, 64));
     assert_eq!((found.classes, found.confusion[0].counts.clone()), (classes.to_vec(), vec![2, 1]));
     let errors = found.class_errors[0];
     assert!((errors.wrong, errors.of) == (1, 3) && errors.low > 0.05 && errors.high < 0.8, "{errors:?}");
@@ -84,8 +86,13 @@ async fn a_model_is_interpreted_by_image_side_by_side() {
 
     let learned = interpret(&fixture, &digest, "train", 1).await.unwrap();
     assert_eq!((learned.images, learned.top_losses.len(), learned.errors.unwrap().wrong), (1, 1, 0));
+    let both = interpret(&fixture, &digest, "all", 0).await.unwrap();
+    assert_eq!((both.side.as_str(), both.images, both.errors.unwrap().wrong), ("all", 4, 1));
     let refused = interpret(&fixture, &digest, "test", 0).await.unwrap_err();
-    assert!(refused.code == ErrorCode::InvalidArgument && refused.message.contains("use valid or train"), "{refused}");
+    assert!(
+        refused.code == ErrorCode::InvalidArgument && refused.message.contains("use valid, train or all"),
+        "{refused}"
+    );
     let refused = interpret(&fixture, &digest, "", 1000).await.unwrap_err();
     assert!(refused.code == ErrorCode::InvalidArgument && refused.message.contains("maximum is 200"), "{refused}");
 }

@@ -7,6 +7,7 @@ mod cancellation;
 mod claims;
 mod deadlines;
 mod duties;
+mod evaluation;
 mod fairness;
 mod fixture;
 mod interpretation;

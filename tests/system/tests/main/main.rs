@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod asking;
+mod evaluation;
 mod kills;
 mod pipeline;
 mod search;

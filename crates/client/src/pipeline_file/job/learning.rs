@@ -45,6 +45,23 @@ impl JobEntry {
         self.apply_training(search.training.get_or_insert_default())
     }
 
+    pub(super) fn apply_evaluate(self, evaluate: &mut v1::EvaluateSpec) -> Result<(), String> {
+        use v1::evaluate_spec::{Model, Snapshot};
+        match (self.snapshot_from, self.snapshot) {
+            (None, None) => {}
+            (Some(job), None) => evaluate.snapshot = Some(Snapshot::SnapshotFromJob(job)),
+            (None, Some(name)) => evaluate.snapshot = Some(Snapshot::SnapshotName(snapshot_name(&name)?)),
+            (Some(_), Some(_)) => return Err(NEEDS_SNAPSHOT.into()),
+        }
+        match (self.model_from, self.model) {
+            (None, None) => {}
+            (Some(job), None) => evaluate.model = Some(Model::ModelFromJob(job)),
+            (None, Some(digest)) => evaluate.model = Some(Model::ModelDigest(digest)),
+            (Some(_), Some(_)) => return Err(NEEDS_MODEL.into()),
+        }
+        Ok(())
+    }
+
     fn apply_training(mut self, train: &mut v1::TrainSpec) -> Result<(), String> {
         match (self.snapshot_from.take(), self.snapshot.take()) {
             (None, None) => {}
@@ -204,6 +221,20 @@ mod tests {
     }
 
     #[test]
+    fn a_model_is_asked_about_a_snapshot() {
+        use v1::evaluate_spec::{Model, Snapshot};
+        let read = |yaml| match spec(yaml).unwrap() {
+            Spec::Evaluate(evaluate) => (evaluate.snapshot.unwrap(), evaluate.model.unwrap()),
+            other => panic!("{other:?}"),
+        };
+        let named = read("{kind: evaluate, snapshot: bears@4, model: 9f2c4e1a}");
+        let name = v1::SnapshotName { dataset: "bears".into(), number: 4 };
+        assert_eq!(named, (Snapshot::SnapshotName(name), Model::ModelDigest("9f2c4e1a".into())));
+        let made = read("{kind: evaluate, snapshot_from: freeze, model_from: train}");
+        assert_eq!(made, (Snapshot::SnapshotFromJob("freeze".into()), Model::ModelFromJob("train".into())));
+    }
+
+    #[test]
     fn a_space_is_written_as_one_thinks_of_it() {
         let yaml = "
             kind: search
@@ -234,6 +265,8 @@ mod tests {
             ("{kind: train, snapshot: bears, pretrained: {location: /w, sha256: x, hash: y}}", "hash"),
             ("{kind: train, snapshot: bears, test: {steps: 3}}", "test"),
             ("{kind: sgd_lab, epochs: 3}", "epochs"),
+            ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, epochs: 3}", "epochs"),
+            ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, side: valid}", "side"),
             ("{kind: train, snapshot: bears, trials: 3}", "trials"),
             ("{kind: search, snapshot: bears, seeds: 3}", "seeds"),
             ("{kind: search, snapshot: bears, space: {dropuot: {uniform: [0, 1]}}}", "dropuot"),

@@ -18,9 +18,12 @@ const BAR: usize = 20;
 pub(crate) struct Flags {
     /// The model's digest, or the first eight digits or more.
     digest: String,
-    /// Which images: those it was measured on, or those it learned from.
-    #[arg(long, value_enum, default_value_t = Side::Valid)]
-    side: Side,
+    /// A snapshot that an evaluate job asked it about: the digest, or the first eight digits or more; without it, its own.
+    #[arg(long)]
+    snapshot: Option<String>,
+    /// Which images; without it those it was measured on, and all of a snapshot that is named.
+    #[arg(long, value_enum)]
+    side: Option<Side>,
     /// At most this many entries in each list.
     #[arg(long, short = 'L', default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=200))]
     limit: u32,
@@ -33,6 +36,8 @@ enum Side {
     Valid,
     /// What it learned from.
     Train,
+    /// Both.
+    All,
 }
 
 impl Side {
@@ -40,6 +45,7 @@ impl Side {
         match self {
             Self::Valid => "valid",
             Self::Train => "train",
+            Self::All => "all",
         }
     }
 }
@@ -58,8 +64,12 @@ const IMAGES: &[Column] = &[
 const BINS: &[Column] = &[("CONFIDENCE", "confidence"), ("RIGHT", "accuracy"), ("IMAGES", "count"), ("", "bar")];
 
 pub(crate) async fn run(flags: &Flags, client: &Client, output: &Output) -> anyhow::Result<()> {
-    let Flags { digest, side, limit } = flags;
-    let request = v1::InterpretModelRequest { digest: digest.clone(), side: side.as_str().to_owned(), limit: *limit };
+    let request = v1::InterpretModelRequest {
+        digest: flags.digest.clone(),
+        side: flags.side.map_or_else(String::new, |side| side.as_str().to_owned()),
+        limit: flags.limit,
+        snapshot: flags.snapshot.clone().unwrap_or_default(),
+    };
     let found = client.models().interpret_model(request).await.map_err(ApiError::from)?.into_inner();
     output.print_done(&found, "Interpretation", &told(&found))
 }
@@ -79,18 +89,27 @@ fn told(found: &v1::Interpretation) -> String {
     parts.join("\n\n")
 }
 
-/// `Model 9f2c4e1ab83d on its valid side: 3 of 141 images wrong, 2.1 % (0.7–6.1 % with 95 % confidence)`.
+/// `Model 9f2c4e1ab83d on the valid side of bears@3: 3 of 141 images wrong, 2.1 % (0.7–6.1 % with 95 % confidence)`.
 fn headline(found: &v1::Interpretation) -> String {
     let digest = found.digest.get(..12).unwrap_or(&found.digest);
     let errors = found.errors.unwrap_or_default();
     format!(
-        "Model {digest} on its {} side: {} of {} images wrong, {} ({} with 95 % confidence)",
-        found.side,
+        "Model {digest} on {}: {} of {} images wrong, {} ({} with 95 % confidence)",
+        subject(found),
         errors.wrong,
         errors.of,
         text::percent(rate(errors)),
         text::percents((errors.low, errors.high))
     )
+}
+
+/// Which images; a coordinator of the version before does not name the snapshot.
+fn subject(found: &v1::Interpretation) -> String {
+    let snapshot = match found.dataset.as_str() {
+        "" => "its own snapshot".to_owned(),
+        dataset => format!("{dataset}@{}", found.snapshot_number),
+    };
+    if found.side == Side::All.as_str() { snapshot } else { format!("the {} side of {snapshot}", found.side) }
 }
 
 fn rate(errors: v1::ErrorShare) -> f64 {

@@ -23,6 +23,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   ursa models interpret 9f2c4e1a
   ursa models interpret 9f2c4e1a --side train --limit 50
+  ursa models interpret 9f2c4e1a --snapshot 5b0d7c21
   ursa models interpret 9f2c4e1a --output json")]
     Interpret(interpret::Flags),
 }

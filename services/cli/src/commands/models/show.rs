@@ -1,11 +1,20 @@
 //! One model as people read it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use ursa_client::learned::Sources;
 use ursa_proto::v1;
 
-use crate::output::facts;
+use crate::output::{Column, facts, table};
 use crate::text;
+
+const EVALUATIONS: &[Column] = &[
+    ("EVALUATED ON", "snapshot"),
+    ("WRONG", "wrong"),
+    ("ERROR RATE", "rate"),
+    ("95 %", "interval"),
+    ("DIGEST", "digest"),
+    ("JOB", "job"),
+];
 
 /// What the model is, how good, and where it came from.
 pub(super) fn detail(model: &v1::Model) -> String {
@@ -34,7 +43,24 @@ pub(super) fn detail(model: &v1::Model) -> String {
         ("Pretrained", lineage["pretrained"].as_str().unwrap_or("no, from scratch").to_owned()),
     ];
     rows.extend(sources(&lineage["sources"]));
-    facts(&rows)
+    if model.evaluations.is_empty() {
+        return facts(&rows);
+    }
+    format!("{}\n\n{}", facts(&rows), evaluations(&model.evaluations))
+}
+
+/// How it does on other snapshots.
+fn evaluations(evaluations: &[v1::Evaluation]) -> String {
+    let row = |evaluation: &v1::Evaluation| {
+        let v1::ErrorShare { wrong, of, low, high } = evaluation.errors.unwrap_or_default();
+        let digest = &evaluation.snapshot_digest;
+        json!({
+            "snapshot": format!("{}@{}", evaluation.dataset, evaluation.snapshot_number), "wrong": format!("{wrong}/{of}"),
+            "rate": text::percent(wrong as f64 / of.max(1) as f64), "interval": text::percents((low, high)),
+            "digest": digest.get(..12).unwrap_or(digest), "job": evaluation.job_id,
+        })
+    };
+    table(&evaluations.iter().map(row).collect::<Vec<_>>(), EVALUATIONS)
 }
 
 /// Of the pictures that it learned from; the manifest has the URL of each.
@@ -68,7 +94,19 @@ mod tests {
         ] {
             assert!(told.contains(said), "{said}: {told}");
         }
+        let evaluation = v1::Evaluation {
+            snapshot_digest: "5b0d7c21aa00ffee".into(),
+            dataset: "bears".into(),
+            snapshot_number: 4,
+            errors: Some(v1::ErrorShare { wrong: 9, of: 60, low: 0.081, high: 0.261 }),
+            job_id: "a-job".into(),
+            ..v1::Evaluation::default()
+        };
+        let told = detail(&v1::Model { evaluations: vec![evaluation], ..model });
+        for said in ["EVALUATED ON", "bears@4", "9/60", "15.0 %", "8.1–26.1 %", "5b0d7c21aa00", "a-job"] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
         let old = detail(&v1::Model { model_json: "{}".into(), ..v1::Model::default() });
-        assert!(!old.contains("Licences") && old.contains("0.0 %"), "{old}");
+        assert!(!old.contains("Licences") && !old.contains("EVALUATED") && old.contains("0.0 %"), "{old}");
     }
 }

@@ -1,14 +1,17 @@
-//! Planning what is done with models: find a rate, train, deploy.
+//! Planning what is done with models: find a rate, train, evaluate, deploy.
 
 use serde_json::{Value, json};
+use ursa_domain::evaluation::places;
 use ursa_domain::recipe::Recipe;
 use ursa_domain::run::Suggestion;
-use ursa_domain::spec::{DeploySpec, FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
+use ursa_domain::spec::{DeploySpec, EvaluateSpec, FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
+use ursa_domain::split::ClassCount;
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::super::checkpoints::named_checkpoint;
 use super::super::jobs::{LockedJob, output_of, set_output};
+use super::super::models::snapshot_of;
 use super::super::{StoreError, StoreResult, Tx};
 use super::images::find_dataset;
 use super::{NewTask, Plan};
@@ -56,20 +59,47 @@ pub(super) async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -
 }
 
 pub(super) async fn look_up(tx: &mut Tx, job: &LockedJob, from: &Learning) -> StoreResult<Lesson> {
-    let snapshot = match &from.snapshot {
-        SnapshotRef::FromJob(name) => {
-            let output = output_of(tx, job.id, name).await?;
-            let id = output["snapshot_id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
-            let id = id.ok_or_else(|| StoreError::unreadable("output of a snapshot job", &"it names no snapshot"))?;
-            snapshot_by_id(tx, id).await?
-        }
-        SnapshotRef::Numbered { dataset, number } => snapshot_by_name(tx, dataset, *number).await?,
-    };
+    let snapshot = find_snapshot(tx, job, &from.snapshot).await?;
     let recipe = match &from.model {
         None => from.recipe.clone(),
         Some(model) => going_on_from(tx, job, &from.recipe, model, &snapshot).await?,
     };
     Ok(Lesson { snapshot, recipe })
+}
+
+/// One task. That the model knows the classes is seen before anybody works on it.
+pub(super) async fn plan_evaluate(tx: &mut Tx, job: &LockedJob, spec: &EvaluateSpec) -> StoreResult<Plan> {
+    let snapshot = find_snapshot(tx, job, &spec.snapshot).await?;
+    let model_digest = digest_of(tx, job, &spec.model).await?;
+    let inputs = json!({"snapshot": snapshot["digest"], "model": model_digest});
+    let mut payload = json!({"snapshot": snapshot, "model_digest": model_digest});
+    let row = sqlx::query!(
+        "select m.classes as known, s.classes from models m, snapshots s where m.digest = $1 and s.id = $2",
+        model_digest,
+        snapshot_of(&payload)?,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let unreadable = |error: serde_json::Error| StoreError::unreadable("classes of a model or a snapshot", &error);
+    let known: Vec<String> = serde_json::from_value(row.known).map_err(unreadable)?;
+    let counts: Vec<ClassCount> = serde_json::from_value(row.classes).map_err(unreadable)?;
+    let classes: Vec<String> = counts.iter().map(|count| count.class.clone()).collect();
+    places(&classes, &known).map_err(|unknown| ApiError::invalid(unknown.to_string()))?;
+    let images: u64 = counts.iter().map(|count| count.train + count.valid).sum();
+    payload["images"] = json!(images);
+    Ok(Plan::one("images", payload, images).of_inputs(inputs))
+}
+
+async fn find_snapshot(tx: &mut Tx, job: &LockedJob, snapshot: &SnapshotRef) -> StoreResult<Value> {
+    match snapshot {
+        SnapshotRef::FromJob(name) => {
+            let output = output_of(tx, job.id, name).await?;
+            let id = output["snapshot_id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
+            let id = id.ok_or_else(|| StoreError::unreadable("output of a snapshot job", &"it names no snapshot"))?;
+            snapshot_by_id(tx, id).await
+        }
+        SnapshotRef::Numbered { dataset, number } => snapshot_by_name(tx, dataset, *number).await,
+    }
 }
 
 /// A recipe that starts from a model; its head is kept where it knows the classes of the snapshot in the same order.

@@ -2,6 +2,7 @@
 
 mod by_run;
 mod curves;
+mod evaluate;
 mod find_lr;
 mod findings;
 mod logs;

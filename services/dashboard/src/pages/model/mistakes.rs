@@ -4,41 +4,83 @@ use maud::{Markup, html};
 use serde_json::Value;
 use ursa_proto::v1;
 
+use super::Wanted;
 use crate::app::{App, ask};
 use crate::view::plot::{Axes, Line, Plot};
-use crate::view::{confusion, text};
+use crate::view::{confusion, parts, text};
 
 /// Pictures in each list.
 const PICTURES: u32 = 18;
 /// Pairs of classes that are worth a line.
 const PAIRS: usize = 8;
-const SIDES: [&str; 2] = ["valid", "train"];
+/// Sides of the model's own snapshot, the usual one first.
+const OWN_SIDES: [(&str, &str); 3] = [("valid", "it was measured on"), ("train", "it learned from"), ("all", "both")];
+/// Sides of any other one, the usual one first.
+const SIDES: [(&str, &str); 3] = [("all", "all"), ("valid", "of its valid side"), ("train", "of its train side")];
 
 /// The section; where the model's package tells nothing, the matrix that was counted in training and the reason.
-pub(super) async fn section(app: &App, model: &v1::Model, counted: &Value, side: &str) -> Markup {
-    let side = if side.is_empty() { SIDES[0] } else { side };
-    let request = v1::InterpretModelRequest { digest: model.digest.clone(), side: side.to_owned(), limit: PICTURES };
+pub(super) async fn section(app: &App, model: &v1::Model, manifest: &Value, wanted: &Wanted) -> Markup {
+    let sides = if wanted.snapshot.is_empty() { OWN_SIDES } else { SIDES };
+    let side: &str = if wanted.side.is_empty() { sides[0].0 } else { &wanted.side };
+    let request = v1::InterpretModelRequest {
+        digest: model.digest.clone(),
+        side: side.to_owned(),
+        limit: PICTURES,
+        snapshot: wanted.snapshot.clone(),
+    };
     let found = ask(app.client.models().interpret_model(request)).await;
     html! {
         h2 #mistakes { "What it gets wrong" }
+        (snapshots(model, &manifest["lineage"], &wanted.snapshot))
         @match found {
-            Ok(found) => { (sides(model, side)) (told(&found)) }
+            Ok(found) => { (side_links(model, &wanted.snapshot, sides, side)) (told(&found)) }
             Err(error) => {
                 p.waits { (error.message) }
-                @let counts = confusion::from_json(counted);
-                @if !counts.is_empty() { div.card { h2 { "Confusion matrix" } (confusion::matrix(&model.classes, &counts)) } }
+                @if wanted.snapshot.is_empty() { (counted(model, &manifest["metrics"]["confusion"])) }
             }
         }
     }
 }
 
-fn sides(model: &v1::Model, chosen: &str) -> Markup {
+fn counted(model: &v1::Model, counted: &Value) -> Markup {
+    let counts = confusion::from_json(counted);
+    html! { @if !counts.is_empty() { div.card { h2 { "Confusion matrix" } (confusion::matrix(&model.classes, &counts)) } } }
+}
+
+/// The model's own snapshot and those that it was evaluated on; nothing where there is nothing to choose.
+fn snapshots(model: &v1::Model, lineage: &Value, chosen: &str) -> Markup {
+    let is_chosen = |digest: &str| !chosen.is_empty() && digest.starts_with(&chosen.to_ascii_lowercase());
+    let own = match (lineage["dataset"].as_str(), lineage["snapshot_number"].as_u64()) {
+        (Some(dataset), Some(number)) => format!("its own, {dataset}@{number}"),
+        _ => "its own".to_owned(),
+    };
+    html! { @if !model.evaluations.is_empty() { nav.filter aria-label="Which snapshot" {
+        span.name { "snapshot" }
+        a href=(link(model, "", "")) aria-current=[chosen.is_empty().then_some("true")] { (own) }
+        @for evaluation in &model.evaluations {
+            @let errors = evaluation.errors.unwrap_or_default();
+            a href=(link(model, &evaluation.snapshot_digest, ""))
+                aria-current=[is_chosen(&evaluation.snapshot_digest).then_some("true")]
+                title=(format!("{} of {} pictures are wrong", errors.wrong, errors.of)) {
+                (evaluation.dataset) "@" (evaluation.snapshot_number) ": "
+                (text::percent(errors.wrong as f64 / errors.of.max(1) as f64))
+            }
+        }
+    } } }
+}
+
+fn side_links(model: &v1::Model, snapshot: &str, sides: [(&str, &str); 3], chosen: &str) -> Markup {
     html! { nav.filter aria-label="Which pictures" {
         span.name { "pictures" }
-        @for (side, name) in SIDES.into_iter().zip(["it was measured on", "it learned from"]) {
-            a href=(format!("/models/{}?side={side}#mistakes", model.digest)) aria-current=[(side == chosen).then_some("true")] { (name) }
+        @for (side, name) in sides {
+            a href=(link(model, snapshot, side)) aria-current=[(side == chosen).then_some("true")] { (name) }
         }
     } }
+}
+
+/// This section for other pictures.
+fn link(model: &v1::Model, snapshot: &str, side: &str) -> String {
+    format!("{}#mistakes", parts::link(&format!("/models/{}", model.digest), [("snapshot", snapshot), ("side", side)]))
 }
 
 fn told(found: &v1::Interpretation) -> Markup {

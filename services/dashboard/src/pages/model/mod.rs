@@ -17,8 +17,12 @@ use crate::view::{parts, text};
 /// Which pictures are looked at.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wanted {
+    /// Of the split; empty for the usual one.
     #[serde(default)]
     side: String,
+    /// Digest of a snapshot that the model was evaluated on; empty for its own.
+    #[serde(default)]
+    snapshot: String,
 }
 
 /// `GET /models/{digest}`
@@ -34,7 +38,7 @@ pub(crate) async fn show(
     let model = ask(app.client.models().get_model(v1::GetModelRequest { digest })).await?;
     let manifest: Value = serde_json::from_str(&model.model_json).unwrap_or_default();
     let title = format!("Model {}", text::short_id(&model.digest));
-    let mistakes = mistakes::section(&app, &model, &manifest["metrics"]["confusion"], &wanted.side).await;
+    let mistakes = mistakes::section(&app, &model, &manifest, &wanted).await;
     // Immutable, hence not live.
     Ok(layout::page(&title, Nav::Models, content(&model, &manifest, &mistakes)))
 }

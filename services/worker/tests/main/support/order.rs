@@ -28,6 +28,18 @@ pub(crate) fn train(manner: &str, gpus: &[u32]) -> v1::TaskOrder {
     v1::TaskOrder { gpus: gpus.to_vec(), ..order(Work::Train(task)) }
 }
 
+/// An evaluation of the model 9f2c by the script beside this file, which acts as `manner` says.
+pub(crate) fn evaluate(manner: &str, gpus: &[u32]) -> v1::TaskOrder {
+    let task = v1::EvaluateTask {
+        snapshot_id: Uuid::new_v4().to_string(),
+        dataset: manner.to_owned(),
+        snapshot_number: 1,
+        snapshot_digest: "00".repeat(32),
+        model_digest: "9f2c".into(),
+    };
+    v1::TaskOrder { gpus: gpus.to_vec(), ..order(Work::Evaluate(task)) }
+}
+
 /// An order to stop what `order` began.
 pub(crate) fn stop(order: &v1::TaskOrder, reason: v1::StopReason) -> v1::StopOrder {
     v1::StopOrder { lease: order.lease.clone(), reason: reason.into() }
