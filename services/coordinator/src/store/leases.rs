@@ -308,15 +308,17 @@ impl Store {
     pub(crate) async fn stop_overdue(&self) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let result = sqlx::query!(
-            "update attempts a set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
-                when run_until < now() then 'it took longer than the job allows one attempt'
-                else 'it did not get on for longer than the job allows' end
-            from (
+            // They are locked, and so still open. To say so again would have Postgres begin with all that are open.
+            "with late as materialized (
                 select task_id, number from attempts
                 where ended_at is null and stop_reason is null and (run_until is not null or no_progress is not null)
                     and (run_until < now() or progressed_at + no_progress < now())
-                for update skip locked) late
-            where a.task_id = late.task_id and a.number = late.number and a.ended_at is null",
+                for update skip locked
+            )
+            update attempts a set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
+                when run_until < now() then 'it took longer than the job allows one attempt'
+                else 'it did not get on for longer than the job allows' end
+            from late where a.task_id = late.task_id and a.number = late.number",
         )
         .execute(&mut *tx)
         .await?

@@ -1,6 +1,8 @@
 -- The beat of all attached workers. Renews the leases they list, and tells every open attempt of theirs; what they list
 -- and does not come back is lost. $1–$3 leases, $4–$7 progress, $8 stages of stopping, $9 seconds to live, $10 workers.
--- A row that is locked is being ended: leaving it alone keeps this statement out of every deadlock.
+-- A row that is locked is being ended: leaving it alone keeps this statement out of every deadlock. Attempts are found by
+-- their tasks, and what is said of them is joined once: by an index of open ones, of which Postgres expects to find next to
+-- none, it would compare each with every lease.
 with report as (
     select *
     from unnest(
@@ -8,10 +10,10 @@ with report as (
     ) as r (id, attempt, token, done, total, unit, message, stage)
 ),
 current as (
-    select a.task_id, a.number
+    select a.task_id, a.number, r.done, r.total, r.unit, r.message, r.stage
     from report r
     join attempts a on a.task_id = r.id and a.number = r.attempt and a.lease_token = r.token
-    where a.ended_at is null
+    where a.state in ('leased', 'running')
     for update of a skip locked
 ),
 renewed as (
@@ -19,14 +21,14 @@ renewed as (
     set state = 'running', acknowledged_at = coalesce(a.acknowledged_at, now()),
         expires_at = now() + make_interval(secs => $9),
         progressed_at = case
-            when a.progress_done <> r.done or a.progress_message <> r.message then now() else a.progressed_at
+            when a.progress_done <> c.done or a.progress_message <> c.message then now() else a.progressed_at
         end,
-        progress_done = r.done, progress_total = r.total, progress_unit = r.unit, progress_message = r.message,
+        progress_done = c.done, progress_total = c.total, progress_unit = c.unit, progress_message = c.message,
         stop_acknowledged_at = case
-            when r.stage >= 1 then coalesce(a.stop_acknowledged_at, now()) else a.stop_acknowledged_at
+            when c.stage >= 1 then coalesce(a.stop_acknowledged_at, now()) else a.stop_acknowledged_at
         end,
-        stop_forced_at = case when r.stage >= 2 then coalesce(a.stop_forced_at, now()) else a.stop_forced_at end
-    from current c join report r on r.id = c.task_id and r.attempt = c.number
+        stop_forced_at = case when c.stage >= 2 then coalesce(a.stop_forced_at, now()) else a.stop_forced_at end
+    from current c
     where a.task_id = c.task_id and a.number = c.number
 )
 select
