@@ -93,7 +93,10 @@ pub(super) async fn check(tx: &mut Tx, lease: &Lease) -> StoreResult<Uuid> {
 pub(super) async fn hold_to_complete(tx: &mut Tx, lease: &Lease, kind: JobKind) -> StoreResult<Option<Held>> {
     match hold(tx, lease).await {
         Ok(held) if held.kind == kind.as_str() => Ok(Some(held)),
-        Ok(held) => Err(ApiError::invalid(format!("a {kind} result does not end a {} task", held.kind)).into()),
+        Ok(held) => {
+            Err(ApiError::invalid(format!("a task of kind {} does not end with a result of kind {kind}", held.kind))
+                .into())
+        }
         Err(lost) => match ended_as(tx, lease).await?.as_deref() {
             Some("succeeded") => Ok(None),
             _ => Err(lost),

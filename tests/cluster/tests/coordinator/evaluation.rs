@@ -243,7 +243,7 @@ async fn a_result_that_does_not_add_up_is_refused() {
         assert!(error.code == ErrorCode::InvalidArgument && error.message.contains(expected), "{expected}: {error}");
     }
     let other = stage.worker.complete(lease, trained()).await.unwrap_err();
-    assert!(other.message.contains("does not end a evaluate task"), "{other}");
+    assert!(other.message.contains("a task of kind evaluate does not end"), "{other}");
     assert!(stage.model().await.evaluations.is_empty());
     stage.worker.complete(lease, Done::Evaluate(good)).await.unwrap();
     stage.fixture.job_in(&id, "succeeded").await;

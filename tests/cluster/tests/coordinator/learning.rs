@@ -207,7 +207,7 @@ async fn an_experiment_is_a_job_and_its_verdict_the_output() {
     let Some(Work::SgdLab(spec)) = &order.work else { panic!("{order:?}") };
     assert_eq!((spec.steps, spec.points, spec.slope), (10, 100, Some(3.0)), "with every default filled in");
     let refused = worker.complete(order.lease.as_ref().unwrap(), rates()).await.unwrap_err();
-    assert!(refused.to_string().contains("does not end a sgd_lab task"), "{refused}");
+    assert!(refused.to_string().contains("a task of kind sgd_lab does not end"), "{refused}");
     let result = v1::SgdLabResult { slope: 2.9, verdict: "converged".into(), ..v1::SgdLabResult::default() };
     worker.complete(order.lease.as_ref().unwrap(), Done::SgdLab(result)).await.unwrap();
     let told = output(&fixture, &ids[0]).await;

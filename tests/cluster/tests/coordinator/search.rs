@@ -273,7 +273,7 @@ async fn a_result_that_does_not_belong_to_the_part_is_refused_and_changes_nothin
         (model(1), "say `rung`"),
         (Done::Search(v1::SearchResult { end: Some(End::Rung(infinite)) }), "say `diverged`"),
         (Done::Search(v1::SearchResult { end: None }), "is missing"),
-        (Done::Train(v1::TrainResult::default()), "does not end a search task"),
+        (Done::Train(v1::TrainResult::default()), "a task of kind search does not end"),
     ];
     for (done, said) in cases {
         let request = v1::CompleteTaskRequest { lease: order.lease.clone(), result: Some(done) };
