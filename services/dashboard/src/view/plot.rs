@@ -15,6 +15,8 @@ const MOST_TICKS: u32 = 12;
 const MOST_POWERS: f64 = 9.0;
 /// Numbers beyond cannot be drawn beside others.
 const LARGEST: f64 = 1e200;
+/// Marks that are nearer to each other cannot be told apart.
+const MARKS_APART: f64 = 8.0;
 /// More points than the plot has columns of pixels tell nothing.
 const MAX_POINTS: usize = 260;
 
@@ -80,7 +82,7 @@ impl Plot<'_> {
                 figcaption { b { (self.title) } (legend(lines.iter().map(|line| (line.class, line.name)))) }
                 svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.title) {
                     (grid(self.axes, scale))
-                    @for (x, name) in &self.marks { @if scale.reaches(*x) { (mark(scale, *x, name)) } }
+                    @for (x, names) in marked(scale, &self.marks) { (mark(scale, x, &names)) }
                     @for (x, from, to) in intervals { (interval(self.axes, scale, (*x, *from, *to))) }
                     @for line in &lines { (curve(self.axes, scale, line)) }
                 }
@@ -246,6 +248,18 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
+/// The marks within the plot, those that fall together as one.
+fn marked(scale: Scale, marks: &[(f64, String)]) -> Vec<(f64, String)> {
+    let mut seen: Vec<(f64, String)> = Vec::new();
+    for (x, name) in marks.iter().filter(|(x, _)| scale.reaches(*x)) {
+        match seen.iter_mut().find(|(other, _)| (scale.x(*other) - scale.x(*x)).abs() < MARKS_APART) {
+            Some((_, names)) => *names = format!("{names}, {name}"),
+            None => seen.push((*x, name.clone())),
+        }
+    }
+    seen
+}
+
 fn mark(scale: Scale, x: f64, name: &str) -> Markup {
     let x = format!("{:.1}", scale.x(x));
     html! {
@@ -341,6 +355,13 @@ mod tests {
         assert!(!drawn.contains("outside") && !drawn.contains("NaN") && !drawn.contains("interval"), "{drawn}");
         let scale = Scale::around(&[line(points[1..].to_vec())], true, None, 0.0);
         assert!((scale.x(1e-5) - scale.x(1e-7) - (scale.x(1e-1) - scale.x(1e-3))).abs() < 1e-9);
+    }
+
+    #[test]
+    fn marks_that_fall_together_are_named_side_by_side() {
+        let scale = scale(vec![(0.0, 1.0), (100.0, 1.0)]);
+        let marks = [(50.0, "1".to_owned()), (50.5, "2".to_owned()), (10.0, "3".to_owned()), (200.0, "4".to_owned())];
+        assert_eq!(marked(scale, &marks), [(50.0, "1, 2".to_owned()), (10.0, "3".to_owned())]);
     }
 
     #[test]
