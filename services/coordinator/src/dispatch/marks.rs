@@ -34,23 +34,23 @@ impl Marks {
     }
 
     /// Where to begin by now; lanes that are not listed, at their start.
-    pub(super) fn for_a_look(&mut self, now: Instant) -> &HashMap<i32, Mark> {
-        if now.duration_since(self.reached_back_at) >= DEEP {
-            self.reached_back_at = now;
-            self.reached_back += 1;
-            self.reach_back(self.reached_back.trailing_zeros());
+    pub(super) fn for_a_look(&mut self, now: Instant) -> HashMap<i32, Mark> {
+        if now.duration_since(self.reached_back_at) < DEEP {
+            return self.by_lane.clone();
         }
-        &self.by_lane
+        self.reached_back_at = now;
+        self.reached_back += 1;
+        self.further_back(self.reached_back.trailing_zeros())
     }
 
-    fn reach_back(&mut self, doublings: u32) {
+    /// The marks themselves stay: a lane in which nothing is found then is no reason to begin earlier again.
+    fn further_back(&self, doublings: u32) -> HashMap<i32, Mark> {
         if doublings >= DOUBLINGS {
-            return self.by_lane.clear();
+            return HashMap::new();
         }
         let by = TimeDelta::from_std(2 * DEEP * 2_u32.pow(doublings)).unwrap_or_default();
-        for mark in self.by_lane.values_mut() {
-            *mark = Mark { at: mark.at - by, id: Uuid::nil() };
-        }
+        let earlier = |(lane, mark): (&i32, &Mark)| (*lane, Mark { at: mark.at - by, id: Uuid::nil() });
+        self.by_lane.iter().map(earlier).collect()
     }
 
     /// Takes note of what a look has found. Gangs are looked for all over their lanes.
@@ -73,8 +73,8 @@ mod tests {
     fn reaches(seconds: u64) -> Vec<Option<i64>> {
         let begin = Instant::now();
         let mut marks = Marks::new(begin);
+        marks.by_lane.insert(1, head());
         let mut look = |second| {
-            marks.by_lane.insert(1, head());
             let from = marks.for_a_look(begin + Duration::from_secs(second)).get(&1).copied();
             from.map(|from| (head().at - from.at).num_seconds())
         };

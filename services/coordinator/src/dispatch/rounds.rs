@@ -104,7 +104,7 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
 }
 
 async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResult<Vec<LaneHead>> {
-    let lanes = context.store.lane_heads(memory.marks.for_a_look(Instant::now()), limit as u32).await?;
+    let lanes = context.store.lane_heads(&memory.marks.for_a_look(Instant::now()), limit as u32).await?;
     memory.marks.learn(&lanes);
     let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
     memory.directory.learn(&context.store, &ids).await?;
