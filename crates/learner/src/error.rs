@@ -76,15 +76,17 @@ pub enum LearnError {
         /// The highest of the recipe's.
         max_learning_rate: f64,
     },
-    /// The validation loss after an epoch shows that the run is lost.
+    /// The losses after an epoch show that the run is lost.
     #[error(
-        "the validation loss is {loss:.4} after epoch {epoch} (a guess would have {chance:.2}): training diverged and was \
-         stopped; lower max_learning_rate (now {max_learning_rate}), by a factor of 10 to begin with, or say \
+        "the validation loss is {loss:.4} after epoch {epoch} and the training loss {train_loss:.4} (a guess would have \
+         {chance:.2}): training diverged and was stopped; lower max_learning_rate (now {max_learning_rate}), by a factor of 10 to begin with, or say \
          stop_early: false to have it go on"
     )]
     AbsurdLoss {
         /// On the validation side.
         loss: f64,
+        /// The smoothed one of the batches.
+        train_loss: f64,
         /// That of a guess.
         chance: f64,
         /// From 1.

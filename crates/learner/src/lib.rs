@@ -30,7 +30,7 @@ mod training;
 pub use classifier::{Answers, Classifier, softmax};
 pub use data::{Dataset, Examples};
 pub use device::{Device, Precision, best_device, device_of, libtorch_version, set_threads, usable_cores};
-pub use diagnosis::{Evidence, diagnose, is_absurd};
+pub use diagnosis::{Evidence, diagnose, is_lost};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
 pub use find_lr::{RateCurve, Stop, find_lr};

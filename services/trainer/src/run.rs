@@ -182,8 +182,8 @@ fn train(
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
                 // What is lost is not worth going on from: it would be taken for the last good state.
-                if let Err(absurd) = training.refuse_absurd() {
-                    break Err(Failed::Learning(absurd));
+                if let Err(lost) = training.refuse_lost() {
+                    break Err(Failed::Learning(lost));
                 }
                 checkpoints.save(training)?;
             }

@@ -70,7 +70,8 @@ pub struct Recipe {
     pub pretrained: Option<PretrainedWeights>,
     /// Whether the weights to start from are a model of ours with the same classes, whose head is kept.
     pub keep_head: bool,
-    /// Whether a run ends after an epoch whose validation loss is absurd. One whose loss is no number always does.
+    /// Whether a run ends after an epoch whose losses, in training and in validation, show that it is lost. One whose loss is
+    /// no number always does.
     pub stop_early: bool,
 }
 

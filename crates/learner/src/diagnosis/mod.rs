@@ -16,7 +16,7 @@ mod unbalanced;
 use ursa_domain::recipe::Recipe;
 use ursa_domain::run::Finding;
 
-pub use rate_too_high::is_absurd;
+pub use rate_too_high::is_lost;
 
 use crate::LearnError;
 use crate::recorder::{BatchReport, EpochReport};
@@ -57,14 +57,18 @@ fn what_was_learned(evidence: &Evidence<'_>) -> Vec<Finding> {
 }
 
 impl Evidence<'_> {
-    /// The loss of a guess: every class as likely as any other.
     fn chance(&self) -> f64 {
-        (self.classes.len().max(2) as f64).ln()
+        chance(self.classes.len())
     }
 
     fn last(&self) -> Option<&EpochReport> {
         self.epochs.last()
     }
+}
+
+/// The loss of a guess among `classes`: each as likely as any other.
+fn chance(classes: usize) -> f64 {
+    (classes.max(2) as f64).ln()
 }
 
 /// As people read a share.

@@ -1,19 +1,28 @@
 //! The learning rate is too high: nothing that was learned survives. It cannot be mended by going on.
 
-use super::Evidence;
+use super::{Evidence, chance};
 use crate::LearnError;
 use crate::recorder::{EpochReport, best};
 use ursa_domain::run::{Finding, Problem};
 
 /// A validation loss of so many guesses is beyond any overfitting.
 const ABSURD: f64 = 10.0;
+/// A smoothed training loss of so many guesses is that of weights which were thrown away. Runs of a few batches that came to
+/// something had up to 3, those at hopeless rates more than 4; the lesson's, at 0.5, had 11.
+const LOST: f64 = 4.0;
 /// A smoothed loss this many times the lowest has run away.
 const RUN_AWAY: f64 = 4.0;
 
-/// Whether an epoch's losses show that the run is lost and need not be gone on with: valid loss is normally below 1, and a
-/// guess among `classes` loses ln(classes).
-pub fn is_absurd(report: &EpochReport, classes: usize) -> bool {
-    report.valid.loss > ABSURD * (classes.max(2) as f64).ln()
+/// Whether an epoch's losses show that the run is lost and need not be gone on with. An absurd validation loss alone does not:
+/// with few batches behind it, batch normalisation measures with statistics of weights that are long gone, and comes right by
+/// itself (validation losses of 300 before one of 0.6 are common). The training loss knows nothing of that.
+pub fn is_lost(report: &EpochReport, classes: usize) -> bool {
+    is_absurd(report, classes) && report.train_loss > LOST * chance(classes)
+}
+
+/// Valid loss is normally below 1.
+fn is_absurd(report: &EpochReport, classes: usize) -> bool {
+    report.valid.loss > ABSURD * chance(classes)
 }
 
 pub(super) fn find(evidence: &Evidence<'_>) -> Option<Finding> {

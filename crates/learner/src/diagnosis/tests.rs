@@ -82,6 +82,16 @@ fn a_run_that_explodes_late_goes_back_to_its_last_good_epoch() {
 }
 
 #[test]
+fn a_run_is_lost_only_where_training_says_so_too() {
+    let lost = |smoothed: f64, valid: f64| {
+        is_lost(&EpochReport { train_loss: smoothed, ..epochs(&[(1.0, valid, 90)])[0].clone() }, 3)
+    };
+    assert!(lost(12.22, 1_144_188_288.0), "the lesson's run at a rate of 0.5");
+    assert!(!lost(2.5, 536.5), "a run from scratch whose statistics are not yet those of its weights");
+    assert!(!lost(12.22, 2.0), "what can be validated is not lost");
+}
+
+#[test]
 fn a_hundred_thousandth_is_too_low() {
     let rows = [(1.30, 1.20, 86), (1.20, 1.11, 77), (1.08, 1.03, 66), (1.0, 0.99, 64), (0.98, 0.98, 63)];
     let found = findings(&recipe(5, 1e-5), &epochs(&rows));

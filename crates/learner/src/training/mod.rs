@@ -29,7 +29,7 @@ use crate::data::loader::Loader;
 use crate::data::sampler::{Sampler, sample};
 use crate::data::{Batch, Dataset};
 use crate::device::Precision;
-use crate::diagnosis::is_absurd;
+use crate::diagnosis::is_lost;
 use crate::network::Network;
 use crate::numerics;
 use crate::plan::StagePlan;
@@ -130,12 +130,13 @@ impl Training {
         checkpoint.restore(&mut self.engine)
     }
 
-    /// An error where the recipe stops early and the last epoch's validation loss is absurd.
-    pub fn refuse_absurd(&self) -> Result<(), LearnError> {
+    /// An error where the recipe stops early and the last epoch shows that the run is lost.
+    pub fn refuse_lost(&self) -> Result<(), LearnError> {
         let classes = self.data.classes.len();
-        let last = self.history().last().filter(|last| self.recipe().stop_early && is_absurd(last, classes));
+        let last = self.history().last().filter(|last| self.recipe().stop_early && is_lost(last, classes));
         let absurd = |last: &EpochReport| LearnError::AbsurdLoss {
             loss: last.valid.loss,
+            train_loss: last.train_loss,
             chance: (classes as f64).ln(),
             epoch: last.epoch + 1,
             max_learning_rate: self.recipe().peak_rate(),
