@@ -40,6 +40,11 @@ impl RateCurve {
         Self { test, points: Vec::new(), stop: None, smooth: SmoothLoss::default(), best: f64::INFINITY }
     }
 
+    /// The first point that is judged: fastai plots none of the first tenth.
+    pub(super) fn start_judged(&self) -> u32 {
+        self.test.steps / 10
+    }
+
     /// The rate to try next; `None` when the test is over.
     pub(super) fn next_rate(&self) -> Option<f64> {
         self.stop.is_none().then(|| self.test.rate(self.points.len() as u32))
@@ -54,7 +59,11 @@ impl RateCurve {
         self.smooth.add(batch_loss);
         let (step, loss) = (self.points.len() as u32, self.smooth.value());
         self.points.push(RatePoint { step, rate: self.test.rate(step), loss, batch_loss });
-        self.best = self.best.min(loss);
+        // The first points, which nobody judges, are an average of a few batches: a lucky one would end the test at a rate
+        // that has moved nothing yet.
+        if step >= self.start_judged() {
+            self.best = self.best.min(loss);
+        }
         if self.test.stop_when_diverging && loss > DIVERGED * self.best {
             self.stop = Some(Stop::Diverged);
         } else if step + 1 == self.test.steps {
@@ -104,6 +113,12 @@ mod tests {
         assert_eq!(curve.stop, Some(Stop::Diverged));
         let last = curve.points.last().unwrap();
         assert!(last.loss > 4.0 && curve.points[curve.points.len() - 2].loss <= 4.0);
+    }
+
+    #[test]
+    fn a_lucky_first_batch_does_not_end_the_test() {
+        let lucky = curve(|step| if step == 0 { 0.001 } else { 1.0 });
+        assert_eq!((lucky.points.len(), lucky.stop), (100, Some(Stop::Finished)));
     }
 
     #[test]

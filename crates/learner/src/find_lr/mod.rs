@@ -1,6 +1,8 @@
 //! The learning-rate finder (Smith 2015) as fastai's `lr_find` (lesson 2 §2.6): a mock training at rates that rise from
 //! batch to batch.
 //!
+//! One thing differs: the lowest loss, four times which ends a test, is looked for among the points that are judged.
+//!
 //! It works on a private copy of the weights: the run it looks at is as it was, and two tests at once do not meet.
 
 mod curve;

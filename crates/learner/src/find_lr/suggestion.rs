@@ -13,7 +13,7 @@ const LEAST_POINTS: usize = 3;
 impl RateCurve {
     /// The points that are judged: a tenth of the test at the start and five points at the end are left out, as fastai plots.
     pub fn judged(&self) -> &[RatePoint] {
-        let start = self.test.steps as usize / 10;
+        let start = self.start_judged() as usize;
         let end = self.points.len().saturating_sub(SKIPPED_END);
         self.points.get(start..end).unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::Stream;
 use prost::Message;
@@ -37,6 +37,8 @@ const CHECKPOINTS_OF_A_JOB: i64 = 1000;
 const LOOKED_AT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 const WATCH_BATCH: i64 = 500;
 const WATCH_TICK: Duration = Duration::from_millis(500);
+/// How far jobs are is counted, which costs more than to read what has happened; nobody sees more often.
+const PROGRESS_TICK: Duration = Duration::from_millis(400);
 
 #[tonic::async_trait]
 impl JobService for JobApi {
@@ -156,7 +158,8 @@ impl JobService for JobApi {
             after_id => after_id,
         };
         let (sender, receiver) = mpsc::channel(64);
-        let watch = Watch { context: self.0.clone(), subject, after_id, progress: HashMap::new(), sender };
+        let watch =
+            Watch { context: self.0.clone(), subject, after_id, progress: HashMap::new(), progress_at: None, sender };
         tokio::spawn(watch.run());
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -360,6 +363,8 @@ struct Watch {
     subject: EventSubject,
     after_id: i64,
     progress: HashMap<Uuid, JobProgress>,
+    /// When it was counted last.
+    progress_at: Option<Instant>,
     sender: mpsc::Sender<Result<v1::Event, Status>>,
 }
 
@@ -404,12 +409,23 @@ impl Watch {
                 break;
             }
         }
+        if self.send_all_progress().await?.is_err() {
+            return Ok(Err(Gone));
+        }
+        Ok(Ok(ended))
+    }
+
+    async fn send_all_progress(&mut self) -> Result<Result<(), Gone>, StoreError> {
+        if self.progress_at.is_some_and(|at| at.elapsed() < PROGRESS_TICK) {
+            return Ok(Ok(()));
+        }
+        self.progress_at = Some(Instant::now());
         for progress in self.context.store.progress(self.subject).await? {
             if self.send_progress(progress).await.is_err() {
                 return Ok(Err(Gone));
             }
         }
-        Ok(Ok(ended))
+        Ok(Ok(()))
     }
 
     async fn send_progress(&mut self, progress: JobProgress) -> Result<(), Gone> {

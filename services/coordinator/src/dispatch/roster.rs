@@ -1,6 +1,6 @@
 //! Who is attached to this coordinator, what each has to offer, and what each was given.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -181,14 +181,14 @@ impl Roster {
     /// Takes note that leases have ended, so that their workers have room at once. One that was given back untouched gives
     /// its worker a rest.
     pub(crate) fn ended(&self, leases: &[Lease], given_back: bool) {
+        let tokens: HashSet<Uuid> = leases.iter().map(|lease| lease.token).collect();
         let mut state = self.state();
         let now = Instant::now();
-        for lease in leases {
-            state.ended.insert(lease.token, now);
-            let holder = state.workers.values_mut().find(|attached| attached.lent.contains_key(&lease.token));
-            let Some(attached) = holder else { continue };
-            attached.lent.remove(&lease.token);
-            if given_back {
+        state.ended.extend(tokens.iter().map(|token| (*token, now)));
+        for attached in state.workers.values_mut() {
+            let held = attached.lent.len();
+            attached.lent.retain(|token, _| !tokens.contains(token));
+            if given_back && attached.lent.len() < held {
                 attached.rests_until = now + REST;
             }
         }
@@ -199,6 +199,8 @@ impl Roster {
     /// Every worker that has reported since the last beat; and a beat of them.
     pub(super) fn pulse(&self) -> (Vec<Pulse>, Beat) {
         let mut state = self.state();
+        let now = Instant::now();
+        state.ended.retain(|_, at| now.duration_since(*at) < REMEMBER);
         let mut beat = Beat::default();
         let mut pulses = Vec::new();
         for attached in state.workers.values_mut().filter(|attached| attached.is_fresh) {
@@ -234,7 +236,6 @@ impl Roster {
     pub(super) fn settle(&self, worker: Uuid, drain: bool, asked_at: Instant, open: Vec<Lent>) {
         let mut state = self.state();
         let State { workers, ended, .. } = &mut *state;
-        ended.retain(|_, at| at.elapsed() < REMEMBER);
         let Some(attached) = workers.get_mut(&worker) else { return };
         attached.drain = drain;
         attached.is_known = true;
