@@ -16,6 +16,7 @@ mod webhooks;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,8 @@ use crate::store::{StoreError, StoreResult, Topic};
 
 /// A hint may get lost; nothing waits longer than this for a sweep.
 const SWEEP: Duration = Duration::from_secs(1);
+/// What rests, rests so many times as long as it was busy.
+const RESTS: u32 = 9;
 
 /// Starts every reconciler.
 pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -46,7 +49,8 @@ where
     sweep_at_most_every(Duration::ZERO, name, context, topic, stop, sweep).await;
 }
 
-/// The same, for what need not be looked at with every commit: it rests between two sweeps.
+/// The same, for what need not be looked at with every commit: it rests between two sweeps, and the longer the more a sweep
+/// takes, so that what grew slow does not keep the database busy.
 async fn sweep_at_most_every<F, Fut>(
     rest: Duration,
     name: &'static str,
@@ -62,7 +66,9 @@ async fn sweep_at_most_every<F, Fut>(
     let mut outage = false;
     loop {
         wake.borrow_and_update();
+        let begin = Instant::now();
         note(name, sweep().await, &mut outage);
+        let rest = if rest.is_zero() { rest } else { rest.max(begin.elapsed() * RESTS) };
         let due = async {
             tokio::time::sleep(rest).await;
             hub::wait(&mut wake, SWEEP).await;

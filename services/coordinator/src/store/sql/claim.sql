@@ -40,10 +40,13 @@ regular as materialized (
 picked as (
     select * from late union all select * from regular
 ),
--- The first task gets the first place of its lane. By one number, so that no plan compares every task with every place.
+-- The first task gets the first place of its lane. By one number, so that no plan compares every task with every place; and
+-- numbered before the places come in, or every task would be sorted with all of them.
+numbered as (
+    select id, lane_id, row_number() over (partition by lane_id order by ready_at, id) as number from picked
+),
 seated as (
-    select p.id, c.places[row_number() over (partition by p.lane_id order by p.ready_at, p.id)] as place
-    from picked p join counts c on c.lane_id = p.lane_id
+    select n.id, c.places[n.number] as place from numbered n join counts c on c.lane_id = n.lane_id
 ),
 -- By their ids, as a list: from a join Postgres expects far more than there are, and reads the whole table.
 taken as (
@@ -52,11 +55,27 @@ taken as (
     where t.id = any (array(select id from picked)) and t.state = 'ready'
     returning t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units
 ),
-leased as materialized (
-    select t.*, w.worker_id, w.worker_name, w.gpus::integer[] as gpus, gen_random_uuid() as token
+given as materialized (
+    select
+        t.*, w.worker_id, w.worker_name, w.gpus::integer[] as gpus, gen_random_uuid() as token,
+        row_number() over (partition by t.job_id order by t.id) as number_in_job
     from taken t
     join seated s on s.id = t.id
     join wanted w on w.place = s.place
+),
+-- Each job is looked up once: it is written with every group of its tasks that ends, and while somebody keeps an old
+-- transaction open, whoever looks it up walks over all that it was since.
+leased as materialized (
+    select
+        g.*,
+        max(j.project) over of_job as project,
+        max(j.unit) over of_job as unit,
+        max(j.run_deadline) over of_job as run_deadline,
+        max(j.no_progress) over of_job as no_progress,
+        bool_or((j.policy ->> 'preemptible')::boolean) over of_job as preemptible
+    from given g
+    left join jobs j on j.id = case when g.number_in_job = 1 then g.job_id end
+    window of_job as (partition by g.job_id)
 ),
 opened as (
     insert into attempts (
@@ -64,9 +83,9 @@ opened as (
         progress_unit, run_until, no_progress
     )
     select
-        l.id, l.attempt, l.job_id, j.project, l.worker_id, l.worker_name, l.token, l.gpus,
-        now() + make_interval(secs => $8), l.units, j.unit, now() + j.run_deadline, j.no_progress
-    from leased l join jobs j on j.id = l.job_id
+        id, attempt, job_id, project, worker_id, worker_name, token, gpus,
+        now() + make_interval(secs => $8), units, unit, now() + run_deadline, no_progress
+    from leased
 ),
 -- A job of a million tasks has thousands of events, not millions.
 crowds as (
@@ -89,6 +108,6 @@ told as (
 select
     l.id as "id!", l.job_id as "job_id!", l.lane_id as "lane_id!", l.ordinal as "ordinal!", l.payload as "payload!",
     l.attempt as "attempt!", l.token as "token!", l.worker_id as "worker_id!", l.worker_name as "worker_name!",
-    l.gpus as "gpus!", (j.policy ->> 'preemptible')::boolean as "preemptible!", e.deliveries as "deliveries!"
-from told e cross join leased l join jobs j on j.id = l.job_id
+    l.gpus as "gpus!", l.preemptible as "preemptible!", e.deliveries as "deliveries!"
+from told e cross join leased l
 order by l.job_id, l.ordinal
