@@ -13,6 +13,7 @@ mod schedules;
 mod session;
 mod steer;
 mod waiting;
+mod watch;
 mod webhooks;
 mod workers;
 
