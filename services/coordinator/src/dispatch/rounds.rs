@@ -50,8 +50,9 @@ pub(super) async fn run(context: Context) {
         wake.borrow_and_update();
         // Room that came free before this round is seen by it, and is no reason for another.
         let _ = context.roster.room.notified().now_or_never();
+        let mut waiting = true;
         match rounds(&context, &mut memory).await {
-            Ok(()) => outage = false,
+            Ok(rest) => (outage, waiting) = (false, rest == Rest::Waits),
             Err(error) if error.is_outage() => {
                 if !outage {
                     tracing::warn!(%error, "nothing is dispatched: waiting for the database");
@@ -62,22 +63,31 @@ pub(super) async fn run(context: Context) {
         }
         tokio::select! {
             () = hub::wait(&mut wake, LOOK) => {}
-            () = context.roster.room.notified() => {}
+            // Every task that ends makes room: where nothing waits for it, that is no news.
+            () = context.roster.room.notified(), if waiting => {}
         }
     }
 }
 
-/// Whether another round may find something to place. What becomes ready meanwhile wakes the dispatcher by itself.
+/// What a round leaves. What becomes ready meanwhile wakes the dispatcher by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
-    Something,
+    /// Another round may find something to place.
+    Places,
+    /// Something waits for room.
+    Waits,
+    /// Nothing is ready.
     Nothing,
 }
 
 /// Until nothing more can be placed.
-async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<()> {
-    while round(context, memory).await? == Rest::Something {}
-    Ok(())
+async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
+    loop {
+        let rest = round(context, memory).await?;
+        if rest != Rest::Places {
+            return Ok(rest);
+        }
+    }
 }
 
 async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
@@ -85,7 +95,7 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
     let room: usize = offers.iter().filter(|offer| !offer.draining).map(|offer| offer.slots as usize).sum();
     let may_preempt = running.iter().any(|attempt| attempt.preemptible);
     if room == 0 && !may_preempt {
-        return Ok(Rest::Nothing);
+        return Ok(Rest::Waits);
     }
     let limit = room.clamp(1, AT_A_TIME);
     let lanes = look(context, memory, limit).await?;
@@ -100,7 +110,11 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
     }
     let seen: usize = lanes.iter().map(|lane| lane.ready as usize).sum();
     let all_seen = lanes.iter().all(|lane| lane.gang == 1 && (lane.ready as usize) < limit);
-    Ok(if given == 0 || (given == seen && all_seen) { Rest::Nothing } else { Rest::Something })
+    Ok(match given {
+        0 => Rest::Waits,
+        given if given == seen && all_seen => Rest::Nothing,
+        _ => Rest::Places,
+    })
 }
 
 async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResult<Vec<LaneHead>> {

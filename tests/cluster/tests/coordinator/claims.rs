@@ -1,5 +1,7 @@
 //! How much a worker is given at a time.
 
+use std::time::{Duration, Instant};
+
 use ursa_cluster::Worker;
 use ursa_proto::v1;
 
@@ -24,6 +26,23 @@ async fn orders_come_in_messages_that_are_not_too_large() {
         portions.push(worker.hear().await.unwrap().start.len());
     }
     assert_eq!(portions.into_iter().filter(|portion| *portion > 0).collect::<Vec<_>>(), [1; 6]);
+}
+
+/// Without being told of the room the dispatcher looks once a second.
+#[tokio::test]
+async fn room_that_comes_free_goes_at_once_to_what_waits_for_it() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(11)]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let mut order = worker.next_task().await.unwrap();
+    let begin = Instant::now();
+    for _ in 0..10 {
+        worker.complete(order.lease.as_ref().unwrap(), answered()).await.unwrap();
+        order = worker.next_task().await.unwrap();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    worker.complete(order.lease.as_ref().unwrap(), answered()).await.unwrap();
+    fixture.job_in(&ids[0], "succeeded").await;
 }
 
 /// As after a transaction that began before others and was committed after them.
