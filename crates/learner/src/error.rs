@@ -79,8 +79,8 @@ pub enum LearnError {
     /// The losses after an epoch show that the run is lost.
     #[error(
         "the validation loss is {loss:.4} after epoch {epoch} and the training loss {train_loss:.4} (a guess would have \
-         {chance:.2}): training diverged and was stopped; lower max_learning_rate (now {max_learning_rate}), by a factor of 10 to begin with, or say \
-         stop_early: false to have it go on"
+         {chance:.2}): training diverged and was stopped; lower max_learning_rate (now {max_learning_rate}), by a factor of \
+         10 to begin with, or say stop_early: false to have it go on"
     )]
     AbsurdLoss {
         /// On the validation side.

@@ -26,8 +26,10 @@ use crate::store::{StoreError, StoreResult, Topic};
 
 /// A hint may get lost; nothing waits longer than this for a sweep.
 const SWEEP: Duration = Duration::from_secs(1);
-/// What rests, rests so many times as long as it was busy.
+/// What rests, rests so many times as long as it was busy,
 const RESTS: u32 = 9;
+/// but no longer than this: it may have been an outage that took so long.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Starts every reconciler.
 pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -68,7 +70,7 @@ async fn sweep_at_most_every<F, Fut>(
         wake.borrow_and_update();
         let begin = Instant::now();
         note(name, sweep().await, &mut outage);
-        let rest = if rest.is_zero() { rest } else { rest.max(begin.elapsed() * RESTS) };
+        let rest = if rest.is_zero() { rest } else { (begin.elapsed() * RESTS).clamp(rest, LONGEST_REST) };
         let due = async {
             tokio::time::sleep(rest).await;
             hub::wait(&mut wake, SWEEP).await;
