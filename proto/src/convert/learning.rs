@@ -157,6 +157,7 @@ fn read_recipe(recipe: v1::TrainRecipe, goes_on: bool) -> Result<Recipe, BadFiel
             .map(|weights| PretrainedWeights { location: weights.location, sha256: weights.sha256 }),
         keep_head: recipe.keep_head,
         stop_early: recipe.stop_early.unwrap_or(default.stop_early),
+        deterministic: recipe.deterministic,
     })
 }
 
@@ -261,6 +262,7 @@ impl From<&Recipe> for v1::TrainRecipe {
             weight_average: recipe.weight_average.unwrap_or_default(),
             keep_head: recipe.keep_head,
             stop_early: Some(recipe.stop_early),
+            deterministic: recipe.deterministic,
             ..Self::default()
         }
     }
@@ -423,6 +425,7 @@ mod tests {
             pretrained: Some(PretrainedWeights { location: "/weights".into(), sha256: "00".into() }),
             keep_head: true,
             stop_early: false,
+            deterministic: true,
             ..Recipe::default()
         };
         assert_eq!(Recipe::try_from(v1::TrainRecipe::from(&recipe)), Ok(recipe));

@@ -130,10 +130,11 @@ pub(crate) async fn describe(program: &Path) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// In a process group of its own: a Ctrl-C meant for the worker must not reach it, and a kill must reach all of it.
+/// In a process group of its own: a Ctrl-C meant for the worker must not reach it, and a kill must reach all of it. A recipe
+/// may ask for the same bits each time, which cuBLAS gives only where it has its memory to itself from the beginning.
 fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.process_group(0).kill_on_drop(true);
+    command.process_group(0).kill_on_drop(true).env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
     command
 }
 

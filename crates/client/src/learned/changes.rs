@@ -71,7 +71,8 @@ impl Changes {
         let keys = keys.chain(from.model.as_ref().map(model_key)).chain(pretrained).chain(stages);
         let keys = keys
             .chain(members(&Recipe::default(), recipe))
-            .chain((!recipe.stop_early).then(|| ("stop_early", false.into())));
+            .chain((!recipe.stop_early).then(|| ("stop_early", false.into())))
+            .chain(recipe.deterministic.then(|| ("deterministic", true.into())));
         let keys = keys.chain([("seed", recipe.seed.into())]);
         Self { keys: keys.collect(), replaces_numbers: false, against_found_rate: false }
     }

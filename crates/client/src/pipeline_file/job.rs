@@ -87,6 +87,7 @@ pub(super) struct JobEntry {
     weight_average: Option<f64>,
     pretrained: Option<PretrainedWeights>,
     stop_early: Option<bool>,
+    deterministic: Option<bool>,
     // sgd_lab, and what learns
     batch_size: Option<u32>,
     // find_lr
@@ -203,7 +204,7 @@ impl JobEntry {
         const LEARN: &[Kind] = &[FindLr, Train, Search];
         const LOOK: &[Kind] = &[FindLr, Train, Search, Evaluate];
         const GO_ON: &[Kind] = &[FindLr, Train, Search, Evaluate, Deploy];
-        let keys: [(&str, bool, &[Kind]); 57] = [
+        let keys: [(&str, bool, &[Kind]); 58] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -237,6 +238,7 @@ impl JobEntry {
             ("weight_average", self.weight_average.is_some(), LEARN),
             ("pretrained", self.pretrained.is_some(), LEARN),
             ("stop_early", self.stop_early.is_some(), &[Train, Search]),
+            ("deterministic", self.deterministic.is_some(), LEARN),
             ("batch_size", self.batch_size.is_some(), &[FindLr, Train, Search, SgdLab]),
             ("test", self.test.is_some(), &[FindLr]),
             ("space", self.space.is_some(), &[Search]),

@@ -73,6 +73,8 @@ pub struct Recipe {
     /// Whether a run ends after an epoch whose losses, in training and in validation, show that it is lost. One whose loss is
     /// no number always does.
     pub stop_early: bool,
+    /// Whether a GPU, too, gives the same bits each time, which makes it slower; a CPU always does.
+    pub deterministic: bool,
 }
 
 /// Why a text is no recipe that can be followed.
@@ -107,6 +109,7 @@ impl Default for Recipe {
             pretrained: None,
             keep_head: false,
             stop_early: true,
+            deterministic: false,
         }
     }
 }

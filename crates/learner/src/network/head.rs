@@ -124,7 +124,8 @@ impl Head {
     /// `[n, features, h, w]` in any float kind to f32 logits `[n, classes]`.
     pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let x = x.to_kind(Kind::Float);
-        let (max, _) = x.adaptive_max_pool2d([1, 1]);
+        // Of the whole map. Unlike that of the adaptive pooling, its gradient is the same each time on a GPU.
+        let max = x.max_pool2d(&x.size()[2..], [1, 1], [0, 0], [1, 1], false);
         let pooled = Tensor::cat(&[max, x.adaptive_avg_pool2d([1, 1])], 1).flatten(1, -1);
         let dropped = self.norm1.forward(&pooled, train).dropout(self.spec.dropout / 2.0, train);
         let hidden = self.linear1.forward(&dropped).relu_();

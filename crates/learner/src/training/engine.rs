@@ -197,11 +197,13 @@ impl Engine {
             #[cfg(test)]
             self.fill_memory(part.len());
             let loss = self.objective.loss(&logits, &targets, &weight);
-            let value = loss.double_value(&[]);
-            if !value.is_finite() {
-                return Gradients { loss: value, gradients: Vec::new() };
+            let gradients = self.optimizer.gradients(&loss, &asked);
+            // Read last: whoever reads it waits for a GPU, which is better done when it has all of its work.
+            let loss = loss.double_value(&[]);
+            if !loss.is_finite() {
+                return Gradients { loss, gradients: Vec::new() };
             }
-            let gradients = Gradients { loss: value, gradients: self.optimizer.gradients(&loss, &asked) };
+            let gradients = Gradients { loss, gradients };
             sum = Some(match sum {
                 None if parts.len() == 1 => gradients,
                 None => gradients.float(),

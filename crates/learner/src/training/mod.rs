@@ -28,7 +28,7 @@ use crate::LearnError;
 use crate::data::loader::Loader;
 use crate::data::sampler::{Sampler, sample};
 use crate::data::{Batch, Dataset};
-use crate::device::Precision;
+use crate::device::{self, Precision};
 use crate::diagnosis::is_lost;
 use crate::network::Network;
 use crate::numerics;
@@ -93,6 +93,7 @@ impl Training {
                 format!("pictures have {} pixels a side, the recipe says {}", data.train.size(), recipe.image_size);
             return Err(LearnError::UnusableData(reason));
         }
+        device::compute_deterministically(device, recipe.deterministic);
         let network = first_network(recipe, data.classes.len(), pretrained, device)?;
         let sampler = Sampler::new(data.train.labels(), recipe.balance, recipe.batch_size as usize, recipe.seed);
         let mut training = Self {

@@ -111,6 +111,7 @@ impl JobEntry {
         set(&mut recipe.weight_average, self.weight_average);
         recipe.seed = self.seed.or(recipe.seed);
         recipe.stop_early = self.stop_early.or(recipe.stop_early);
+        set(&mut recipe.deterministic, self.deterministic);
         if let Some(weights) = self.pretrained {
             recipe.pretrained = Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
         }
@@ -179,6 +180,7 @@ mod tests {
             mix: {mix_up: {alpha: 0.4}}
             balance: oversample
             stop_early: false
+            deterministic: true
             checkpoint: 0193a1b2-c3d4-7e5f-8a6b-123456789abc@3
             keep_checkpoints: {every: 2}
         ";
@@ -193,6 +195,7 @@ mod tests {
         assert_eq!((train.seeds, train.train_percents), (3, vec![50, 100]));
         let keep = train.keep_checkpoints.unwrap();
         assert_eq!((keep.last, keep.best, keep.every), (2, Some(true), 2));
+        assert!(recipe.deterministic);
         assert_eq!((recipe.stop_early, train.checkpoint.unwrap().epochs), (Some(false), 3));
     }
 

@@ -1,5 +1,8 @@
 //! What the machine offers: processor cores, an accelerator, fast number types.
 
+mod context;
+mod cuda;
+
 use std::sync::Once;
 
 pub use tch::Device;
@@ -17,7 +20,12 @@ pub enum Precision {
 impl Precision {
     /// The fastest that the device computes natively.
     pub fn best(device: Device) -> Self {
-        if device == Device::Cpu && cpu_has_bfloat16() { Self::BFloat16 } else { Self::Float32 }
+        let has_bfloat16 = match device {
+            Device::Cpu => cpu_has_bfloat16(),
+            Device::Cuda(index) => cuda::compute_capability(index).is_some_and(|major| major >= cuda::AMPERE),
+            _ => false,
+        };
+        if has_bfloat16 { Self::BFloat16 } else { Self::Float32 }
     }
 
     /// Its usual name.
@@ -51,7 +59,7 @@ fn cpu_has_bfloat16() -> bool {
 /// Ursa is linked against libtorch's CPU half only; where the CUDA half is installed it is loaded here.
 pub fn best_device() -> Device {
     static LOADED: Once = Once::new();
-    LOADED.call_once(load_cuda);
+    LOADED.call_once(cuda::load);
     Device::cuda_if_available()
 }
 
@@ -63,12 +71,11 @@ pub fn device_of(rank: usize) -> Device {
     }
 }
 
-#[expect(unsafe_code, reason = "the CUDA half of libtorch registers itself when it is loaded; there is no other way")]
-fn load_cuda() {
-    use nix::libc::{RTLD_GLOBAL, RTLD_NOW, dlopen};
-    // SAFETY: the name is a C string; the library's initialisers are libtorch's own, of the version linked here.
-    unsafe {
-        dlopen(c"libtorch_cuda.so".as_ptr(), RTLD_NOW | RTLD_GLOBAL);
+/// From here on, all of this process gives the same bits each time, or says which operation does not. A CPU always does: it is
+/// left alone. cuBLAS wants the environment variable `CUBLAS_WORKSPACE_CONFIG` for it, as the worker sets it.
+pub(crate) fn compute_deterministically(device: Device, wanted: bool) {
+    if device.is_cuda() && wanted {
+        context::set_deterministic(true);
     }
 }
 
