@@ -34,7 +34,7 @@ pub use diagnosis::{Evidence, diagnose, is_lost};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
 pub use find_lr::{RateCurve, Stop, find_lr};
-pub use memory::keep_memory;
+pub use memory::{keep_memory, memory_in_use};
 pub use network::{HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
 pub use out_of_memory::is_recovered_from;
 pub use plan::StagePlan;

@@ -1,4 +1,4 @@
-//! How the process keeps its memory.
+//! How the process keeps its memory, and how much it has.
 
 use nix::libc::{M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, mallopt};
 
@@ -13,5 +13,32 @@ pub fn keep_memory() {
         mallopt(M_MMAP_MAX, 0);
         mallopt(M_TRIM_THRESHOLD, i32::MAX);
         mallopt(M_TOP_PAD, TOP_PAD);
+    }
+}
+
+/// Bytes of memory that the process has to itself; pictures that lie in files and are mapped do not count. As freed memory is
+/// kept, it is about the most there ever was. `None` where the kernel does not tell.
+pub fn memory_in_use() -> Option<u64> {
+    private_bytes(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn private_bytes(status: &str) -> Option<u64> {
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_what_the_process_has_to_itself() {
+        let status = "VmRSS:\t  900 kB\nRssAnon:\t     512 kB\nRssFile:\t  388 kB\n";
+        assert_eq!(private_bytes(status), Some(512 << 10));
+        assert_eq!(private_bytes("VmRSS:\t  900 kB\n"), None);
+        let before = memory_in_use().unwrap();
+        let filled = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let grown = memory_in_use().unwrap() - before;
+        assert!((32 << 20..1 << 30).contains(&grown), "{grown}, with {} in use", filled.len());
     }
 }

@@ -4,7 +4,7 @@ use tokio::runtime::Runtime;
 use ursa_domain::run::{Finding, RunOrder, RunResult, Rung, TrainerEvent};
 use ursa_learner::{
     Advance, BatchReport, Device, EpochReport, Evidence, LearnError, Precision, RunIdentity, Training, best_device,
-    device_of, set_threads,
+    device_of, memory_in_use, set_threads,
 };
 use ursa_storage::Storage;
 use ursa_storage::manifest::Manifest;
@@ -240,6 +240,9 @@ fn tell_epoch(report: &EpochReport, images_per_second: Option<f64>, epochs: u32)
     metric("error_rate_high", high);
     if let Some(rate) = images_per_second {
         metric("images_per_second", rate);
+    }
+    if let Some(bytes) = memory_in_use() {
+        metric("memory_bytes", bytes as f64);
     }
     let message = format!(
         "epoch {} of {epochs}: train_loss {:.4} ({:.4} measured), valid_loss {:.4}, error_rate {errors}",

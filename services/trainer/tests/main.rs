@@ -103,6 +103,8 @@ fn a_run_tells_what_it_does_and_leaves_a_model_that_reproduces_its_examples() {
     assert_eq!(values(&events, "valid_loss").len(), 3);
     assert_eq!(values(&events, "error_rate"), result.error_rates);
     assert!(values(&events, "images_per_second").iter().all(|rate| *rate > 0.0));
+    assert!(values(&events, "memory_bytes").iter().all(|bytes| *bytes > 1e7), "{:?}", values(&events, "memory_bytes"));
+    assert_eq!(values(&events, "memory_bytes").len(), 3);
     let epochs: Vec<u32> = checkpoints(&events).iter().map(|info| info.epoch).collect();
     assert_eq!(epochs, [1, 2, 3]);
     let last = events.iter().rev().find_map(|event| match event {

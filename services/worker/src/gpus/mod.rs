@@ -1,6 +1,7 @@
 //! The graphics processors that this worker offers, looked at every few seconds: memory comes and goes, drivers break.
 
 mod choice;
+mod load;
 mod pretended;
 mod smi;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use ursa_proto::v1;
 
 pub use choice::GpuChoice;
+pub(crate) use load::{GpuLoad, Seen};
 pub use pretended::PretendedGpus;
 use smi::Smi;
 
@@ -55,6 +57,11 @@ impl Gpus {
     /// As last seen.
     pub(crate) fn list(&self) -> Vec<v1::Gpu> {
         self.0.borrow().clone()
+    }
+
+    /// Watches those of a run from now on.
+    pub(crate) fn load(&self, indices: &[u32]) -> GpuLoad {
+        GpuLoad::new(self.0.clone(), indices)
     }
 
     /// How many there are.

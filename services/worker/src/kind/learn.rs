@@ -14,11 +14,14 @@ use uuid::Uuid;
 
 use crate::attempt::Attempt;
 use crate::error::{Failure, WorkError};
+use crate::gpus::{GpuLoad, Seen};
 use crate::tools::Tools;
 use crate::trainer::Trainer;
 
 /// How long a run that has said its last word, or was killed, may take to be gone.
 const EXIT: Duration = Duration::from_secs(10);
+/// What a run measures after every epoch.
+const EACH_EPOCH: &str = "valid_loss";
 
 /// How a run ended, in its own words.
 #[derive(Debug)]
@@ -111,8 +114,8 @@ async fn run(tools: &Tools, attempt: &Attempt, order: &TrainerInput) -> Result<R
     attempt.progress(0, 0, "", "starting the trainer");
     let mut trainer = Trainer::start(&tools.trainer, order, attempt.gpus()).await?;
     let end = tokio::select! {
-        end = listen(&mut trainer, attempt) => end,
-        () = attempt.stopped() => return stop(trainer, attempt, tools.stop_grace).await,
+        end = listen(&mut trainer, tools, attempt) => end,
+        () = attempt.stopped() => return stop(trainer, tools, attempt).await,
     };
     match end {
         End::Finished(result) => {
@@ -137,31 +140,43 @@ async fn turn<'a>(tools: &'a Tools, attempt: &Attempt) -> Result<Option<Semaphor
     attempt.unless_stopped(wait).await.map(Some)
 }
 
-/// Passes on what the run says until it ends. Safe to cancel.
-async fn listen(trainer: &mut Trainer, attempt: &Attempt) -> End {
+/// Passes on what the run says until it ends, and with every epoch how busy its GPUs were. Safe to cancel.
+async fn listen(trainer: &mut Trainer, tools: &Tools, attempt: &Attempt) -> End {
+    let mut load = tools.gpus.load(attempt.gpus());
     loop {
-        match trainer.next().await {
+        let event = tokio::select! {
+            event = trainer.next() => event,
+            () = load.look() => continue,
+        };
+        match event {
             Some(TrainerEvent::Finished(result)) => return End::Finished(result),
             Some(TrainerEvent::Failed { class, message, findings }) => {
                 return End::Failed(Failure { class, message, findings });
             }
-            Some(event) => pass_on(attempt, event),
+            Some(event) => {
+                if let TrainerEvent::Metric { name, step, epoch, .. } = &event
+                    && name == EACH_EPOCH
+                {
+                    tell_load(attempt, &mut load, *step, *epoch);
+                }
+                pass_on(attempt, event);
+            }
             None => return End::Silent,
         }
     }
 }
 
 /// Asks the run to end by itself, so that it lets go of a GPU in good order and its last checkpoint gets to the store;
-/// what does not end within `grace` is ended by force. Once the lease is lost there is nothing to wait for.
-async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Result<RunResult, WorkError> {
+/// what does not end within the time for that is ended by force. Once the lease is lost there is nothing to wait for.
+async fn stop(mut trainer: Trainer, tools: &Tools, attempt: &Attempt) -> Result<RunResult, WorkError> {
     let ending = async {
         trainer.cancel().await;
-        listen(&mut trainer, attempt).await
+        listen(&mut trainer, tools, attempt).await
     };
     let end = tokio::select! {
         biased;
         () = attempt.lease_lost() => None,
-        end = tokio::time::timeout(grace, ending) => Some(end),
+        end = tokio::time::timeout(tools.stop_grace, ending) => Some(end),
     };
     match &end {
         Some(Ok(_)) => _ = trainer.exit(EXIT).await,
@@ -175,6 +190,13 @@ async fn stop(mut trainer: Trainer, attempt: &Attempt, grace: Duration) -> Resul
         Some(Ok(End::Finished(result))) if attempt.stop_reason().takes_results() => Ok(*result),
         _ => Err(WorkError::Stopped),
     }
+}
+
+fn tell_load(attempt: &Attempt, load: &mut GpuLoad, step: u64, epoch: u32) {
+    let Some(Seen { utilisation, memory_bytes }) = load.take() else { return };
+    let metric = |name: &str, value| attempt.metric(name.to_owned(), v1::MetricPoint { step, epoch, value });
+    metric("gpu_utilisation", utilisation);
+    metric("gpu_memory_bytes", memory_bytes as f64);
 }
 
 fn pass_on(attempt: &Attempt, event: TrainerEvent) {

@@ -9,7 +9,16 @@ use crate::error::PageError;
 use crate::view::plot::{Axes, Line, plot};
 use crate::view::{parts, text};
 
-const TRAINING: [&str; 5] = ["train_loss", "train_loss_smooth", "valid_loss", "error_rate", "images_per_second"];
+const TRAINING: [&str; 8] = [
+    "train_loss",
+    "train_loss_smooth",
+    "valid_loss",
+    "error_rate",
+    "images_per_second",
+    "memory_bytes",
+    "gpu_utilisation",
+    "gpu_memory_bytes",
+];
 
 /// Whether jobs of this kind have curves.
 pub(super) fn are_drawn(kind: &str) -> bool {
@@ -68,6 +77,9 @@ fn latest(series: &[v1::MetricSeries]) -> Markup {
         @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { (parts::fact("train loss", format!("{:.3}", point.value))) }
         @if let Some(point) = last("valid_loss") { (parts::fact("valid loss", format!("{:.3}", point.value))) }
         @if let Some(point) = last("images_per_second") { (parts::fact("images/s", format!("{:.0}", point.value))) }
+        @if let Some(point) = last("memory_bytes") { (parts::fact("memory", text::bytes(point.value as u64))) }
+        @if let Some(point) = last("gpu_utilisation") { (parts::fact("GPU busy", text::percent(point.value))) }
+        @if let Some(point) = last("gpu_memory_bytes") { (parts::fact("GPU memory", text::bytes(point.value as u64))) }
     } }
 }
 
