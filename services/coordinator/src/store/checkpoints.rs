@@ -8,8 +8,8 @@ use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
+use super::fencing::check;
 use super::results::check_checkpoint;
-use super::tasks::check;
 use super::{Store, StoreError, StoreResult, Tx};
 
 /// A row as it is in the table.

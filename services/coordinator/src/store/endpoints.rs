@@ -5,7 +5,8 @@ use std::time::Duration;
 use ursa_domain::Lease;
 use ursa_proto::{ApiError, v1};
 
-use super::tasks::{hold, succeed};
+use super::fencing::hold;
+use super::tasks::succeed;
 use super::{Store, StoreResult, Topic};
 
 impl Store {

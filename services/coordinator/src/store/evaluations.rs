@@ -7,8 +7,9 @@ use ursa_domain::run::{SnapshotInfo, StoredPredictions};
 use ursa_domain::{JobKind, Lease};
 use ursa_proto::v1;
 
+use super::fencing::hold_to_complete;
 use super::results::check_evaluation;
-use super::tasks::{hold_to_complete, succeed};
+use super::tasks::succeed;
 use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
 
 /// As many are told of one model.

@@ -6,9 +6,10 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, parse_id, v1};
 use uuid::Uuid;
 
+use super::fencing::{Held, hold_to_complete};
 use super::logs::{clean, time_of};
 use super::results::{check_complete, check_scrape, check_verify};
-use super::tasks::{Held, hold_to_complete, succeed};
+use super::tasks::succeed;
 use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
 
 /// Characters of a licence.

@@ -6,7 +6,7 @@ use ursa_proto::v1;
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::tasks::check;
+use super::fencing::check;
 use super::{Store, StoreResult, Tx};
 
 const MAX_LINE_BYTES: usize = 4096;

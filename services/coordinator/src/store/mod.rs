@@ -5,12 +5,14 @@
 
 mod attempts;
 mod checkpoints;
+mod claims;
 mod completions;
 mod datasets;
 mod duties;
 mod endpoints;
 mod evaluations;
 mod events;
+mod fencing;
 mod images;
 mod jobs;
 mod lanes;
@@ -48,11 +50,12 @@ use uuid::Uuid;
 use crate::hub::Hub;
 
 pub(crate) use attempts::TaskQuery;
+pub(crate) use claims::{ClaimedTask, Place};
 pub(crate) use completions::Completion;
 pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
 pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo, Mark};
-pub(crate) use leases::{Beat, ClaimedTask, OpenAttempt, Place};
+pub(crate) use leases::{Beat, OpenAttempt};
 pub(crate) use log_archive::{LogObject, LogPage, log_line};
 pub(crate) use pipelines::PipelineRow;
 pub(crate) use planning::Planned;

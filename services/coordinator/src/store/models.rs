@@ -5,7 +5,8 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
-use super::tasks::{hold_to_complete, succeed, succeed_with};
+use super::fencing::hold_to_complete;
+use super::tasks::{succeed, succeed_with};
 use super::{Store, StoreError, StoreResult, Tx, jobs, runs};
 
 impl Store {

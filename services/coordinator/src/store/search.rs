@@ -7,10 +7,11 @@ use ursa_domain::{JobKind, JobSpec, Lease};
 use ursa_proto::{ApiError, v1};
 use v1::search_result::End;
 
+use super::fencing::{Held, hold_to_complete};
 use super::jobs::{self, LockedJob};
 use super::models::{insert_model, snapshot_of};
 use super::planning::search::{Found, load, send_on};
-use super::tasks::{Held, hold_to_complete, succeed_with};
+use super::tasks::succeed_with;
 use super::{Store, StoreError, StoreResult, Tx, runs};
 
 impl Store {

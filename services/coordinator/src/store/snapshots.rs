@@ -7,8 +7,9 @@ use ursa_domain::split::ClassCount;
 use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
+use super::fencing::hold;
 use super::models::check_prefix;
-use super::tasks::{hold, succeed};
+use super::tasks::succeed;
 use super::{Store, StoreError, StoreResult, jobs};
 
 /// A kept image of a dataset.

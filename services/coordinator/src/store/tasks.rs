@@ -1,15 +1,15 @@
-//! How attempts end, and who may end them. `ursa_domain::lifecycle::task` decides.
+//! How attempts end. `ursa_domain::lifecycle::task` decides, and `fencing` who may end them.
 
 use std::time::Duration;
 
-use serde_json::Value;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use ursa_domain::policy::JobPolicy;
 use ursa_domain::{ErrorClass, JobKind, Lease};
-use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_proto::v1;
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
+use super::fencing::{Held, ended_as, hold};
 use super::jobs::{self, cancel_tasks, count_ended};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, runs};
 
@@ -17,105 +17,6 @@ use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, runs};
 const GANG_STOPPED: &str = "another worker of the gang stopped";
 /// Why what is left of a gang is not tried again.
 const GANG_FAILED: &str = "another worker of the gang failed for good";
-
-/// A task whose attempt is open, whose row is locked and whose lease was found current.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub lease: Lease,
-    pub job_id: Uuid,
-    pub kind: String,
-    pub payload: Value,
-    ordinal: i32,
-    units: i64,
-    attempts_left: u32,
-    policy: Value,
-    stop_reason: Option<String>,
-    stop_detail: String,
-}
-
-fn lease_lost(lease: &Lease) -> StoreError {
-    StoreError::Api(ApiError::new(
-        ErrorCode::LeaseLost,
-        format!("the lease of attempt {} of task {} is not current: drop the work", lease.attempt, lease.task_id),
-    ))
-}
-
-/// Locks the task of a lease that must be current.
-pub(super) async fn hold(tx: &mut Tx, lease: &Lease) -> StoreResult<Held> {
-    let row = sqlx::query!(
-        "select t.job_id, t.payload, t.ordinal, t.attempt, t.max_attempts, t.units, j.kind, j.policy, a.stop_reason,
-            a.stop_detail
-        from tasks t
-        join attempts a on a.task_id = t.id and a.number = t.attempt
-        join jobs j on j.id = t.job_id
-        where t.id = $1 and t.attempt = $2 and a.lease_token = $3 and a.ended_at is null
-            and t.state in ('leased', 'running')
-        for update of t",
-        lease.task_id,
-        lease.attempt as i32,
-        lease.token,
-    )
-    .fetch_optional(&mut **tx)
-    .await?
-    .ok_or_else(|| lease_lost(lease))?;
-    Ok(Held {
-        lease: *lease,
-        job_id: row.job_id,
-        kind: row.kind,
-        payload: row.payload,
-        ordinal: row.ordinal,
-        units: row.units,
-        attempts_left: (row.max_attempts - row.attempt).max(0) as u32,
-        policy: row.policy,
-        stop_reason: row.stop_reason,
-        stop_detail: row.stop_detail,
-    })
-}
-
-/// Checks that a lease is current, sharing the task's row with other readers: for logs, metrics and checkpoints.
-pub(super) async fn check(tx: &mut Tx, lease: &Lease) -> StoreResult<Uuid> {
-    let job_id = sqlx::query_scalar!(
-        "select t.job_id from tasks t join attempts a on a.task_id = t.id and a.number = t.attempt
-        where t.id = $1 and t.attempt = $2 and a.lease_token = $3 and a.ended_at is null
-            and t.state in ('leased', 'running')
-        for share of t",
-        lease.task_id,
-        lease.attempt as i32,
-        lease.token,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    job_id.ok_or_else(|| lease_lost(lease))
-}
-
-/// Locks the task of a lease that a `kind` of result is presented for; `None` when the attempt has succeeded already: the
-/// answer to the first request was lost on its way.
-pub(super) async fn hold_to_complete(tx: &mut Tx, lease: &Lease, kind: JobKind) -> StoreResult<Option<Held>> {
-    match hold(tx, lease).await {
-        Ok(held) if held.kind == kind.as_str() => Ok(Some(held)),
-        Ok(held) => {
-            Err(ApiError::invalid(format!("a task of kind {} does not end with a result of kind {kind}", held.kind))
-                .into())
-        }
-        Err(lost) => match ended_as(tx, lease).await?.as_deref() {
-            Some("succeeded") => Ok(None),
-            _ => Err(lost),
-        },
-    }
-}
-
-/// The state in which the attempt of a lease is.
-async fn ended_as(tx: &mut Tx, lease: &Lease) -> StoreResult<Option<String>> {
-    let state = sqlx::query_scalar!(
-        "select state from attempts where task_id = $1 and number = $2 and lease_token = $3",
-        lease.task_id,
-        lease.attempt as i32,
-        lease.token,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    Ok(state)
-}
 
 /// Ends a held attempt well. The caller has written the effects in the same transaction.
 pub(super) async fn succeed(tx: &mut Tx, held: &Held, message: String) -> StoreResult<()> {
@@ -333,20 +234,6 @@ impl Store {
             }
         }
         tx.commit().await
-    }
-
-    /// Notes that a worker whose lease was taken back came back all the same.
-    pub(crate) async fn mark_fenced(&self, lease: &Lease) -> StoreResult<()> {
-        sqlx::query!(
-            "update attempts set error_class = 'fenced'
-            where task_id = $1 and number = $2 and lease_token = $3 and state = 'lost' and error_class = 'infrastructure'",
-            lease.task_id,
-            lease.attempt as i32,
-            lease.token,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
     }
 
     /// Makes tasks ready whose wait is over; returns how many.

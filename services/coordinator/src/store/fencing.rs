@@ -1,0 +1,123 @@
+//! Fencing: whoever does something to a task shows the lease it was given, and does it only while that is current.
+
+use serde_json::Value;
+use ursa_domain::{JobKind, Lease};
+use ursa_proto::{ApiError, ErrorCode};
+use uuid::Uuid;
+
+use super::{Store, StoreError, StoreResult, Tx};
+
+/// A task whose attempt is open, whose row is locked and whose lease was found current.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub lease: Lease,
+    pub job_id: Uuid,
+    pub kind: String,
+    pub payload: Value,
+    pub ordinal: i32,
+    pub units: i64,
+    pub attempts_left: u32,
+    pub policy: Value,
+    pub stop_reason: Option<String>,
+    pub stop_detail: String,
+}
+
+fn lease_lost(lease: &Lease) -> StoreError {
+    StoreError::Api(ApiError::new(
+        ErrorCode::LeaseLost,
+        format!("the lease of attempt {} of task {} is not current: drop the work", lease.attempt, lease.task_id),
+    ))
+}
+
+/// Locks the task of a lease that must be current.
+pub(super) async fn hold(tx: &mut Tx, lease: &Lease) -> StoreResult<Held> {
+    let row = sqlx::query!(
+        "select t.job_id, t.payload, t.ordinal, t.attempt, t.max_attempts, t.units, j.kind, j.policy, a.stop_reason,
+            a.stop_detail
+        from tasks t
+        join attempts a on a.task_id = t.id and a.number = t.attempt
+        join jobs j on j.id = t.job_id
+        where t.id = $1 and t.attempt = $2 and a.lease_token = $3 and a.ended_at is null
+            and t.state in ('leased', 'running')
+        for update of t",
+        lease.task_id,
+        lease.attempt as i32,
+        lease.token,
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or_else(|| lease_lost(lease))?;
+    Ok(Held {
+        lease: *lease,
+        job_id: row.job_id,
+        kind: row.kind,
+        payload: row.payload,
+        ordinal: row.ordinal,
+        units: row.units,
+        attempts_left: (row.max_attempts - row.attempt).max(0) as u32,
+        policy: row.policy,
+        stop_reason: row.stop_reason,
+        stop_detail: row.stop_detail,
+    })
+}
+
+/// Checks that a lease is current, sharing the task's row with other readers: for logs, metrics and checkpoints.
+pub(super) async fn check(tx: &mut Tx, lease: &Lease) -> StoreResult<Uuid> {
+    let job_id = sqlx::query_scalar!(
+        "select t.job_id from tasks t join attempts a on a.task_id = t.id and a.number = t.attempt
+        where t.id = $1 and t.attempt = $2 and a.lease_token = $3 and a.ended_at is null
+            and t.state in ('leased', 'running')
+        for share of t",
+        lease.task_id,
+        lease.attempt as i32,
+        lease.token,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    job_id.ok_or_else(|| lease_lost(lease))
+}
+
+/// Locks the task of a lease that a `kind` of result is presented for; `None` when the attempt has succeeded already: the
+/// answer to the first request was lost on its way.
+pub(super) async fn hold_to_complete(tx: &mut Tx, lease: &Lease, kind: JobKind) -> StoreResult<Option<Held>> {
+    match hold(tx, lease).await {
+        Ok(held) if held.kind == kind.as_str() => Ok(Some(held)),
+        Ok(held) => {
+            Err(ApiError::invalid(format!("a task of kind {} does not end with a result of kind {kind}", held.kind))
+                .into())
+        }
+        Err(lost) => match ended_as(tx, lease).await?.as_deref() {
+            Some("succeeded") => Ok(None),
+            _ => Err(lost),
+        },
+    }
+}
+
+/// The state in which the attempt of a lease is.
+pub(super) async fn ended_as(tx: &mut Tx, lease: &Lease) -> StoreResult<Option<String>> {
+    let state = sqlx::query_scalar!(
+        "select state from attempts where task_id = $1 and number = $2 and lease_token = $3",
+        lease.task_id,
+        lease.attempt as i32,
+        lease.token,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(state)
+}
+
+impl Store {
+    /// Notes that a worker whose lease was taken back came back all the same.
+    pub(crate) async fn mark_fenced(&self, lease: &Lease) -> StoreResult<()> {
+        sqlx::query!(
+            "update attempts set error_class = 'fenced'
+            where task_id = $1 and number = $2 and lease_token = $3 and state = 'lost' and error_class = 'infrastructure'",
+            lease.task_id,
+            lease.attempt as i32,
+            lease.token,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
