@@ -56,7 +56,7 @@ impl Store {
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn claim(&self, places: &[Place], quotas: bool, ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
         if !quotas {
-            let claims = claim(&self.pool, places, Quotas::None, ttl).await?;
+            let claims = claim(&self.rounds, places, Quotas::None, ttl).await?;
             self.hub.committed(claims.topics());
             return Ok(claims.tasks);
         }

@@ -111,7 +111,7 @@ impl Store {
             LATE.as_secs_f64(),
             i64::from(limit),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.rounds)
         .await?;
         rows.into_iter()
             .map(|row| {
