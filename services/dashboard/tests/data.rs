@@ -397,7 +397,7 @@ fn gpu() -> v1::Gpu {
         free_bytes: 61 << 30,
         driver: "550.54.15".into(),
         index: 0,
-        utilisation_percent: 37,
+        utilisation_percent: Some(37),
     }
 }
 

@@ -43,7 +43,7 @@ struct StoredGpu {
     memory_bytes: u64,
     free_bytes: u64,
     driver: String,
-    utilisation_percent: u32,
+    utilisation_percent: Option<u32>,
 }
 
 impl Store {

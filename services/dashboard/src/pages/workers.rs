@@ -58,7 +58,10 @@ fn gpus(gpus: &[v1::Gpu]) -> Markup {
         span.quiet { (gpu.index) ": " } (gpu.model)
         p.quiet { meter min="0" max=(gpu.memory_bytes.max(1)) value=(gpu.memory_bytes.saturating_sub(gpu.free_bytes)) {}
             " " (text::bytes(gpu.free_bytes)) " free of " (text::bytes(gpu.memory_bytes)) }
-        p.quiet { (gpu.utilisation_percent) " % at work" @if !gpu.driver.is_empty() { ", driver " (gpu.driver) } }
+        p.quiet {
+            @if let Some(percent) = gpu.utilisation_percent { (percent) " % at work" } @else { "nobody knows how busy" }
+            @if !gpu.driver.is_empty() { ", driver " (gpu.driver) }
+        }
     } } }
 }
 

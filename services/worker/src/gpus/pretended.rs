@@ -29,7 +29,7 @@ fn gpu(index: u32, text: &str) -> Result<v1::Gpu, String> {
         driver: parts.next().unwrap_or_default().to_owned(),
         memory_bytes: memory,
         free_bytes: memory,
-        utilisation_percent: 0,
+        utilisation_percent: None,
     })
 }
 

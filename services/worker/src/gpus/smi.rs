@@ -90,7 +90,7 @@ fn gpu(line: &str) -> Option<v1::Gpu> {
         memory_bytes: number(total)? << 20,
         free_bytes: number(free)? << 20,
         driver: driver.to_owned(),
-        utilisation_percent: number(utilisation)? as u32,
+        utilisation_percent: if UNKNOWN.contains(&utilisation) { None } else { Some(utilisation.parse().ok()?) },
     })
 }
 
@@ -103,7 +103,7 @@ fn number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn seen(text: &str) -> Vec<(u32, u64, u64, u32)> {
+    fn seen(text: &str) -> Vec<(u32, u64, u64, Option<u32>)> {
         let of = |gpu: &v1::Gpu| (gpu.index, gpu.memory_bytes >> 20, gpu.free_bytes >> 20, gpu.utilisation_percent);
         read(text).iter().map(of).collect()
     }
@@ -111,20 +111,20 @@ mod tests {
     #[test]
     fn every_line_is_a_gpu() {
         let text = "0, NVIDIA H100 80GB HBM3, 81559, 81007, 550.54.15, 3\n1, NVIDIA A2, 15356, 100, 550.54.15, 100\n";
-        assert_eq!(seen(text), [(0, 81559, 81007, 3), (1, 15356, 100, 100)]);
+        assert_eq!(seen(text), [(0, 81559, 81007, Some(3)), (1, 15356, 100, Some(100))]);
         let gpu = &read(text)[0];
         assert_eq!((gpu.model.as_str(), gpu.driver.as_str()), ("NVIDIA H100 80GB HBM3", "550.54.15"));
     }
 
     #[test]
-    fn a_number_that_is_not_known_is_zero() {
+    fn what_is_not_known_of_memory_is_zero_and_of_utilisation_nothing() {
         // A GPU that is split (MIG) has no utilisation of its own.
-        assert_eq!(seen("0, NVIDIA A100-SXM4-40GB, 40960, 40337, 535.104.05, [N/A]"), [(0, 40960, 40337, 0)]);
+        assert_eq!(seen("0, NVIDIA A100-SXM4-40GB, 40960, 40337, 535.104.05, [N/A]"), [(0, 40960, 40337, None)]);
         // Memory shared with the processor.
-        assert_eq!(seen("0, NVIDIA GB10, [N/A], [N/A], 580.95.05, 0"), [(0, 0, 0, 0)]);
+        assert_eq!(seen("0, NVIDIA GB10, [N/A], [N/A], 580.95.05, 0"), [(0, 0, 0, Some(0))]);
         // A part of a split GPU, from within a container that may not look at the whole.
         let part = "0, NVIDIA H100 80GB HBM3 MIG 1g.10gb, [Insufficient Permissions], [Insufficient Permissions], 550.54.15, [N/A]";
-        assert_eq!(seen(part), [(0, 0, 0, 0)]);
+        assert_eq!(seen(part), [(0, 0, 0, None)]);
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
                     1, NVIDIA A2, [GPU is lost], [GPU is lost], 550.54.15, [GPU is lost]\n\
                     2, NVIDIA A2, [Unknown Error], 100, 550.54.15, 0\n\
                     3, NVIDIA A2, 15356, 15000, 550.54.15, 0\n";
-        assert_eq!(seen(text), [(3, 15356, 15000, 0)]);
+        assert_eq!(seen(text), [(3, 15356, 15000, Some(0))]);
         assert_eq!(seen("No devices were found\n\n"), []);
     }
 

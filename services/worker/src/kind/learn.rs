@@ -193,10 +193,13 @@ async fn stop(mut trainer: Trainer, tools: &Tools, attempt: &Attempt) -> Result<
 }
 
 fn tell_load(attempt: &Attempt, load: &mut GpuLoad, step: u64, epoch: u32) {
-    let Some(Seen { utilisation, memory_bytes }) = load.take() else { return };
-    let metric = |name: &str, value| attempt.metric(name.to_owned(), v1::MetricPoint { step, epoch, value });
-    metric("gpu_utilisation", utilisation);
-    metric("gpu_memory_bytes", memory_bytes as f64);
+    let Seen { utilisation, memory_bytes } = load.take();
+    let metrics = [("gpu_utilisation", utilisation), ("gpu_memory_bytes", memory_bytes.map(|bytes| bytes as f64))];
+    for (name, value) in metrics {
+        if let Some(value) = value {
+            attempt.metric(name.to_owned(), v1::MetricPoint { step, epoch, value });
+        }
+    }
 }
 
 fn pass_on(attempt: &Attempt, event: TrainerEvent) {

@@ -14,7 +14,7 @@ fn gpu(index: u32, model: &str, memory_gib: u64, free_gib: u64) -> v1::Gpu {
         memory_bytes: memory_gib * GIB,
         free_bytes: free_gib * GIB,
         driver: "550.54.15".into(),
-        utilisation_percent: 0,
+        utilisation_percent: Some(0),
     }
 }
 
