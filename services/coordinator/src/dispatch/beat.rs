@@ -1,4 +1,4 @@
-//! The beat: what every attached worker said since the last one goes to the database in two statements, whatever their
+//! The beat: what every attached worker said since the last one goes to the database in one statement, whatever their
 //! number, and comes back as orders to stop, to start what was lost on its way, or simply to go on.
 
 use std::collections::{HashMap, HashSet};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::orders::{Directory, order};
 use super::roster::{Door, Lent, Pulse};
 use crate::context::Context;
-use crate::store::{ClaimedTask, OpenAttempt, StoreResult, Topic};
+use crate::store::{ClaimedTask, OpenAttempt, Standing, StoreResult, Topic};
 
 /// Reports come in all the time; so often they are gathered.
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -51,21 +51,14 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
     if pulses.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = pulses.iter().map(|pulse| pulse.row.clone()).collect();
-    let drains = context.store.see_workers(&rows).await?;
-    let open = context.store.renew(&beat, context.config.lease).await?;
-    let lanes: Vec<i32> = open.iter().map(|attempt| attempt.lane).collect();
+    let mut standings = context.store.beat(&beat, context.config.lease).await?;
+    let lanes: Vec<i32> = standings.values().flat_map(|standing| &standing.open).map(|attempt| attempt.lane).collect();
     directory.learn(&context.store, &lanes).await?;
-    let mut by_worker: HashMap<Uuid, Vec<OpenAttempt>> = HashMap::new();
-    for attempt in open {
-        by_worker.entry(attempt.worker).or_default().push(attempt);
-    }
     for pulse in &pulses {
-        let open = by_worker.remove(&pulse.row.id).unwrap_or_default();
-        let drain = drains.get(&pulse.row.id).copied().unwrap_or_default();
-        let lent = open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
-        context.roster.settle(pulse.row.id, drain, asked_at, lent);
-        let orders = orders(context, directory, pulse, &open, drain).await;
+        let standing = standings.remove(&pulse.worker).unwrap_or_default();
+        let lent = standing.open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
+        context.roster.settle(pulse.worker, standing.drain, asked_at, lent);
+        let orders = orders(context, directory, pulse, &standing).await;
         deliver(&pulse.door, orders);
     }
     context.roster.room.notify_one();
@@ -89,15 +82,10 @@ async fn tell_stops(context: &Context) -> StoreResult<()> {
 }
 
 /// What a worker has to hear: everything it shall stop, and what it was given and does not know of.
-async fn orders(
-    context: &Context,
-    directory: &Directory,
-    pulse: &Pulse,
-    open: &[OpenAttempt],
-    drain: bool,
-) -> v1::WorkerOrders {
+async fn orders(context: &Context, directory: &Directory, pulse: &Pulse, standing: &Standing) -> v1::WorkerOrders {
+    let Standing { drain, open } = standing;
     let mut orders = answer(context);
-    orders.drain = drain;
+    orders.drain = *drain;
     let listed: HashSet<Uuid> = pulse.leases.iter().map(|lease| lease.token).collect();
     let stop = |attempt: &OpenAttempt| {
         attempt.stop_reason.as_deref().map(|reason| stop_order(attempt.lease, reason, pulse.protocol))
@@ -149,7 +137,7 @@ fn was_lost(context: &Context, pulse: &Pulse, listed: &HashSet<Uuid>, attempt: &
     attempt.stop_reason.is_none()
         && matches!(pulse.door, Door::Session(_))
         && !listed.contains(&attempt.lease.token)
-        && context.roster.is_overdue(pulse.row.id, attempt.lease.token, context.config.lease / ORDER_LOST)
+        && context.roster.is_overdue(pulse.worker, attempt.lease.token, context.config.lease / ORDER_LOST)
 }
 
 /// What a worker lists and does not hold any more.

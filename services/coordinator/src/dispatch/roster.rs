@@ -67,7 +67,10 @@ struct Attached {
     is_fresh: bool,
     /// Whether a beat has told what it holds: nothing is placed before.
     is_known: bool,
+    /// Whether an operator wants it to take no more.
     drain: bool,
+    /// When an operator last said so here: what the database said before is older.
+    drain_said_at: Option<Instant>,
     rests_until: Instant,
     lent: HashMap<Uuid, Lent>,
     door: Door,
@@ -105,7 +108,7 @@ pub(crate) struct Report {
 
 /// A worker as the beat sees it.
 pub(super) struct Pulse {
-    pub(super) row: WorkerReportRow,
+    pub(super) worker: Uuid,
     pub(super) protocol: u32,
     pub(super) leases: Vec<Lease>,
     pub(super) reported_at: Instant,
@@ -124,7 +127,8 @@ impl Roster {
         let number = state.next_number;
         let worker = report.row.id;
         let now = Instant::now();
-        let earlier = state.workers.remove(&worker).map(|earlier| earlier.lent).unwrap_or_default();
+        let earlier = state.workers.remove(&worker);
+        let (drain, drain_said_at) = earlier.as_ref().map_or((false, None), |old| (old.drain, old.drain_said_at));
         let attached = Attached {
             row: report.row,
             protocol: report.protocol,
@@ -132,9 +136,10 @@ impl Roster {
             reported_at: now,
             is_fresh: true,
             is_known: false,
-            drain: false,
+            drain,
+            drain_said_at,
             rests_until: now,
-            lent: earlier,
+            lent: earlier.map(|earlier| earlier.lent).unwrap_or_default(),
             door,
             number,
         };
@@ -169,6 +174,7 @@ impl Roster {
     pub(crate) fn drain(&self, worker: Uuid, drain: bool) {
         if let Some(attached) = self.state().workers.get_mut(&worker) {
             attached.drain = drain;
+            attached.drain_said_at = Some(Instant::now());
         }
         self.room.notify_one();
     }
@@ -205,14 +211,14 @@ impl Roster {
         let mut pulses = Vec::new();
         for attached in state.workers.values_mut().filter(|attached| attached.is_fresh) {
             attached.is_fresh = false;
-            beat.workers.push(attached.row.id);
+            beat.workers.push(attached.row.clone());
             for (lease, progress, stage) in &attached.running {
                 beat.leases.push(*lease);
                 beat.progress.push(progress.clone());
                 beat.stages.push(*stage);
             }
             pulses.push(Pulse {
-                row: attached.row.clone(),
+                worker: attached.row.id,
                 protocol: attached.protocol,
                 leases: attached.running.iter().map(|(lease, ..)| *lease).collect(),
                 reported_at: attached.reported_at,
@@ -237,7 +243,9 @@ impl Roster {
         let mut state = self.state();
         let State { workers, ended, .. } = &mut *state;
         let Some(attached) = workers.get_mut(&worker) else { return };
-        attached.drain = drain;
+        if attached.drain_said_at.is_none_or(|said_at| said_at < asked_at) {
+            attached.drain = drain;
+        }
         attached.is_known = true;
         let open: HashMap<Uuid, Lent> = open
             .into_iter()
@@ -374,5 +382,45 @@ impl Lent {
             preemptible: self.preemptible,
             started_at: -self.since.elapsed().as_secs_f64(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roster_with(worker: Uuid) -> Roster {
+        let row = WorkerReportRow {
+            id: worker,
+            name: "worker".into(),
+            version: String::new(),
+            slots: 1,
+            kinds: vec![JobKind::Probe],
+            gpus: Vec::new(),
+            labels: BTreeMap::new(),
+            draining: false,
+            internal: false,
+        };
+        let roster = Roster::default();
+        let (door, _) = mpsc::channel(1);
+        roster.attach(Report { row, protocol: 2, running: Vec::new() }, Door::Session(door));
+        roster
+    }
+
+    fn is_draining(roster: &Roster) -> bool {
+        roster.offers(Duration::from_mins(1)).0[0].draining
+    }
+
+    #[test]
+    fn what_a_beat_read_before_an_operator_spoke_does_not_count() {
+        let worker = Uuid::now_v7();
+        let roster = roster_with(worker);
+        let before = Instant::now();
+        roster.drain(worker, true);
+        roster.settle(worker, false, before, Vec::new());
+        assert!(is_draining(&roster));
+        std::thread::sleep(Duration::from_millis(1));
+        roster.settle(worker, false, Instant::now(), Vec::new());
+        assert!(!is_draining(&roster), "another coordinator was told since");
     }
 }

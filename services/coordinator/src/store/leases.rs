@@ -1,50 +1,15 @@
-//! Leases: renewed, asked back, taken back. A lease is an attempt that has not ended; its times are the database's clock.
+//! Leases: asked back, taken back; a `beat` renews them. A lease is an attempt that has not ended; its times are the
+//! database's clock.
 
 use std::time::Duration;
 
-use serde_json::Value;
 use ursa_domain::Lease;
-use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
 use super::fencing::hold;
 use super::tasks::{Failure, end_badly};
 use super::{Store, StoreResult, Topic};
-
-/// What workers say of the attempts they work on, side by side.
-#[derive(Debug, Default)]
-pub(crate) struct Beat {
-    /// Every worker that reported.
-    pub workers: Vec<Uuid>,
-    /// The leases they list.
-    pub leases: Vec<Lease>,
-    /// How far each is.
-    pub progress: Vec<ursa_proto::v1::Progress>,
-    /// How far an order to stop is: 0 none, 1 acknowledged, 2 forced.
-    pub stages: Vec<i32>,
-}
-
-/// An attempt that has not ended.
-#[derive(Debug, Clone)]
-pub(crate) struct OpenAttempt {
-    /// Its lease.
-    pub lease: Lease,
-    /// Who has it.
-    pub worker: Uuid,
-    /// Its job.
-    pub job_id: Uuid,
-    /// Where its task came from.
-    pub lane: i32,
-    /// What planning wrote for whoever works on it.
-    pub payload: Value,
-    /// GPUs it may use.
-    pub gpus: Vec<u32>,
-    /// Why it shall stop, if it shall.
-    pub stop_reason: Option<String>,
-    /// Whether it may be asked back for a more urgent one.
-    pub preemptible: bool,
-}
 
 /// Columns of leases, as arrays for `unnest`.
 pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<Uuid>) {
@@ -56,51 +21,6 @@ pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<Uuid>) {
 }
 
 impl Store {
-    /// Renews every lease that is listed and current, in one statement, and tells every open attempt of the workers.
-    pub(crate) async fn renew(&self, beat: &Beat, ttl: Duration) -> StoreResult<Vec<OpenAttempt>> {
-        let (tasks, attempts, tokens) = columns(&beat.leases);
-        let number = |pick: fn(&ursa_proto::v1::Progress) -> u64| -> Vec<i64> {
-            beat.progress.iter().map(|progress| pick(progress) as i64).collect()
-        };
-        let text = |pick: fn(&ursa_proto::v1::Progress) -> &String| -> Vec<String> {
-            beat.progress.iter().map(pick).cloned().collect()
-        };
-        let rows = sqlx::query_file!(
-            "src/store/sql/renew.sql",
-            &tasks,
-            &attempts,
-            &tokens,
-            &number(|progress| progress.done),
-            &number(|progress| progress.total),
-            &text(|progress| &progress.unit),
-            &text(|progress| &progress.message),
-            &beat.stages,
-            ttl.as_secs_f64(),
-            &beat.workers,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let begun: Vec<Lease> = rows
-            .iter()
-            .filter(|row| row.is_new && tokens.contains(&row.lease_token))
-            .map(|row| Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token })
-            .collect();
-        self.begin_work(&begun).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| OpenAttempt {
-                lease: Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token },
-                worker: row.worker_id,
-                job_id: row.job_id,
-                lane: row.lane_id,
-                payload: row.payload,
-                gpus: row.gpus.iter().map(|gpu| *gpu as u32).collect(),
-                stop_reason: row.stop_reason,
-                preemptible: row.preemptible,
-            })
-            .collect())
-    }
-
     /// The attempts of some workers that shall stop, without renewing any.
     pub(crate) async fn stops(&self, workers: &[Uuid]) -> StoreResult<Vec<(Uuid, Lease, String)>> {
         let rows = sqlx::query!(
@@ -115,25 +35,6 @@ impl Store {
             .into_iter()
             .map(|row| (row.worker_id, lease(row.task_id, row.number, row.lease_token), row.reason))
             .collect())
-    }
-
-    /// Their workers are at work. Tasks are locked in order, as by those who end many at once.
-    async fn begin_work(&self, leases: &[Lease]) -> StoreResult<()> {
-        if leases.is_empty() {
-            return Ok(());
-        }
-        task::next(TaskState::Leased, TaskEvent::Start)?;
-        let (tasks, attempts, _) = columns(leases);
-        sqlx::query!(
-            "update tasks set state = 'running' where state = 'leased' and id in (
-                select t.id from unnest($1::uuid[], $2::integer[]) as l (id, attempt) join tasks t on t.id = l.id
-                where t.attempt = l.attempt and t.state = 'leased' order by t.id for update of t)",
-            &tasks,
-            &attempts,
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
     }
 
     /// Asks for attempts back for the sake of more urgent work. Their tasks are locked first, as by those who end them.

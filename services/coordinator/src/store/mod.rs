@@ -4,6 +4,7 @@
 //! are short: none is held while work runs. Lock order: task, job, then (last) the pipeline's event lock.
 
 mod attempts;
+mod beat;
 mod checkpoints;
 mod claims;
 mod completions;
@@ -50,12 +51,12 @@ use uuid::Uuid;
 use crate::hub::Hub;
 
 pub(crate) use attempts::TaskQuery;
+pub(crate) use beat::{Beat, OpenAttempt, Standing};
 pub(crate) use claims::{ClaimedTask, Place};
 pub(crate) use completions::Completion;
 pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
 pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo, Mark};
-pub(crate) use leases::{Beat, OpenAttempt};
 pub(crate) use log_archive::{LogObject, LogPage, log_line};
 pub(crate) use pipelines::PipelineRow;
 pub(crate) use planning::Planned;

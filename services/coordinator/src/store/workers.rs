@@ -47,41 +47,6 @@ struct StoredGpu {
 }
 
 impl Store {
-    /// Notes that workers are there, in one statement; tells of each whether an operator wants it to take no more.
-    pub(crate) async fn see_workers(&self, workers: &[WorkerReportRow]) -> StoreResult<HashMap<Uuid, bool>> {
-        let mut gpus = Vec::with_capacity(workers.len());
-        let mut labels = Vec::with_capacity(workers.len());
-        for worker in workers {
-            gpus.push(gpus_to(&worker.gpus)?);
-            labels.push(stored(&worker.labels)?);
-        }
-        let kinds: Vec<String> = workers.iter().map(|worker| words(&worker.kinds)).collect();
-        let rows = sqlx::query!(
-            "insert into workers as w (id, name, version, slots, kinds, gpus, labels, draining, internal)
-            select n.id, n.name, n.version, n.slots, n.kinds::text[], n.gpus, n.labels, n.draining, n.internal
-            from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::jsonb[], $7::jsonb[],
-                $8::boolean[], $9::boolean[])
-                as n (id, name, version, slots, kinds, gpus, labels, draining, internal)
-            order by n.id
-            on conflict (id) do update
-            set name = excluded.name, version = excluded.version, slots = excluded.slots, kinds = excluded.kinds,
-                gpus = excluded.gpus, labels = excluded.labels, draining = excluded.draining, last_seen_at = now()
-            returning w.id, w.drain",
-            &workers.iter().map(|worker| worker.id).collect::<Vec<_>>(),
-            &workers.iter().map(|worker| worker.name.clone()).collect::<Vec<_>>(),
-            &workers.iter().map(|worker| worker.version.clone()).collect::<Vec<_>>(),
-            &workers.iter().map(|worker| worker.slots as i32).collect::<Vec<_>>(),
-            &kinds,
-            &gpus,
-            &labels,
-            &workers.iter().map(|worker| worker.draining).collect::<Vec<_>>(),
-            &workers.iter().map(|worker| worker.internal).collect::<Vec<_>>(),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.drain)).collect())
-    }
-
     /// Workers seen in the last day; one that did not report for `patience` is offline.
     pub(crate) async fn workers(&self, patience: Duration) -> StoreResult<Vec<v1::Worker>> {
         let rows = sqlx::query!(
@@ -177,13 +142,7 @@ fn gpu_offer(gpu: &v1::Gpu, held: &[HeldTask]) -> GpuOffer {
     }
 }
 
-/// As Postgres reads an array of words: arrays of arrays of different lengths cannot be sent.
-fn words(kinds: &[JobKind]) -> String {
-    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
-    format!("{{{}}}", kinds.join(","))
-}
-
-fn stored(value: &impl Serialize) -> StoreResult<Value> {
+pub(super) fn stored(value: &impl Serialize) -> StoreResult<Value> {
     serde_json::to_value(value).map_err(|error| StoreError::unreadable("worker", &error))
 }
 
@@ -191,7 +150,7 @@ fn read<T: serde::de::DeserializeOwned>(what: &'static str, stored: Value) -> St
     serde_json::from_value(stored).map_err(|error| StoreError::unreadable(what, &error))
 }
 
-fn gpus_to(gpus: &[v1::Gpu]) -> StoreResult<Value> {
+pub(super) fn gpus_to(gpus: &[v1::Gpu]) -> StoreResult<Value> {
     let gpus: Vec<_> = gpus
         .iter()
         .map(|gpu| StoredGpu {
