@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_vision::Preprocessing;
 
+use crate::device::upload;
 use crate::out_of_memory::caught;
 
 /// Pictures computed at once in evaluation; larger requests are cut, which bounds memory.
@@ -10,7 +11,7 @@ pub(crate) const CHUNK: i64 = 64;
 
 /// u8 `[n, s, s, 3]` to f32 `[n, 3, s, s]` in [0, 1], kept channels-last in memory.
 pub(crate) fn scale(images: &Tensor, device: Device) -> Tensor {
-    let mut scaled = images.to_device(device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+    let mut scaled = upload(images, device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
     let _ = scaled.g_div_scalar_(255.0);
     scaled
 }
@@ -23,7 +24,7 @@ pub(crate) fn shrink(images: &Tensor, side: u32) -> Tensor {
 
 /// Subtracts the mean and divides by the standard deviation of each channel.
 pub(crate) fn normalise(images: &Tensor, preprocessing: &Preprocessing) -> Tensor {
-    let channels = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(images.device());
+    let channels = |values: &[f32; 3]| upload(&Tensor::from_slice(values).view([1, 3, 1, 1]), images.device());
     let mut normalised = images - channels(&preprocessing.mean);
     normalised /= channels(&preprocessing.std);
     normalised

@@ -85,9 +85,9 @@ impl<'a> Saver<'a> {
         Self { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) }
     }
 
-    /// Begins to store a checkpoint where the last one was begun too long ago.
-    pub(crate) fn save_if_due(&mut self, training: &Training) -> Result<(), Failed> {
-        if self.last.0.elapsed() > SAVE_EVERY { self.save(training) } else { Ok(()) }
+    /// Whether the last one was begun too long ago.
+    pub(crate) fn is_due(&self) -> bool {
+        self.last.0.elapsed() > SAVE_EVERY
     }
 
     /// Begins to store a checkpoint, unless nothing has happened since the last one.

@@ -170,6 +170,7 @@ fn train(
             break Ok(());
         }
         if supervisor.cancelled() {
+            catch_up(training, order)?;
             break checkpoints.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
         }
         let micro_batch = training.micro_batch();
@@ -190,7 +191,10 @@ fn train(
             Ok(Advance::Done) => break Ok(()),
             Err(error) => break Err(Failed::Learning(error)),
         }
-        checkpoints.save_if_due(training)?;
+        if checkpoints.is_due() {
+            catch_up(training, order)?;
+            checkpoints.save(training)?;
+        }
     };
     // The next attempt goes on from the checkpoint that is on its way, however this one ends.
     match (end, checkpoints.finish()) {
@@ -202,6 +206,14 @@ fn train(
             Err(failed)
         }
     }
+}
+
+/// Waits for what a GPU was given ahead: a checkpoint stands between two batches.
+fn catch_up(training: &mut Training, order: &RunOrder) -> Result<(), Failed> {
+    while let Some(report) = training.catch_up().map_err(Failed::Learning)? {
+        tell_batch(&report, order.rung, training.epochs());
+    }
+    Ok(())
 }
 
 fn tell_micro_batch(training: &Training) {

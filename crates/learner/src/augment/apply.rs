@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::Alteration;
+use crate::device::upload;
 
 const BILINEAR: i64 = 0;
 const REFLECTION: i64 = 2;
@@ -11,27 +12,65 @@ const EDGE: f64 = 1e-7;
 
 /// Alters `images` (f32 `[n, 3, s, s]` in [0, 1]), the n-th as the n-th alteration says.
 pub(crate) fn apply(images: &Tensor, alterations: &[Alteration]) -> Tensor {
-    let grid = sampling_grid(alterations, images.size()[2], images.device());
-    let mut light = images.grid_sampler(&grid, BILINEAR, REFLECTION, true);
-    let per_image = |value: fn(&Alteration) -> f64| {
-        let values: Vec<f32> = alterations.iter().map(|alteration| value(alteration) as f32).collect();
-        Tensor::from_slice(&values).view([-1, 1, 1, 1]).to_device(images.device())
-    };
+    let numbers = Numbers::of(alterations, images.device());
+    let mut light = images.grid_sampler(&sampling_grid(&numbers, images.size()[2]), BILINEAR, REFLECTION, true);
     let _ = light.logit_(EDGE);
-    light += per_image(|alteration| alteration.brightness);
-    light *= per_image(|alteration| alteration.contrast);
+    light += numbers.column(Column::Brightness).unsqueeze(-1);
+    light *= numbers.column(Column::Contrast).unsqueeze(-1);
     light.sigmoid_()
+}
+
+/// The numbers of all alterations, brought to the device in one piece: f32 `[11, n]`.
+struct Numbers(Tensor);
+
+/// Which number of each alteration.
+#[derive(Clone, Copy)]
+enum Column {
+    /// Of the map, by row and column.
+    Map(usize, usize),
+    Brightness,
+    Contrast,
+}
+
+impl Numbers {
+    fn of(alterations: &[Alteration], device: Device) -> Self {
+        let maps = (0..9).map(|entry| Column::Map(entry / 3, entry % 3));
+        let columns = maps.chain([Column::Brightness, Column::Contrast]);
+        let values: Vec<f32> =
+            columns.flat_map(|column| alterations.iter().map(move |alteration| column.of(alteration) as f32)).collect();
+        Self(upload(&Tensor::from_slice(&values).view([-1, alterations.len() as i64]), device))
+    }
+
+    /// One number of each alteration, `[n, 1, 1]`.
+    fn column(&self, column: Column) -> Tensor {
+        self.0.get(column.place()).view([-1, 1, 1])
+    }
+}
+
+impl Column {
+    fn place(self) -> i64 {
+        match self {
+            Self::Map(row, column) => (3 * row + column) as i64,
+            Self::Brightness => 9,
+            Self::Contrast => 10,
+        }
+    }
+
+    fn of(self, alteration: &Alteration) -> f64 {
+        match self {
+            Self::Map(row, column) => alteration.map[row][column],
+            Self::Brightness => alteration.brightness,
+            Self::Contrast => alteration.contrast,
+        }
+    }
 }
 
 /// Where to sample, f32 `[n, s, s, 2]`: the maps applied to every place of an s×s picture.
 ///
 /// Written out by element instead of as a matrix product, whose sums may be ordered by the size of the batch.
-fn sampling_grid(alterations: &[Alteration], size: i64, device: Device) -> Tensor {
-    let entry = |row: usize, column: usize| {
-        let values: Vec<f32> = alterations.iter().map(|alteration| alteration.map[row][column] as f32).collect();
-        Tensor::from_slice(&values).view([-1, 1, 1]).to_device(device)
-    };
-    let axis = Tensor::linspace(-1.0, 1.0, size, (Kind::Float, device));
+fn sampling_grid(numbers: &Numbers, size: i64) -> Tensor {
+    let entry = |row, column| numbers.column(Column::Map(row, column));
+    let axis = Tensor::linspace(-1.0, 1.0, size, (Kind::Float, numbers.0.device()));
     let (x, y) = (axis.view([1, 1, size]), axis.view([1, size, 1]));
     let mapped = |row| entry(row, 0) * &x + (entry(row, 1) * &y + entry(row, 2));
     let depth = mapped(2);

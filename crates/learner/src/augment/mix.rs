@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
 use ursa_domain::recipe::Mix;
 
+use crate::device::upload;
 use crate::randomness::{Purpose, stream};
 
 /// Labels (i64 `[n]`) and the share (f32 `[n]`) with which each counts.
@@ -63,7 +64,7 @@ impl Mixture {
     /// Mixes `images` (f32 `[n, 3, s, s]`) and says what they show now.
     pub(crate) fn apply(&self, images: &Tensor, labels: &Tensor) -> (Tensor, Vec<Target>) {
         let device = images.device();
-        let partners = Tensor::from_slice(&self.partners).to_device(device);
+        let partners = upload(&Tensor::from_slice(&self.partners), device);
         let others = images.index_select(0, &partners);
         let (mixed, shares) = match self.rectangle {
             None => {
@@ -88,7 +89,7 @@ impl Mixture {
 
 fn floats(values: &[f64], device: Device) -> Tensor {
     let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
-    Tensor::from_slice(&values).to_device(device)
+    upload(&Tensor::from_slice(&values), device)
 }
 
 /// A rectangle with `1 − share` of the area around any place, cut off at the borders.

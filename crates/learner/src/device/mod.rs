@@ -2,11 +2,13 @@
 
 mod context;
 mod cuda;
+mod transfer;
 
 use std::sync::Once;
 
 pub use tch::Device;
 use tch::Kind;
+pub(crate) use transfer::{pinned, upload};
 
 /// The number type that convolutions compute in while training; parameters are always float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,7 +38,8 @@ pub fn find_lr(
         let moment = Moment { epoch, step, image_size };
         let stride = Stride { rates: [rate; GROUPS], momentum: MOMENTUM };
         let loss = engine.step(&training.data().train.batch(&indices), &moment, &stride)?;
-        if let Some(point) = curve.add(loss)
+        // Read at once: it decides whether there is another step.
+        if let Some(point) = curve.add(loss.double_value(&[]))
             && observe(point).is_break()
         {
             return Err(LearnError::Cancelled);

@@ -14,7 +14,7 @@ use super::together::{self, AllReduce};
 use crate::LearnError;
 use crate::augment::{self, Alteration, Mixture, Target};
 use crate::data::{Batch, Dataset};
-use crate::device::Precision;
+use crate::device::{Precision, upload};
 use crate::evaluation::{Evaluation, evaluate};
 use crate::network::{Network, channels_last};
 use crate::out_of_memory;
@@ -62,9 +62,9 @@ pub(crate) struct Stride {
     pub momentum: f64,
 }
 
-/// Loss and gradients of a batch or a part of it; of parameters that had no say they are undefined.
+/// Loss (f64, no dimensions) and gradients of a batch or a part of it; of parameters that had no say they are undefined.
 pub(super) struct Gradients {
-    pub loss: f64,
+    pub loss: Tensor,
     pub gradients: Vec<Tensor>,
 }
 
@@ -75,7 +75,7 @@ impl Gradients {
     }
 
     fn plus(mut self, other: &Self) -> Self {
-        self.loss += other.loss;
+        let _ = self.loss.g_add_(&other.loss);
         for (sum, gradient) in self.gradients.iter_mut().zip(&other.gradients).filter(|(_, one)| one.defined()) {
             if sum.defined() {
                 let _ = sum.g_add_(gradient);
@@ -131,14 +131,15 @@ impl Engine {
         self.optimizer = Adam::new(self.network.parameters(), self.recipe.numerics, self.recipe.weight_decay);
     }
 
-    /// Learns from a batch and says its loss. A loss that is no number moves nothing. Where memory runs out the batch is
-    /// computed again in smaller parts, and so is what follows it; see [`Engine::micro_batch`].
-    pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> Result<f64, LearnError> {
+    /// Learns from a batch and gives its loss, f64 without dimensions: reading it waits for the device. On a CPU a loss that is no number moves nothing. A GPU is given the whole step
+    /// and not waited for: whoever reads such a loss has no use for the weights any more. Where memory runs out the batch
+    /// is computed again in smaller parts, and so is what follows it; see [`Engine::micro_batch`].
+    pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> Result<Tensor, LearnError> {
         let inputs = out_of_memory::caught(|| self.inputs(batch, moment));
         let short = |reason| LearnError::OutOfMemory { pictures: batch.ids.len(), reason };
         let (images, targets) = inputs.map_err(short)?;
         let Gradients { loss, gradients } = self.gradients(&images, &targets, moment)?;
-        if loss.is_finite() {
+        if self.device.is_cuda() || loss.double_value(&[]).is_finite() {
             self.optimizer.step(&gradients, &stride.rates, stride.momentum);
             if let Some(average) = &mut self.average {
                 average.add(&self.network, moment.step + 1);
@@ -156,10 +157,10 @@ impl Engine {
     ) -> Result<Gradients, LearnError> {
         let own = self.own_gradients(images, targets, moment)?;
         let Some(all) = self.together.as_deref_mut() else { return Ok(own) };
-        let loss = together::sum_of(own.loss, all)?;
+        let loss = together::sum_of(own.loss.double_value(&[]), all)?;
         // Everybody hears the same sum, and does the same.
         let gradients = if loss.is_finite() { together::sums(&own.gradients, all)? } else { Vec::new() };
-        Ok(Gradients { loss, gradients })
+        Ok(Gradients { loss: Tensor::from(loss), gradients })
     }
 
     /// Of this process's share of the batch, in parts that memory holds.
@@ -198,19 +199,14 @@ impl Engine {
             self.fill_memory(part.len());
             let loss = self.objective.loss(&logits, &targets, &weight);
             let gradients = self.optimizer.gradients(&loss, &asked);
-            // Read last: whoever reads it waits for a GPU, which is better done when it has all of its work.
-            let loss = loss.double_value(&[]);
-            if !loss.is_finite() {
-                return Gradients { loss, gradients: Vec::new() };
-            }
-            let gradients = Gradients { loss, gradients };
+            let gradients = Gradients { loss: loss.detach().to_kind(Kind::Double), gradients };
             sum = Some(match sum {
                 None if parts.len() == 1 => gradients,
                 None => gradients.float(),
                 Some(sum) => sum.plus(&gradients),
             });
         }
-        sum.unwrap_or_else(|| Gradients { loss: 0.0, gradients: Vec::new() })
+        sum.unwrap_or_else(|| Gradients { loss: Tensor::from(0.0), gradients: Vec::new() })
     }
 
     /// Asks for more memory than there is where `pictures` shall not fit.
@@ -239,7 +235,7 @@ impl Engine {
     fn inputs(&self, Batch { images, labels, ids }: &Batch, moment: &Moment) -> (Tensor, Vec<Target>) {
         let recipe = &self.recipe;
         let mut images = pixels::shrink(&pixels::scale(images, self.device), moment.image_size);
-        let labels = labels.to_device(self.device);
+        let labels = upload(labels, self.device);
         if !recipe.augmentation.is_none() {
             let draw =
                 |&id: &u128| Alteration::draw(&recipe.augmentation, recipe.numerics, recipe.seed, moment.epoch, id);
@@ -271,6 +267,10 @@ impl Engine {
 
     pub(crate) fn network(&self) -> &Network {
         &self.network
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
 
     pub(crate) fn network_mut(&mut self) -> &mut Network {

@@ -1,12 +1,14 @@
 //! A training run: stages of epochs of batches, each batch with its rates, and a measurement after each epoch.
 //!
-//! A [`Training`] always stands between two batches: there it can be saved and, elsewhere, resumed. On the CPU, with the
-//! same number of threads, precision and libtorch, a resumed run ends with the very bytes of an unbroken one.
+//! A [`Training`] stands between two batches: there it can be saved and, elsewhere, resumed. On the CPU, with the same number
+//! of threads, precision and libtorch, a resumed run ends with the very bytes of an unbroken one. A GPU is given
+//! batches before anybody reads what those before them gave; see [`Training::catch_up`].
 
 mod average;
 mod checkpoint;
 mod engine;
 mod fused;
+mod in_flight;
 mod micro_batch;
 mod objective;
 mod optimizer;
@@ -22,6 +24,7 @@ use ursa_domain::recipe::Recipe;
 pub use checkpoint::RunIdentity;
 use checkpoint::{Checkpoint, Position};
 pub(crate) use engine::{Engine, Moment, Stride};
+use in_flight::{Given, InFlight};
 pub use together::AllReduce;
 
 use crate::LearnError;
@@ -65,7 +68,10 @@ pub struct Training {
     order: Vec<Vec<usize>>,
     /// Where those come from that are left; made when the first is needed.
     loader: Option<Loader>,
+    /// After the last batch that is done.
     position: Position,
+    /// Batches after that.
+    in_flight: InFlight,
     learning: Pace,
 }
 
@@ -104,6 +110,7 @@ impl Training {
             order: Vec::new(),
             loader: None,
             position: Position::default(),
+            in_flight: InFlight::on(device),
             learning: Pace::default(),
             data,
             identity,
@@ -146,7 +153,11 @@ impl Training {
     }
 
     /// Everything needed to go on from here.
+    ///
+    /// # Panics
+    /// Where there is something to [catch up with](Self::catch_up).
     pub fn checkpoint(&self) -> Result<Vec<u8>, LearnError> {
+        assert!(self.in_flight.len() == 0, "the weights are ahead of the losses: catch up first");
         let optimizer_steps = self.engine.optimizer().steps();
         let micro_batch = self.engine.micro_batch();
         checkpoint::write(
@@ -160,16 +171,24 @@ impl Training {
     /// can be done than to look at what was there and to start again from a checkpoint.
     pub fn advance(&mut self) -> Result<Advance, LearnError> {
         let Some(stage) = self.stage().cloned() else { return Ok(Advance::Done) };
-        match self.next_batch() {
-            Some(batch) => self.run_batch(&batch, &stage).map(Advance::Batch),
+        match self.learn(&stage)? {
+            Some(report) => Ok(Advance::Batch(report)),
             None => self.end_epoch(&stage),
         }
+    }
+
+    /// Waits for a batch that a GPU was given ahead, without giving it another; `None` where there is none, and always on a CPU.
+    pub fn catch_up(&mut self) -> Result<Option<BatchReport>, LearnError> {
+        let start = Instant::now();
+        self.take(start)
     }
 
     /// Learns from here on together with other processes, which have the same run at the same place: each takes a share of
     /// every batch. One of them, of rank 0, calls [`Training::advance`], the others [`Training::follow`].
     pub fn join(&mut self, together: Box<dyn AllReduce>) -> Result<(), LearnError> {
         together::check(self.sampler.batch_size(), together.processes())?;
+        // Each step waits for the sums.
+        self.in_flight = InFlight::one_by_one();
         self.engine.join(together);
         Ok(())
     }
@@ -177,9 +196,8 @@ impl Training {
     /// Does the next thing without measuring what was learned; `false` when every epoch is done.
     pub fn follow(&mut self) -> Result<bool, LearnError> {
         let Some(stage) = self.stage().cloned() else { return Ok(false) };
-        match self.next_batch() {
-            Some(batch) => drop(self.run_batch(&batch, &stage)?),
-            None => self.next_epoch(),
+        if self.learn(&stage)?.is_none() {
+            self.next_epoch();
         }
         Ok(true)
     }
@@ -192,38 +210,49 @@ impl Training {
 
     /// The pictures of the next batch of this epoch; from then on those that follow are gathered ahead.
     fn next_batch(&mut self) -> Option<Batch> {
-        let left = self.order.get(self.position.batches as usize..)?;
+        let left = self.order.get(self.position.batches as usize + self.in_flight.len()..)?;
         let indices = left.first()?;
         let train = &self.data.train;
-        let loader = self.loader.get_or_insert_with(|| Loader::start(train, left.to_vec()));
+        let device = self.engine.device();
+        let loader = self.loader.get_or_insert_with(|| Loader::start(train, left.to_vec(), device));
         Some(loader.next().unwrap_or_else(|| train.batch(indices)))
     }
 
-    fn run_batch(&mut self, batch: &Batch, stage: &StagePlan) -> Result<BatchReport, LearnError> {
+    /// Learns from the next batch and says what it gave; `None` where the epoch's batches are done.
+    fn learn(&mut self, stage: &StagePlan) -> Result<Option<BatchReport>, LearnError> {
         let start = Instant::now();
-        let (epoch, step) = (self.position.epochs, self.position.steps);
-        let in_stage = u64::from(epoch - stage.first_epoch) * self.steps_per_epoch() + self.position.batches;
+        while self.in_flight.has_room()
+            && let Some(batch) = self.next_batch()
+        {
+            self.give(&batch, stage)?;
+        }
+        self.take(start)
+    }
+
+    /// Gives a batch to the device.
+    fn give(&mut self, batch: &Batch, stage: &StagePlan) -> Result<(), LearnError> {
+        let Position { epochs: epoch, batches, steps, .. } = self.position;
+        let given = self.in_flight.len() as u64;
+        let in_stage = u64::from(epoch - stage.first_epoch) * self.steps_per_epoch() + batches + given;
         let rates = stage.rates.map(|peak| stage.cycle.learning_rate(in_stage, peak));
         let stride = Stride { rates, momentum: stage.cycle.momentum(in_stage) };
-        let moment = Moment { epoch, step, image_size: stage.image_size };
+        let moment = Moment { epoch, step: steps + given, image_size: stage.image_size };
         let loss = self.engine.step(batch, &moment, &stride)?;
+        self.in_flight.add(Given { stride, images: batch.ids.len() as u64, loss });
+        Ok(())
+    }
+
+    /// What the batch gave that was given first; the time since `start` went into learning.
+    fn take(&mut self, start: Instant) -> Result<Option<BatchReport>, LearnError> {
+        let Some((given, loss)) = self.in_flight.take() else { return Ok(None) };
         self.refuse_non_finite(loss)?;
         self.position.smooth.add(loss);
         self.position.steps += 1;
         self.position.batches += 1;
-        self.learning.images += batch.ids.len() as u64;
+        self.learning.images += given.images;
         self.learning.time += start.elapsed();
-        Ok(BatchReport {
-            epoch,
-            step: self.position.steps,
-            steps: self.steps(),
-            loss,
-            smooth_loss: self.position.smooth.value(),
-            learning_rate: rates[rates.len() - 1],
-            learning_rates: rates,
-            momentum: stride.momentum,
-            images: batch.ids.len() as u64,
-        })
+        let Position { epochs: epoch, steps: step, smooth, .. } = &self.position;
+        Ok(Some(given.report(*epoch, *step, self.steps(), loss, smooth.value())))
     }
 
     fn end_epoch(&mut self, stage: &StagePlan) -> Result<Advance, LearnError> {

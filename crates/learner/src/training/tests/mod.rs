@@ -1,5 +1,6 @@
 //! Runs on small drawn pictures, on one thread.
 
+mod ahead;
 mod bad_input;
 mod lesson;
 mod micro_batch;
