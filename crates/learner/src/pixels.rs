@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_vision::Preprocessing;
 
-use crate::device::upload;
+use crate::device::{send, upload};
 use crate::out_of_memory::caught;
 
 /// Pictures computed at once in evaluation; larger requests are cut, which bounds memory.
@@ -11,7 +11,7 @@ pub(crate) const CHUNK: i64 = 64;
 
 /// u8 `[n, s, s, 3]` to f32 `[n, 3, s, s]` in [0, 1], kept channels-last in memory.
 pub(crate) fn scale(images: &Tensor, device: Device) -> Tensor {
-    let mut scaled = upload(images, device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
+    let mut scaled = send(images, device).permute([0, 3, 1, 2]).to_kind(Kind::Float);
     let _ = scaled.g_div_scalar_(255.0);
     scaled
 }

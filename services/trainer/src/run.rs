@@ -170,8 +170,8 @@ fn train(
             break Ok(());
         }
         if supervisor.cancelled() {
-            catch_up(training, order)?;
-            break checkpoints.save(training).and(Err(Failed::Learning(LearnError::Cancelled)));
+            let saved = catch_up(training, order).and_then(|()| checkpoints.save(training));
+            break saved.and(Err(Failed::Learning(LearnError::Cancelled)));
         }
         let micro_batch = training.micro_batch();
         let advanced = training.advance();
@@ -192,7 +192,9 @@ fn train(
             Err(error) => break Err(Failed::Learning(error)),
         }
         if checkpoints.is_due() {
-            catch_up(training, order)?;
+            if let Err(failed) = catch_up(training, order) {
+                break Err(failed);
+            }
             checkpoints.save(training)?;
         }
     };

@@ -8,7 +8,7 @@ use std::sync::Once;
 
 pub use tch::Device;
 use tch::Kind;
-pub(crate) use transfer::{pinned, upload};
+pub(crate) use transfer::{pinned, send, upload};
 
 /// The number type that convolutions compute in while training; parameters are always float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -72,6 +72,8 @@ pub struct Training {
     position: Position,
     /// Batches after that.
     in_flight: InFlight,
+    /// Why the one after those could not be given to the device.
+    failed: Option<LearnError>,
     learning: Pace,
 }
 
@@ -111,6 +113,7 @@ impl Training {
             loader: None,
             position: Position::default(),
             in_flight: InFlight::on(device),
+            failed: None,
             learning: Pace::default(),
             data,
             identity,
@@ -221,12 +224,17 @@ impl Training {
     /// Learns from the next batch and says what it gave; `None` where the epoch's batches are done.
     fn learn(&mut self, stage: &StagePlan) -> Result<Option<BatchReport>, LearnError> {
         let start = Instant::now();
-        while self.in_flight.has_room()
+        while self.failed.is_none()
+            && self.in_flight.has_room()
             && let Some(batch) = self.next_batch()
         {
-            self.give(&batch, stage)?;
+            self.failed = self.give(&batch, stage).err();
         }
-        self.take(start)
+        // First what those before it gave.
+        match self.take(start)? {
+            None => self.failed.take().map_or(Ok(None), Err),
+            report => Ok(report),
+        }
     }
 
     /// Gives a batch to the device.

@@ -165,6 +165,21 @@ async fn a_worker_that_is_drained_finishes_what_it_has_and_gets_no_more() {
 }
 
 #[tokio::test]
+async fn a_worker_that_another_coordinator_drains_gets_no_more() {
+    let fixture = Fixture::start().await;
+    let other = fixture.coordinator.start_beside(&[]).await.unwrap();
+    fixture.submit(vec![probe(20)]).await;
+    let mut worker = attach(&fixture, "worker", 1, Vec::new(), &[]).await;
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    let request = v1::DrainWorkerRequest { id: worker.report.worker_id.clone(), drain: true };
+    other.client.workers().drain_worker(request).await.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    for _ in 0..10 {
+        assert!(worker.say().await.unwrap().start.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn what_is_left_of_a_gang_that_lost_a_member_for_good_is_cancelled() {
     let fixture = Fixture::start().await;
     let gang = v1::JobDefinition { workers: 2, max_attempts: 2, ..probe(2) };

@@ -43,6 +43,16 @@ fn a_checkpoint_between_two_batches_holds_what_was_caught_up_with() {
 }
 
 #[test]
+fn a_batch_that_cannot_be_given_is_an_error_after_what_those_before_it_gave() {
+    let mut training = ahead(Recipe { batch_size: 4, ..recipe(1, 1e-3) }, 1);
+    training.advance().unwrap();
+    training.engine.room = Some(1);
+    let Ok(Advance::Batch(report)) = training.advance() else { panic!("a batch was given before") };
+    assert_eq!((report.step, training.in_flight.len()), (2, 0));
+    assert!(matches!(training.advance(), Err(LearnError::OutOfMemory { .. })));
+}
+
+#[test]
 #[should_panic(expected = "catch up first")]
 fn weights_that_are_ahead_of_their_losses_are_not_saved() {
     let mut training = ahead(recipe(2, 1e-3), 1);

@@ -2,10 +2,12 @@
 -- $4 GPUs, $5 and $6 where to begin in the lane; $7 seconds that somebody else may be late; $8 seconds to live; $9 whether
 -- the projects' quotas are locked and looked after, else nothing is leased where there are any; $10 so many tasks of a job,
 -- and more, are one event. Never waits for another coordinator's claim.
+-- Whoever had a worker drained may have talked to another coordinator: it gets no more from this one either.
 with wanted as (
     select *
     from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[])
         with ordinality as w (lane_id, worker_id, worker_name, gpus, at, id, place)
+    where not exists (select from workers d where d.id = w.worker_id and d.drain)
 ),
 counts as (
     select lane_id, at, id, count(*) as count, array_agg(place order by place) as places
