@@ -4,6 +4,7 @@
 //! What a service decides, it decides by calling this crate; what it does about the decision is its own affair.
 
 pub mod checkpoints;
+pub mod conditions;
 pub mod duplicates;
 pub mod error_class;
 pub mod evaluation;

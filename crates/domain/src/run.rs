@@ -67,10 +67,17 @@ pub struct RunOrder {
     /// Processes that learn the run together, each from its share of every batch: one for each GPU. They share the threads.
     #[serde(default = "one")]
     pub processes: u32,
+    /// A checkpoint is written where the last one is older than so many seconds; with 0, after every batch.
+    #[serde(default = "minute")]
+    pub checkpoint_seconds: u32,
 }
 
 fn one() -> u32 {
     1
+}
+
+fn minute() -> u32 {
+    60
 }
 
 /// Everything an evaluation needs.

@@ -30,18 +30,18 @@ pub(crate) fn decays(numerics: Numerics, role: Role) -> bool {
     numerics == Numerics::FastaiV1 || role == Role::Weight
 }
 
-/// The schedule of a stage of `batches` batches.
-pub(crate) fn cycle(numerics: Numerics, stage: &Stage, batches: u64) -> OneCycle {
+/// The schedule of a stage of `recipe`, `batches` batches long.
+pub(crate) fn cycle(recipe: &Recipe, stage: &Stage, batches: u64) -> OneCycle {
     let start_divisor = stage.start_divisor.unwrap_or(START_DIVISOR);
-    let (share, final_divisor) = match numerics {
+    let (share, final_divisor) = match recipe.numerics {
         Numerics::FastaiV1 => (0.3, start_divisor * 1e4),
         Numerics::FastaiV2 => (0.25, 1e5),
     };
     let share = stage.warm_up_share.unwrap_or(share);
-    let warm_up = match numerics {
+    let warm_up = match recipe.numerics {
         Numerics::FastaiV1 => WarmUp::WholeBatches(share),
         Numerics::FastaiV2 => WarmUp::Share(share),
     };
     let final_divisor = stage.final_divisor.unwrap_or(final_divisor);
-    OneCycle { batches, warm_up, start_divisor, final_divisor }
+    OneCycle { batches, warm_up, start_divisor, final_divisor, momentum: recipe.momentum }
 }

@@ -41,7 +41,7 @@ impl StagePlan {
             epochs: stage.epochs,
             frozen: stage.frozen,
             rates: stage.rate.of_groups(),
-            cycle: numerics::cycle(recipe.numerics, stage, batches),
+            cycle: numerics::cycle(recipe, stage, batches),
             image_size: stage.image_size.unwrap_or(recipe.image_size),
         }
     }
@@ -49,7 +49,7 @@ impl StagePlan {
 
 #[cfg(test)]
 mod tests {
-    use ursa_domain::recipe::Rate;
+    use ursa_domain::recipe::{Momentum, Rate};
 
     use super::*;
 
@@ -63,6 +63,13 @@ mod tests {
         let plan = plan(vec![stage, Stage::one_cycle(1, Rate::SliceTo(1e-3))]);
         assert_eq!((plan[0].rates, plan[0].cycle.batches, plan[0].image_size), ([3e-3; 3], 28, 128));
         assert_eq!((plan[1].rates, plan[1].cycle.batches, plan[1].image_size), ([1e-4, 1e-4, 1e-3], 7, 224));
+    }
+
+    #[test]
+    fn every_cycle_has_the_momentum_of_the_recipe() {
+        let momentum = Momentum { high: 0.9, low: 0.8 };
+        let recipe = Recipe { stages: Recipe::lesson_stages(4, 3e-3, 2, 3e-5), momentum, ..Recipe::default() };
+        assert!(StagePlan::all(&recipe, 7).iter().all(|stage| stage.cycle.momentum == momentum));
     }
 
     #[test]

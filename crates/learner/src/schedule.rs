@@ -3,8 +3,7 @@
 
 use std::f64::consts::PI;
 
-const HIGH_MOMENTUM: f64 = 0.95;
-const LOW_MOMENTUM: f64 = 0.85;
+use ursa_domain::recipe::Momentum;
 
 /// Learning rate and momentum for each batch of one fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +16,8 @@ pub struct OneCycle {
     pub start_divisor: f64,
     /// and ends near the peak divided by this.
     pub final_divisor: f64,
+    /// High at both ends, low at the peak.
+    pub momentum: Momentum,
 }
 
 /// How the first phase is measured; the number is a share of all batches, in (0, 1).
@@ -39,9 +40,10 @@ impl OneCycle {
 
     /// The momentum (Adam's beta1) of batch `index`.
     pub fn momentum(&self, index: u64) -> f64 {
+        let Momentum { high, low } = self.momentum;
         match self.phase(index) {
-            Phase::WarmUp(share) => cosine(HIGH_MOMENTUM, LOW_MOMENTUM, share),
-            Phase::CoolDown(share) => cosine(LOW_MOMENTUM, HIGH_MOMENTUM, share),
+            Phase::WarmUp(share) => cosine(high, low, share),
+            Phase::CoolDown(share) => cosine(low, high, share),
         }
     }
 
@@ -84,7 +86,8 @@ mod tests {
     use super::*;
 
     fn cycle(numerics: Numerics, batches: u64) -> OneCycle {
-        numerics::cycle(numerics, &Stage::one_cycle(1, Rate::Flat(1.0)), batches)
+        let recipe = Recipe { numerics, ..Recipe::default() };
+        numerics::cycle(&recipe, &Stage::one_cycle(1, Rate::Flat(1.0)), batches)
     }
 
     fn close(found: f64, expected: f64) {
@@ -116,12 +119,26 @@ mod tests {
     }
 
     #[test]
+    fn momentum_goes_between_the_numbers_that_are_given() {
+        for (numerics, peak, middle) in [(Numerics::FastaiV1, 8, 18), (Numerics::FastaiV2, 7, 17)] {
+            let cycle = OneCycle { momentum: Momentum { high: 0.9, low: 0.5 }, ..cycle(numerics, 28) };
+            close(cycle.momentum(0), 0.9);
+            close(cycle.momentum(peak), 0.5);
+            assert!(cycle.momentum(middle) > 0.5 && cycle.momentum(middle) < cycle.momentum(27));
+            assert!(cycle.momentum(27) < 0.9);
+            let level = OneCycle { momentum: Momentum { high: 0.9, low: 0.9 }, ..cycle };
+            (0..28).for_each(|index| close(level.momentum(index), 0.9));
+        }
+    }
+
+    #[test]
     fn fine_tune_warms_up_almost_to_the_end_of_the_frozen_epoch() {
         let stages = Recipe::fine_tune_stages(3, 2e-3);
-        let frozen = numerics::cycle(Numerics::FastaiV2, &stages[0], 10);
+        let recipe = Recipe { numerics: Numerics::FastaiV2, ..Recipe::default() };
+        let frozen = numerics::cycle(&recipe, &stages[0], 10);
         close(frozen.learning_rate(0, 2e-3), 8e-5);
         assert!((1..10).all(|index| frozen.learning_rate(index, 1.0) > frozen.learning_rate(index - 1, 1.0)));
-        let all = numerics::cycle(Numerics::FastaiV2, &stages[1], 30);
+        let all = numerics::cycle(&recipe, &stages[1], 30);
         close(all.learning_rate(0, 1e-3), 2e-4);
         close(all.learning_rate(9, 1e-3), 1e-3);
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use ursa_domain::conditions::Conditions;
 use ursa_domain::sources::Sources;
 
 use crate::{Digest, Key, ModelFile, Storage, StorageError};
@@ -88,6 +89,9 @@ pub struct Lineage {
     pub code_version: String,
     /// SHA-256 of the pretrained weights; `None` when trained from scratch.
     pub pretrained: Option<String>,
+    /// Under which it was learned: equal ones give equal weights. `None` in packages that are older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<Conditions>,
     /// Where the pictures that it learned from came from, and under which licences; the manifest has the URL of each. `None`
     /// in packages that are older than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]

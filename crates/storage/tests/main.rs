@@ -160,6 +160,7 @@ fn package() -> ModelPackage {
             seed: 42,
             code_version: "test".into(),
             pretrained: None,
+            conditions: None,
             sources: None,
         },
         recipe: serde_json::json!({}),

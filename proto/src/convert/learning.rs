@@ -2,7 +2,8 @@
 
 use ursa_domain::checkpoints::KeepCheckpoints;
 use ursa_domain::recipe::{
-    Architecture, Augmentation, Balance, Method, Mix, Numerics, PretrainedWeights, Rate, RateTest, Recipe, Short, Stage,
+    Architecture, Augmentation, Balance, Method, Mix, Momentum, Numerics, PretrainedWeights, Rate, RateTest, Recipe,
+    Short, Stage,
 };
 use ursa_domain::run::CheckpointInfo;
 use ursa_domain::sgd_lab::{Noise, SgdLab};
@@ -142,6 +143,7 @@ fn read_recipe(recipe: v1::TrainRecipe, goes_on: bool) -> Result<Recipe, BadFiel
         batch_size: or_default(recipe.batch_size, default.batch_size),
         micro_batch: (recipe.micro_batch > 0).then_some(recipe.micro_batch),
         weight_decay: recipe.weight_decay.unwrap_or(default.weight_decay),
+        momentum: recipe.momentum.unwrap_or_default().into(),
         dropout: recipe.dropout.unwrap_or(default.dropout),
         label_smoothing: recipe.label_smoothing,
         augmentation,
@@ -245,6 +247,7 @@ impl From<&Recipe> for v1::TrainRecipe {
             micro_batch: recipe.micro_batch.unwrap_or_default(),
             image_size: recipe.image_size,
             weight_decay: Some(recipe.weight_decay),
+            momentum: Some(recipe.momentum.into()),
             augment: Some(true),
             seed: Some(recipe.seed),
             pretrained: recipe.pretrained.as_ref().map(|weights| v1::PretrainedWeights {
@@ -265,6 +268,19 @@ impl From<&Recipe> for v1::TrainRecipe {
             deterministic: recipe.deterministic,
             ..Self::default()
         }
+    }
+}
+
+impl From<v1::Momentum> for Momentum {
+    fn from(momentum: v1::Momentum) -> Self {
+        let default = Self::default();
+        Self { high: momentum.high.unwrap_or(default.high), low: momentum.low.unwrap_or(default.low) }
+    }
+}
+
+impl From<Momentum> for v1::Momentum {
+    fn from(momentum: Momentum) -> Self {
+        Self { high: Some(momentum.high), low: Some(momentum.low) }
     }
 }
 
@@ -415,6 +431,7 @@ mod tests {
                 Stage { final_divisor: Some(1e4), ..Stage::one_cycle(4, Rate::Flat(1e-3)) },
             ],
             weight_decay: 0.0,
+            momentum: Momentum { high: 0.5, low: 0.0 },
             dropout: 0.0,
             label_smoothing: 0.1,
             augmentation: Augmentation { max_rotate: 5.0, ..Augmentation::default() },
@@ -431,6 +448,22 @@ mod tests {
         assert_eq!(Recipe::try_from(v1::TrainRecipe::from(&recipe)), Ok(recipe));
         let bare = Recipe { augmentation: Augmentation::none(), ..Recipe::default() };
         assert_eq!(Recipe::try_from(v1::TrainRecipe::from(&bare)), Ok(bare));
+    }
+
+    #[test]
+    fn momentum_of_which_nothing_is_said_is_the_default() {
+        let read = |momentum| Recipe::try_from(v1::TrainRecipe { momentum, ..Default::default() }).unwrap().momentum;
+        assert_eq!(read(None), Momentum::default());
+        let high = Some(v1::Momentum { high: Some(0.9), low: None });
+        assert_eq!(read(high), Momentum { high: 0.9, ..Momentum::default() });
+    }
+
+    #[test]
+    fn the_stages_of_fine_tune_survive_the_wire() {
+        let recipe = Recipe { stages: Recipe::fine_tune_stages(3, 2e-3), ..Recipe::default() };
+        let model = Some(ModelRef::FromJob("head".into()));
+        let train = TrainSpec::once(Learning { snapshot: SnapshotRef::FromJob("snapshot".into()), recipe, model });
+        assert_eq!(TrainSpec::try_from(v1::TrainSpec::from(&train)), Ok(train));
     }
 
     #[test]

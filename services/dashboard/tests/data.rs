@@ -201,6 +201,8 @@ fn metrics() -> Vec<v1::MetricSeries> {
     let noise = |step: u32| f64::from((step * 7919) % 97) / 97.0 - 0.5;
     vec![
         series("error_rate", |step| 0.31 / (1.0 + f64::from(step) / 25.0), &epochs),
+        series("error_rate_high", |step| 0.41 / (1.0 + f64::from(step) / 25.0), &epochs),
+        series("error_rate_low", |step| 0.22 / (1.0 + f64::from(step) / 25.0), &epochs),
         series("gpu_memory_bytes", |_| 9.5 * 1024.0 * 1024.0 * 1024.0, &epochs),
         series("gpu_utilisation", |_| 0.93, &epochs),
         series("images_per_second", |_| 212.0, &epochs),
@@ -208,6 +210,8 @@ fn metrics() -> Vec<v1::MetricSeries> {
         series("train_loss", |step| 1.3 / (1.0 + f64::from(step) / 45.0) + 0.35 * noise(step), &batches),
         series("train_loss_smooth", |step| 1.3 / (1.0 + f64::from(step) / 45.0), &batches),
         series("valid_loss", |step| 1.0 / (1.0 + f64::from(step) / 35.0), &epochs),
+        series("validated", |_| 141.0, &epochs),
+        series("wrong", |step| (44.0 / (1.0 + f64::from(step) / 25.0)).round(), &epochs),
     ]
 }
 

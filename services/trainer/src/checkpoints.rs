@@ -14,9 +14,6 @@ use crate::events;
 use crate::failure::Failure;
 use crate::run::Failed;
 
-/// Longer than this is not lost when a machine is.
-const SAVE_EVERY: Duration = Duration::from_mins(1);
-
 /// Goes on where an earlier attempt was, else where the run is ordered to begin.
 pub(crate) async fn go_on(training: &mut Training, storage: &Storage, order: &RunOrder) -> Result<(), Failure> {
     let resumed = match &order.resume {
@@ -33,7 +30,7 @@ pub(crate) async fn go_on(training: &mut Training, storage: &Storage, order: &Ru
 /// run is an error.
 async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInfo) -> Result<bool, Failure> {
     match read(storage, info).await? {
-        Ok(bytes) => training.resume(&bytes)?,
+        Ok(bytes) => tell_differences(&training.resume(&bytes)?),
         Err(error) => {
             events::log("warn", format!("{error}; starting again from the first epoch"));
             return Ok(false);
@@ -64,6 +61,13 @@ async fn read(storage: &Storage, info: &CheckpointInfo) -> Result<Result<Bytes, 
     }
 }
 
+fn tell_differences(differences: &[String]) {
+    if !differences.is_empty() {
+        let differences = differences.join("; ");
+        events::log("warn", format!("not bit for bit what an unbroken run would be: {differences}"));
+    }
+}
+
 fn tell_place(training: &Training) {
     let (step, steps) = (training.steps_done(), training.steps());
     events::log("info", format!("going on after batch {step} of {steps}, in epoch {}", training.epochs_done() + 1));
@@ -87,7 +91,7 @@ impl<'a> Saver<'a> {
 
     /// Whether the last one was begun too long ago.
     pub(crate) fn is_due(&self) -> bool {
-        self.last.0.elapsed() > SAVE_EVERY
+        self.last.0.elapsed() >= Duration::from_secs(self.order.checkpoint_seconds.into())
     }
 
     /// Begins to store a checkpoint, unless nothing has happened since the last one.

@@ -16,6 +16,9 @@ use crate::peers::{self, PeerOrder, Peers};
 use crate::snapshot::Wanted;
 use crate::{describe, events, model, pretrained, rates, snapshot, trial};
 
+/// What the rates of the groups of the body are called; that of the head is `learning_rate`.
+const GROUP_RATES: [&str; 2] = ["learning_rate_early", "learning_rate_late"];
+
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
     order.recipe.check().map_err(LearnError::from)?;
@@ -32,8 +35,9 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
         events::log("info", format!("{} processes share every batch", order.processes));
         training.join(Box::new(Peers::start(order)?))?;
     }
-    let trained = train(&mut training, &runtime, &storage, order, supervisor);
-    let findings = diagnose(&training, trained.as_ref().err());
+    let mut extremes = Extremes::default();
+    let trained = train(&mut training, &mut extremes, &runtime, &storage, order, supervisor);
+    let findings = diagnose(&training, &extremes, trained.as_ref().err());
     findings.iter().for_each(tell_finding);
     match trained {
         Err(Failed::Learning(error)) if order.rung.is_some() && trial::is_divergence(&error) => {
@@ -87,7 +91,7 @@ impl Failed {
 }
 
 /// What is wrong with a run that has ended, well or not.
-fn diagnose(training: &Training, failed: Option<&Failed>) -> Vec<Finding> {
+fn diagnose(training: &Training, extremes: &Extremes, failed: Option<&Failed>) -> Vec<Finding> {
     let failure = match failed {
         None => None,
         Some(Failed::Learning(LearnError::Cancelled) | Failed::Otherwise(_)) => return Vec::new(),
@@ -99,7 +103,7 @@ fn diagnose(training: &Training, failed: Option<&Failed>) -> Vec<Finding> {
         classes: &data.classes,
         train_counts: &data.train.counts(data.classes.len()),
         epochs: training.history(),
-        batches: &[],
+        batches: &extremes.batches(),
         micro_batch: training.micro_batch(),
         failure,
     })
@@ -159,6 +163,7 @@ fn learned_from(order: &RunOrder) -> String {
 /// because it shall stop: the next attempt goes on with the next batch.
 fn train(
     training: &mut Training,
+    extremes: &mut Extremes,
     runtime: &Runtime,
     storage: &Storage,
     order: &RunOrder,
@@ -170,7 +175,7 @@ fn train(
             break Ok(());
         }
         if supervisor.cancelled() {
-            let saved = catch_up(training, order).and_then(|()| checkpoints.save(training));
+            let saved = catch_up(training, extremes, order).and_then(|()| checkpoints.save(training));
             break saved.and(Err(Failed::Learning(LearnError::Cancelled)));
         }
         let micro_batch = training.micro_batch();
@@ -179,7 +184,10 @@ fn train(
             tell_micro_batch(training);
         }
         match advanced {
-            Ok(Advance::Batch(report)) => tell_batch(&report, order.rung, training.epochs()),
+            Ok(Advance::Batch(report)) => {
+                extremes.add(report);
+                tell_batch(&report, order.rung, training.epochs());
+            }
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
                 // What is lost is not worth going on from: it would be taken for the last good state.
@@ -192,7 +200,7 @@ fn train(
             Err(error) => break Err(Failed::Learning(error)),
         }
         if checkpoints.is_due() {
-            if let Err(failed) = catch_up(training, order) {
+            if let Err(failed) = catch_up(training, extremes, order) {
                 break Err(failed);
             }
             checkpoints.save(training)?;
@@ -210,9 +218,30 @@ fn train(
     }
 }
 
+/// Of all batches, however many, what shows that the loss ran away: the one at which it was lowest, and the last.
+#[derive(Debug, Default)]
+struct Extremes {
+    lowest: Option<BatchReport>,
+    last: Option<BatchReport>,
+}
+
+impl Extremes {
+    fn add(&mut self, report: BatchReport) {
+        if self.lowest.is_none_or(|lowest| report.smooth_loss < lowest.smooth_loss) {
+            self.lowest = Some(report);
+        }
+        self.last = Some(report);
+    }
+
+    fn batches(&self) -> Vec<BatchReport> {
+        self.lowest.into_iter().chain(self.last).collect()
+    }
+}
+
 /// Waits for what a GPU was given ahead: a checkpoint stands between two batches.
-fn catch_up(training: &mut Training, order: &RunOrder) -> Result<(), Failed> {
+fn catch_up(training: &mut Training, extremes: &mut Extremes, order: &RunOrder) -> Result<(), Failed> {
     while let Some(report) = training.catch_up().map_err(Failed::Learning)? {
+        extremes.add(report);
         tell_batch(&report, order.rung, training.epochs());
     }
     Ok(())
@@ -232,6 +261,9 @@ fn tell_batch(report: &BatchReport, rung: Option<Rung>, epochs: u32) {
     metric("train_loss", report.loss);
     metric("train_loss_smooth", report.smooth_loss);
     metric("learning_rate", report.learning_rate);
+    for (name, rate) in GROUP_RATES.into_iter().zip(report.learning_rates) {
+        metric(name, rate);
+    }
     metric("momentum", report.momentum);
     let (done, total) = trial::progress(rung, report, epochs);
     events::emit(&TrainerEvent::Progress {
@@ -250,6 +282,8 @@ fn tell_epoch(report: &EpochReport, images_per_second: Option<f64>, epochs: u32)
     metric("train_error_rate", report.train.errors().rate());
     metric("valid_loss", report.valid.loss);
     metric("error_rate", errors.rate());
+    metric("wrong", errors.count as f64);
+    metric("validated", errors.of as f64);
     metric("error_rate_low", low);
     metric("error_rate_high", high);
     if let Some(rate) = images_per_second {

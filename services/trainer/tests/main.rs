@@ -175,6 +175,37 @@ fn a_run_killed_and_resumed_ends_with_the_weights_of_an_unbroken_one() {
     assert_eq!(weights_digest(&world, finished(&resumed)), weights_digest(&world, finished(&unbroken)));
 }
 
+/// As often as it takes, at any moment: every trainer but the last is killed after some batch or in the middle of one.
+#[test]
+fn a_run_killed_at_random_batches_ends_with_the_weights_of_an_unbroken_one() {
+    let world = World::new();
+    let mut order = world.order(5);
+    let (unbroken, _) = Trainer::start(&order).finish();
+    order.checkpoint_seconds = 0;
+    let seed = u64::from(std::process::id());
+    let mut draws = (1_u64..).map(|n| (seed * 2_654_435_761 + n * 40_503) >> 7);
+    let mut resumed = None;
+    for kill in 0..3 {
+        let before: u64 = resumed.as_ref().map_or(0, |checkpoint: &CheckpointInfo| checkpoint.step);
+        let mut trainer = Trainer::start(&order);
+        let (batches, pause) = (draws.next().unwrap() % 3, draws.next().unwrap() % 400);
+        trainer.wait_for("a batch", |event| {
+            matches!(event, TrainerEvent::Metric { name, step, .. } if name == "train_loss" && *step > before + batches)
+        });
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        let said = trainer.kill();
+        if let Some(checkpoint) = checkpoints(&said).pop() {
+            resumed = Some(checkpoint.clone());
+        }
+        (order.attempt, order.resume) = (kill + 2, resumed.clone());
+    }
+    let (last, _) = Trainer::start(&order).finish();
+    let done = order.resume.as_ref().map_or(0, |checkpoint| checkpoint.step);
+    assert_eq!(values(&last, "train_loss").len() as u64, 15 - done, "seed {seed}");
+    assert_eq!(finished(&last).error_rates, finished(&unbroken).error_rates, "seed {seed}");
+    assert_eq!(weights_digest(&world, finished(&last)), weights_digest(&world, finished(&unbroken)), "seed {seed}");
+}
+
 #[test]
 fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
     let world = World::new();

@@ -80,6 +80,11 @@ pub struct Config {
     #[arg(long, env = "URSA_DRAIN_TIMEOUT", default_value = "8s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
 
+    /// How much of a training run is lost at most when its machine is: so often it stores a checkpoint, beside the one after
+    /// every epoch.
+    #[arg(long, env = "URSA_CHECKPOINT_EVERY", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub checkpoint_every: Duration,
+
     /// How long a training run that shall stop may take to store its checkpoint and end; then it is killed.
     #[arg(long, env = "URSA_STOP_GRACE", default_value = "10s", value_parser = humantime::parse_duration)]
     pub stop_grace: Duration,

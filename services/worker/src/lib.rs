@@ -75,6 +75,7 @@ pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(U
         threads: config.threads(),
         trainer: config.trainer(),
         stop_grace: config.stop_grace,
+        checkpoint_every: config.checkpoint_every,
         cache_dir: config.cache_dir(),
     };
     tracing::info!(name = identity.name, slots = identity.slots, kinds = ?identity.kinds, "the worker has started");

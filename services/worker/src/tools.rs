@@ -34,5 +34,7 @@ pub(crate) struct Tools {
     pub(crate) trainer: PathBuf,
     /// How long a training run that shall stop may take to end by itself.
     pub(crate) stop_grace: Duration,
+    /// How old the last checkpoint of a training run may get.
+    pub(crate) checkpoint_every: Duration,
     pub(crate) cache_dir: PathBuf,
 }

@@ -9,13 +9,14 @@ use super::Finding;
 
 /// Members of a recipe that are keys of a pipeline file. Besides these there are the stages, and what a run brings itself: its
 /// seed, and what it goes on from.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "architecture",
     "numerics",
     "image_size",
     "batch_size",
     "micro_batch",
     "weight_decay",
+    "momentum",
     "dropout",
     "label_smoothing",
     "augmentation",
@@ -252,7 +253,7 @@ fn shell(word: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use ursa_domain::recipe::{Augmentation, Balance, Rate};
+    use ursa_domain::recipe::{Augmentation, Balance, Momentum, Rate};
     use ursa_proto::v1;
 
     use crate::pipeline_file;
@@ -377,6 +378,16 @@ mod tests {
         let changes = Changes::of(&finding("overfitting", recipe), JOB, &spec).unwrap();
         let after = Recipe::try_from(applied("augment: false", &changes).recipe.unwrap()).unwrap();
         assert_eq!(after.augmentation, Augmentation::default());
+    }
+
+    #[test]
+    fn another_momentum_is_told_with_both_its_numbers() {
+        let (spec, recipe) = told("epochs: 2");
+        let recipe = Recipe { momentum: Momentum { high: 0.9, ..Momentum::default() }, ..recipe };
+        let changes = Changes::of(&finding("x", recipe.clone()), JOB, &spec).unwrap();
+        assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    momentum: {high: 0.9, low: 0.85}\n");
+        let after = Recipe::try_from(applied("epochs: 2", &changes).recipe.unwrap()).unwrap();
+        assert_eq!(after.momentum, recipe.momentum);
     }
 
     #[test]

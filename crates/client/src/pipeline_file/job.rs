@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use ursa_domain::checkpoints::KeepCheckpoints;
-use ursa_domain::recipe::{Augmentation, Mix, PretrainedWeights, RateTest, Stage};
+use ursa_domain::recipe::{Augmentation, Mix, Momentum, PretrainedWeights, RateTest, Stage};
 use ursa_domain::search::Space;
 use ursa_domain::sgd_lab::Noise;
 use ursa_proto::v1;
@@ -74,10 +74,12 @@ pub(super) struct JobEntry {
     epochs: Option<u32>,
     frozen_epochs: Option<u32>,
     max_learning_rate: Option<f64>,
+    fine_tune: Option<bool>,
     stages: Option<Vec<Stage>>,
     image_size: Option<u32>,
     micro_batch: Option<u32>,
     weight_decay: Option<f64>,
+    momentum: Option<Momentum>,
     dropout: Option<f64>,
     label_smoothing: Option<f64>,
     augment: Option<bool>,
@@ -204,7 +206,7 @@ impl JobEntry {
         const LEARN: &[Kind] = &[FindLr, Train, Search];
         const LOOK: &[Kind] = &[FindLr, Train, Search, Evaluate];
         const GO_ON: &[Kind] = &[FindLr, Train, Search, Evaluate, Deploy];
-        let keys: [(&str, bool, &[Kind]); 58] = [
+        let keys: [(&str, bool, &[Kind]); 60] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -225,10 +227,12 @@ impl JobEntry {
             ("epochs", self.epochs.is_some(), LEARN),
             ("frozen_epochs", self.frozen_epochs.is_some(), LEARN),
             ("max_learning_rate", self.max_learning_rate.is_some(), LEARN),
+            ("fine_tune", self.fine_tune.is_some(), LEARN),
             ("stages", self.stages.is_some(), LEARN),
             ("image_size", self.image_size.is_some(), LEARN),
             ("micro_batch", self.micro_batch.is_some(), LEARN),
             ("weight_decay", self.weight_decay.is_some(), LEARN),
+            ("momentum", self.momentum.is_some(), LEARN),
             ("dropout", self.dropout.is_some(), LEARN),
             ("label_smoothing", self.label_smoothing.is_some(), LEARN),
             ("augment", self.augment.is_some(), LEARN),

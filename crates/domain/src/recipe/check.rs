@@ -21,6 +21,7 @@ impl Recipe {
         within("image_size", self.image_size, IMAGE_SIZES)?;
         self.check_stages()?;
         at_least("weight_decay", self.weight_decay, 0.0)?;
+        self.momentum.check().map_err(|invalid| invalid.inside("momentum"))?;
         share("dropout", self.dropout)?;
         share("label_smoothing", self.label_smoothing)?;
         self.weight_average.map_or(Ok(()), |decay| share("weight_average", decay))?;
@@ -42,7 +43,7 @@ impl Recipe {
     /// What a stage must fulfil within this recipe.
     fn check_stage(&self, stage: &Stage) -> Result<(), InvalidSetting> {
         require(!stage.frozen || self.pretrained.is_some(), "frozen", || {
-            "(frozen_epochs) would freeze a random body; set `pretrained`, or train no frozen epochs".into()
+            "(frozen_epochs, fine_tune) would freeze a random body; set `pretrained`, or train no frozen epochs".into()
         })?;
         let (size, largest) = (stage.image_size.unwrap_or(self.image_size), self.image_size);
         require(size <= largest, "image_size", || {
@@ -62,7 +63,7 @@ impl Recipe {
 
 #[cfg(test)]
 mod tests {
-    use crate::recipe::{Augmentation, Mix, PretrainedWeights, Rate};
+    use crate::recipe::{Augmentation, Mix, Momentum, PretrainedWeights, Rate};
 
     use super::*;
 
@@ -74,11 +75,15 @@ mod tests {
 
     #[test]
     fn impossible_recipes_are_refused_with_the_key_named() {
-        let cases: [(&str, Change); 25] = [
+        let cases: [(&str, Change); 29] = [
             ("stages[0].rate", |recipe| recipe.stages[0].rate = Rate::Flat(0.0)),
             ("stages[0].rate", |recipe| recipe.stages[0].rate = Rate::Slice(f64::NAN, 1e-3)),
             ("weight_decay", |recipe| recipe.weight_decay = -1.0),
             ("weight_decay", |recipe| recipe.weight_decay = f64::INFINITY),
+            ("momentum.high", |recipe| recipe.momentum.high = 1.0),
+            ("momentum.high", |recipe| recipe.momentum.high = f64::NAN),
+            ("momentum.low", |recipe| recipe.momentum.low = -0.1),
+            ("momentum.low", |recipe| recipe.momentum = Momentum { high: 0.9, low: 0.95 }),
             ("batch_size", |recipe| recipe.batch_size = 1),
             ("micro_batch", |recipe| recipe.micro_batch = Some(1)),
             ("micro_batch", |recipe| recipe.micro_batch = Some(65)),
@@ -110,6 +115,9 @@ mod tests {
             assert_eq!(invalid.key, key, "{invalid}");
         }
         Recipe::default().check().unwrap();
+        for momentum in [Momentum { high: 0.0, low: 0.0 }, Momentum { high: 0.9, low: 0.9 }] {
+            Recipe { momentum, ..Recipe::default() }.check().unwrap();
+        }
         Recipe { pretrained: Some(weights(&"0".repeat(64))), keep_head: true, ..Recipe::default() }.check().unwrap();
     }
 }

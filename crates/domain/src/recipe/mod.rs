@@ -9,6 +9,7 @@ mod augmentation;
 mod balance;
 mod check;
 mod mix;
+mod momentum;
 mod numerics;
 mod pretrained;
 mod rate;
@@ -23,6 +24,7 @@ pub use architecture::Architecture;
 pub use augmentation::Augmentation;
 pub use balance::Balance;
 pub use mix::Mix;
+pub use momentum::Momentum;
 pub use numerics::Numerics;
 pub use pretrained::PretrainedWeights;
 pub use rate::{GROUPS, Rate};
@@ -52,6 +54,8 @@ pub struct Recipe {
     pub micro_batch: Option<u32>,
     /// Decoupled weight decay: a parameter loses this share times the learning rate at each step.
     pub weight_decay: f64,
+    /// Momentum over each cycle.
+    pub momentum: Momentum,
     /// Share of activations dropped before the last layer, half as many before the one before it (fastai's `ps`).
     pub dropout: f64,
     /// Share of the target spread evenly over all classes (Szegedy et al. 2015).
@@ -99,6 +103,7 @@ impl Default for Recipe {
             batch_size: 64,
             micro_batch: None,
             weight_decay: 1e-2,
+            momentum: Momentum::default(),
             dropout: 0.5,
             label_smoothing: 0.0,
             augmentation: Augmentation::default(),
@@ -115,6 +120,9 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// The `base_rate` of fastai v2's `fine_tune`, where none is given.
+    pub const FINE_TUNE_RATE: f64 = 2e-3;
+
     /// Reads a recipe and checks it; the error names the key.
     pub fn from_json(json: &str) -> Result<Self, RecipeError> {
         let recipe: Self = serde_json::from_str(json)?;
@@ -132,7 +140,7 @@ impl Recipe {
     }
 
     /// The stages of fastai v2's `fine_tune(epochs, base_rate)`: one frozen epoch that warms up to its end, then everything
-    /// at a half of the rate, the early body at a hundredth of that. `base_rate` is 2e-3 there.
+    /// at a half of the rate, the early body at a hundredth of that.
     pub fn fine_tune_stages(epochs: u32, base_rate: f64) -> Vec<Stage> {
         let (half, rate_ratio) = (base_rate / 2.0, 100.0);
         let frozen = Stage::one_cycle(1, Rate::SliceTo(base_rate)).frozen();
@@ -200,6 +208,7 @@ mod tests {
         let json = r#"{
             "architecture": "resnet50", "numerics": "fastai-v2", "label_smoothing": 0.1, "weight_average": 0.99,
             "mix": {"mix_up": {"alpha": 0.4}}, "balance": "oversample", "augmentation": {"max_rotate": 5},
+            "momentum": {"high": 0.9},
             "stages": [{"epochs": 1, "rate": {"slice_to": 2e-3}},
                        {"epochs": 3, "rate": {"slice": [1e-5, 1e-3]}, "image_size": 192}]
         }"#;
@@ -207,6 +216,7 @@ mod tests {
         assert_eq!(recipe.architecture, Architecture::ResNet50);
         assert_eq!(recipe.stages[1].rate, Rate::Slice(1e-5, 1e-3));
         assert_eq!(recipe.augmentation, Augmentation { max_rotate: 5.0, ..Augmentation::default() });
+        assert_eq!(recipe.momentum, Momentum { high: 0.9, low: 0.85 });
         assert_eq!(recipe.epochs(), 4);
     }
 
@@ -218,6 +228,7 @@ mod tests {
             (r#"{"stages": [{"epochs": 1, "rate": {"max": 1e-3}}]}"#, "max"),
             (r#"{"augmentation": {"cutout": 1}}"#, "cutout"),
             (r#"{"mix": {"mix_up": {"beta": 1}}}"#, "beta"),
+            (r#"{"momentum": {"middle": 0.9}}"#, "middle"),
             (r#"{"pretrained": {"location": "/w", "sha256": "00", "sha1": "00"}}"#, "sha1"),
             (r#"{"numerics": "fastai-v3"}"#, "fastai-v3"),
             (r#"{"architecture": "vgg16"}"#, "vgg16"),

@@ -9,6 +9,7 @@ use std::sync::Once;
 pub use tch::Device;
 use tch::Kind;
 pub(crate) use transfer::{pinned, send, upload};
+use ursa_domain::conditions::Conditions;
 
 /// The number type that convolutions compute in while training; parameters are always float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,17 @@ pub fn usable_cores() -> usize {
 /// Lets libtorch compute with this many threads. Equal results need equal numbers of threads.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
+}
+
+/// What decides the bits of what is computed here from now on.
+pub(crate) fn conditions(device: Device, precision: Precision) -> Conditions {
+    Conditions {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        libtorch: libtorch_version().to_owned(),
+        device: if device.is_cuda() { "cuda" } else { "cpu" }.to_owned(),
+        precision: precision.as_str().to_owned(),
+        threads: tch::get_num_threads().max(1) as u32,
+    }
 }
 
 /// Version of the libtorch that was linked.

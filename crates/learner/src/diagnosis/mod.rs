@@ -32,7 +32,7 @@ pub struct Evidence<'a> {
     pub train_counts: &'a [usize],
     /// Every epoch so far.
     pub epochs: &'a [EpochReport],
-    /// Every batch so far; may be left empty.
+    /// Every batch so far, or at least the one with the lowest smoothed loss and the last; may be left empty.
     pub batches: &'a [BatchReport],
     /// Pictures computed at once, where those were fewer than a batch.
     pub micro_batch: Option<u32>,

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use ursa_domain::conditions::Conditions;
 use ursa_domain::recipe::Recipe;
 
 use super::engine::Engine;
@@ -82,10 +83,13 @@ struct Header {
     format: u32,
     identity: RunIdentity,
     position: Position,
+    /// Under which what it holds was computed; `None` in those that are older than this.
+    #[serde(default)]
+    conditions: Option<Conditions>,
 }
 
 pub(crate) fn write(identity: &RunIdentity, position: Position, engine: &Engine) -> Result<Vec<u8>, LearnError> {
-    let header = Header { format: FORMAT, identity: identity.clone(), position };
+    let header = Header { format: FORMAT, identity: identity.clone(), position, conditions: Some(engine.conditions()) };
     let header = serde_json::to_string(&header).map_err(|error| malformed(&error))?;
     let network = engine.network().named().into_iter().map(|(name, tensor)| (network_name(&name), tensor));
     let average = engine.average().into_iter().flat_map(super::average::WeightAverage::named);
@@ -98,6 +102,7 @@ pub(crate) fn write(identity: &RunIdentity, position: Position, engine: &Engine)
 pub(crate) struct Checkpoint<'a> {
     file: TensorFile<'a>,
     pub(crate) position: Position,
+    conditions: Option<Conditions>,
 }
 
 impl<'a> Checkpoint<'a> {
@@ -121,7 +126,12 @@ impl<'a> Checkpoint<'a> {
             return Err(malformed(&format!("it has format {}, this software reads {FORMAT}", header.format)));
         }
         check(&header.identity)?;
-        Ok(Self { file, position: header.position })
+        Ok(Self { file, position: header.position, conditions: header.conditions })
+    }
+
+    /// How `engine` computes otherwise than what is in here was computed, in phrases.
+    pub(crate) fn differences(&self, engine: &Engine) -> Vec<String> {
+        self.conditions.as_ref().map(|before| engine.conditions().differences(before)).unwrap_or_default()
     }
 
     /// Overwrites what has been learned. What is frozen must be as it was when the checkpoint was written.

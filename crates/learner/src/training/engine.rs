@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
+use ursa_domain::conditions::Conditions;
 use ursa_domain::recipe::{GROUPS, Recipe};
 use ursa_vision::Preprocessing;
 
@@ -14,7 +15,7 @@ use super::together::{self, AllReduce};
 use crate::LearnError;
 use crate::augment::{self, Alteration, Mixture, Target};
 use crate::data::{Batch, Dataset};
-use crate::device::{Precision, upload};
+use crate::device::{self, Precision, upload};
 use crate::evaluation::{Evaluation, evaluate};
 use crate::network::{Network, channels_last};
 use crate::out_of_memory;
@@ -131,9 +132,10 @@ impl Engine {
         self.optimizer = Adam::new(self.network.parameters(), self.recipe.numerics, self.recipe.weight_decay);
     }
 
-    /// Learns from a batch and gives its loss, f64 without dimensions: reading it waits for the device. On a CPU a loss that is no number moves nothing. A GPU is given the whole step
-    /// and not waited for: whoever reads such a loss has no use for the weights any more. Where memory runs out the batch
-    /// is computed again in smaller parts, and so is what follows it; see [`Engine::micro_batch`].
+    /// Learns from a batch and gives its loss, f64 without dimensions. On a CPU a loss that is no number moves nothing. A GPU
+    /// is given the whole step and not waited for: whoever reads such a loss has no use for the weights any more. Where
+    /// memory runs out the batch is computed again in smaller parts, and so is what follows it; see
+    /// [`Engine::micro_batch`].
     pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> Result<Tensor, LearnError> {
         let inputs = out_of_memory::caught(|| self.inputs(batch, moment));
         let short = |reason| LearnError::OutOfMemory { pictures: batch.ids.len(), reason };
@@ -271,6 +273,10 @@ impl Engine {
 
     pub(crate) fn device(&self) -> Device {
         self.device
+    }
+
+    pub(crate) fn conditions(&self) -> Conditions {
+        device::conditions(self.device, self.precision)
     }
 
     pub(crate) fn network_mut(&mut self) -> &mut Network {

@@ -1,8 +1,8 @@
 //! A training run: stages of epochs of batches, each batch with its rates, and a measurement after each epoch.
 //!
 //! A [`Training`] stands between two batches: there it can be saved and, elsewhere, resumed. On the CPU, with the same number
-//! of threads, precision and libtorch, a resumed run ends with the very bytes of an unbroken one. A GPU is given
-//! batches before anybody reads what those before them gave; see [`Training::catch_up`].
+//! of threads, precision and libtorch, a resumed run ends with the very bytes of an unbroken one. A GPU is given batches
+//! before anybody reads what those before them gave; see [`Training::catch_up`].
 
 mod average;
 mod checkpoint;
@@ -19,6 +19,7 @@ mod together;
 use std::time::{Duration, Instant};
 
 use tch::Device;
+use ursa_domain::conditions::Conditions;
 use ursa_domain::recipe::Recipe;
 
 pub use checkpoint::RunIdentity;
@@ -122,10 +123,11 @@ impl Training {
         Ok(training)
     }
 
-    /// Goes on from a checkpoint of the same run.
-    pub fn resume(&mut self, checkpoint: &[u8]) -> Result<(), LearnError> {
+    /// Goes on from a checkpoint of the same run; what differs here of what decides the bits that follow, in phrases.
+    pub fn resume(&mut self, checkpoint: &[u8]) -> Result<Vec<String>, LearnError> {
         let checkpoint = Checkpoint::parse(checkpoint, &self.identity)?;
-        self.go_on(&checkpoint)
+        self.go_on(&checkpoint)?;
+        Ok(checkpoint.differences(&self.engine))
     }
 
     /// Goes on from a checkpoint of another run, from which this one differs in nothing but rates.
@@ -370,6 +372,11 @@ impl Training {
     /// What is learned from and measured on.
     pub fn data(&self) -> &Dataset {
         &self.data
+    }
+
+    /// What decides, beside [what makes this run this run](Self::identity), the bits of what it learns.
+    pub fn conditions(&self) -> Conditions {
+        self.engine.conditions()
     }
 
     /// What makes this run this run.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use ursa_domain::JobKind;
 use ursa_domain::policy::JobPolicy;
 use ursa_domain::scheduling::{ProjectView, Resources};
@@ -97,6 +98,13 @@ pub(super) async fn lane_of(tx: &mut Tx, project: &str, kind: JobKind, policy: &
     Ok(lane)
 }
 
+/// What the tasks of a lane are and need; nothing where a coordinator of a later version has made it, which places them.
+fn understood(lane: i32, kind: &str, resources: Value) -> Option<(JobKind, Resources)> {
+    let resources = serde_json::from_value(resources).map_err(|error| StoreError::unreadable("resources", &error));
+    let understood = word("job kind", kind).and_then(|kind| Ok((kind, resources?)));
+    understood.inspect_err(|error| tracing::debug!(%error, lane, "the tasks of a lane are left to others")).ok()
+}
+
 impl Store {
     /// Every lane with a ready task, with how many it has, up to `limit` and somewhat more. `marks` tells for some lanes
     /// where to begin: what was taken before lies dead in the index until Postgres can clean up. What was committed
@@ -113,8 +121,10 @@ impl Store {
         )
         .fetch_all(&self.rounds)
         .await?;
-        rows.into_iter()
-            .map(|row| {
+        let heads = rows
+            .into_iter()
+            .filter_map(|row| {
+                let (kind, resources) = understood(row.id, &row.kind, row.resources)?;
                 let owner = ProjectUsage {
                     name: row.project.clone(),
                     weight: row.weight,
@@ -124,13 +134,12 @@ impl Store {
                     running: row.running,
                     gpus: row.gpus,
                 };
-                Ok(LaneHead {
+                Some(LaneHead {
                     id: row.id,
                     project: row.project,
-                    kind: word("job kind", &row.kind)?,
+                    kind,
                     priority: row.priority,
-                    resources: serde_json::from_value(row.resources)
-                        .map_err(|error| StoreError::unreadable("resources", &error))?,
+                    resources,
                     gang: row.gang as u32,
                     ready: row.ready as u32,
                     head: Mark { at: row.head_ready_at, id: row.head },
@@ -138,7 +147,8 @@ impl Store {
                     paused: row.queue_paused,
                 })
             })
-            .collect()
+            .collect();
+        Ok(heads)
     }
 
     /// What there is to do in the lanes of a kind, and of a project if one is given. Counts no further than `limit`; what
@@ -177,16 +187,13 @@ impl Store {
         let rows = sqlx::query!("select id, kind, priority, resources from lanes where id = any ($1)", ids)
             .fetch_all(&self.pool)
             .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(LaneInfo {
-                    id: row.id,
-                    kind: word("job kind", &row.kind)?,
-                    priority: row.priority,
-                    resources: serde_json::from_value(row.resources)
-                        .map_err(|error| StoreError::unreadable("resources", &error))?,
-                })
+        let infos = rows
+            .into_iter()
+            .filter_map(|row| {
+                let (kind, resources) = understood(row.id, &row.kind, row.resources)?;
+                Some(LaneInfo { id: row.id, kind, priority: row.priority, resources })
             })
-            .collect()
+            .collect();
+        Ok(infos)
     }
 }

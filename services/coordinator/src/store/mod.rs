@@ -249,10 +249,13 @@ impl Store {
         })
     }
 
-    /// Brings the tables up to date. Safe to run from several coordinators at once.
+    /// Brings the tables up to date. Safe to run from several coordinators at once; what a later version has done to them
+    /// leaves this one working.
     async fn migrate(&self) -> StoreResult<()> {
         use sqlx::migrate::MigrateError as E;
-        sqlx::migrate!("../../migrations").run(&self.pool).await.map_err(|error| match error {
+        let mut migrator = sqlx::migrate!("../../migrations");
+        migrator.set_ignore_missing(true);
+        migrator.run(&self.pool).await.map_err(|error| match error {
             E::Execute(error) | E::ExecuteMigration(error, _) => StoreError::Database(error),
             other => StoreError::unreadable("list of migrations", &other),
         })

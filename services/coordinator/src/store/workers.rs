@@ -105,13 +105,17 @@ impl Store {
         .await?;
         rows.into_iter()
             .map(|row| {
-                let kinds = row.kinds.iter().map(|kind| super::word("job kind", kind)).collect::<StoreResult<_>>()?;
-                let held: Vec<HeldTask> = read("held tasks", row.held)?;
+                // A worker of a later version may know of more, and hold it.
+                let kinds = row.kinds.iter().filter_map(|kind| super::word("job kind", kind).ok()).collect();
+                let held: Vec<Value> = read("held tasks", row.held)?;
+                let slots = (row.slots as u32).saturating_sub(held.len() as u32);
+                let held: Vec<HeldTask> =
+                    held.into_iter().filter_map(|task| serde_json::from_value(task).ok()).collect();
                 let gpus = gpus_from(row.gpus)?.iter().map(|gpu| gpu_offer(gpu, &held)).collect();
                 Ok(Offer {
                     id: row.id,
                     kinds,
-                    slots: (row.slots as u32).saturating_sub(held.len() as u32),
+                    slots,
                     draining: row.draining,
                     labels: read("labels", row.labels)?,
                     gpus,

@@ -77,9 +77,13 @@ impl Trainer {
         listed.split_whitespace().map(|child| Pid::from_raw(child.parse().unwrap())).collect()
     }
 
-    pub(crate) fn kill(mut self) {
+    /// Ends it by SIGKILL; every event that it got to say.
+    pub(crate) fn kill(mut self) -> Vec<TrainerEvent> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.next(deadline).is_some() {}
+        std::mem::take(&mut self.seen)
     }
 
     /// The first event from here on that is `wanted`.

@@ -76,6 +76,7 @@ impl World {
             threads: 2,
             allowed_networks: Vec::new(),
             processes: 1,
+            checkpoint_seconds: 60,
         }
     }
 

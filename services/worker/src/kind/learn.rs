@@ -245,6 +245,7 @@ fn order(
         threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
         allowed_networks: tools.allow_networks.iter().map(ToString::to_string).collect(),
         processes: attempt.gpus().len().max(1) as u32,
+        checkpoint_seconds: tools.checkpoint_every.as_secs() as u32,
     })
 }
 

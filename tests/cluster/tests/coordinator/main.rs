@@ -28,5 +28,6 @@ mod schedules;
 mod search;
 mod several;
 mod steering;
+mod upgrades;
 mod wake_ups;
 mod webhooks;

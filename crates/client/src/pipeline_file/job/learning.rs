@@ -1,6 +1,6 @@
 //! The keys of the jobs that learn. Words are those of recipes in JSON.
 
-use ursa_domain::recipe::Mix;
+use ursa_domain::recipe::{Mix, Recipe, Short, Stage};
 use ursa_proto::v1;
 use v1::train_spec::{Model, Snapshot};
 
@@ -75,11 +75,14 @@ impl JobEntry {
             (None, Some(digest)) => train.model = Some(Model::ModelDigest(digest)),
             (Some(_), Some(_)) => return Err(NEEDS_MODEL.into()),
         }
-        self.apply_recipe(train.recipe.get_or_insert_default());
-        Ok(())
+        self.apply_recipe(train.recipe.get_or_insert_default())
     }
 
-    fn apply_recipe(self, recipe: &mut v1::TrainRecipe) {
+    fn apply_recipe(self, recipe: &mut v1::TrainRecipe) -> Result<(), String> {
+        let fine_tune = self.fine_tune == Some(true);
+        if fine_tune && (self.frozen_epochs.is_some() || self.stages.is_some()) {
+            return Err("fine_tune says what the stages are: leave out frozen_epochs and stages".into());
+        }
         set(&mut recipe.architecture, self.architecture);
         set(&mut recipe.numerics, self.numerics);
         set(&mut recipe.epochs, self.epochs);
@@ -91,10 +94,15 @@ impl JobEntry {
                 (self.epochs.unwrap_or(0), self.frozen_epochs.unwrap_or(0), self.max_learning_rate.unwrap_or(0.0));
             recipe.stages = stages.iter().map(v1::Stage::from).collect();
         }
+        if fine_tune {
+            recipe.stages = fine_tune_stages(recipe).iter().map(v1::Stage::from).collect();
+            (recipe.epochs, recipe.frozen_epochs, recipe.max_learning_rate) = (0, 0, 0.0);
+        }
         set(&mut recipe.batch_size, self.batch_size);
         set(&mut recipe.micro_batch, self.micro_batch);
         set(&mut recipe.image_size, self.image_size);
         recipe.weight_decay = self.weight_decay.or(recipe.weight_decay);
+        recipe.momentum = self.momentum.map(v1::Momentum::from).or(recipe.momentum);
         recipe.dropout = self.dropout.or(recipe.dropout);
         set(&mut recipe.label_smoothing, self.label_smoothing);
         recipe.augment = self.augment.or(recipe.augment);
@@ -115,7 +123,15 @@ impl JobEntry {
         if let Some(weights) = self.pretrained {
             recipe.pretrained = Some(v1::PretrainedWeights { location: weights.location, sha256: weights.sha256 });
         }
+        Ok(())
     }
+}
+
+/// With the epochs and the rate that `recipe` names.
+fn fine_tune_stages(recipe: &v1::TrainRecipe) -> Vec<Stage> {
+    let epochs = if recipe.epochs > 0 { recipe.epochs } else { Short::default().epochs };
+    let given = Some(recipe.max_learning_rate).filter(|rate| *rate != 0.0);
+    Recipe::fine_tune_stages(epochs, given.unwrap_or(Recipe::FINE_TUNE_RATE))
 }
 
 /// `bears@3`, or `bears` for the latest.
@@ -177,6 +193,7 @@ mod tests {
               - {epochs: 1, rate: {slice_to: 2e-3}, frozen: true}
               - {epochs: 3, rate: {slice: [1e-5, 1e-3]}, image_size: 192}
             augmentation: {max_rotate: 5}
+            momentum: {high: 0.9, low: 0.8}
             mix: {mix_up: {alpha: 0.4}}
             balance: oversample
             stop_early: false
@@ -190,6 +207,7 @@ mod tests {
         assert!(recipe.stages[0].slice && recipe.stages[0].frozen);
         assert_eq!((recipe.stages[1].rates.len(), recipe.stages[1].image_size), (2, Some(192)));
         assert_eq!(recipe.augmentation.unwrap().max_rotate, Some(5.0));
+        assert_eq!(recipe.momentum, Some(v1::Momentum { high: Some(0.9), low: Some(0.8) }));
         assert_eq!(recipe.mix, Some(v1::train_recipe::Mix::MixUp(0.4)));
         assert_eq!(train.rate.unwrap().method, "steepest");
         assert_eq!((train.seeds, train.train_percents), (3, vec![50, 100]));
@@ -197,6 +215,40 @@ mod tests {
         assert_eq!((keep.last, keep.best, keep.every), (2, Some(true), 2));
         assert!(recipe.deterministic);
         assert_eq!((recipe.stop_early, train.checkpoint.unwrap().epochs), (Some(false), 3));
+    }
+
+    #[test]
+    fn fine_tune_means_its_two_stages() {
+        let read = |keys: &str| {
+            let yaml = format!("{{kind: train, snapshot: bears, model_from: head, fine_tune: true{keys}}}");
+            let Ok(Spec::Train(train)) = spec(&yaml) else { panic!("{yaml}") };
+            Recipe::try_from(train.recipe.unwrap()).unwrap().stages
+        };
+        assert_eq!(read(""), Recipe::fine_tune_stages(4, 2e-3));
+        assert_eq!(read(", epochs: 3, max_learning_rate: 1e-3"), Recipe::fine_tune_stages(3, 1e-3));
+        let Spec::Train(train) = spec("{kind: train, snapshot: bears, fine_tune: false, epochs: 3}").unwrap() else {
+            panic!()
+        };
+        let recipe = train.recipe.unwrap();
+        assert_eq!((recipe.epochs, recipe.stages.len()), (3, 0));
+        for key in ["frozen_epochs: 1", "stages: [{epochs: 1, rate: {flat: 1e-3}}]"] {
+            let refusal = spec(&format!("{{kind: train, snapshot: bears, fine_tune: true, {key}}}")).unwrap_err();
+            assert!(refusal.contains("leave out frozen_epochs and stages"), "{key}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn fine_tune_needs_weights_to_start_from() {
+        let parse = |keys: &str| {
+            let jobs = "s: {kind: snapshot, dataset: d}, head: {kind: train, snapshot_from: s}";
+            let yaml = format!(
+                "{{pipeline: p, jobs: {{{jobs}, t: {{kind: train, snapshot_from: s, fine_tune: true{keys}}}}}}}"
+            );
+            crate::pipeline_file::parse(&yaml, Path::new("p.yaml"))
+        };
+        let refusal = parse("").unwrap_err().to_string();
+        assert!(refusal.contains("fine_tune) would freeze a random body"), "{refusal}");
+        parse(", model_from: head").unwrap();
     }
 
     #[test]
@@ -266,7 +318,9 @@ mod tests {
             ("{kind: train, snapshot: bears, stages: [{epochs: 1, rate: {flat: 1e-3}, freeze: true}]}", "freeze"),
             ("{kind: train, snapshot: bears, augmentation: {cutout: 1}}", "cutout"),
             ("{kind: train, snapshot: bears, pretrained: {location: /w, sha256: x, hash: y}}", "hash"),
+            ("{kind: train, snapshot: bears, momentum: {middle: 0.9}}", "middle"),
             ("{kind: train, snapshot: bears, test: {steps: 3}}", "test"),
+            ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, fine_tune: true}", "fine_tune"),
             ("{kind: sgd_lab, epochs: 3}", "epochs"),
             ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, epochs: 3}", "epochs"),
             ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, side: valid}", "side"),

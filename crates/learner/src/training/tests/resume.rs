@@ -59,11 +59,22 @@ fn a_run_interrupted_after_any_batch_ends_with_the_very_bytes_of_an_unbroken_one
         // Another process would not share libtorch's generator.
         with_libtorch(99, Purpose::Dropout, 0, || ());
         let mut resumed = begin();
-        resumed.resume(checkpoint).unwrap();
+        assert!(resumed.resume(checkpoint).unwrap().is_empty(), "nothing differs here");
         assert_eq!((resumed.steps_done(), resumed.epochs_done()), (step, epoch));
         run(&mut resumed);
         assert_same(&resumed, &unbroken);
     }
+}
+
+#[test]
+fn a_run_that_goes_on_under_other_conditions_says_which() {
+    let mut first = training(recipe(1, 1e-3));
+    run_batches(&mut first, 1);
+    let checkpoint = first.checkpoint().unwrap();
+    let mut other = Training::new(identity(recipe(1, 1e-3)), data(), None, Device::Cpu, Precision::BFloat16).unwrap();
+    crate::set_threads(2);
+    let differences = other.resume(&checkpoint).unwrap();
+    assert_eq!(differences, ["precision bfloat16 in place of float32", "threads 2 in place of 1"]);
 }
 
 #[test]

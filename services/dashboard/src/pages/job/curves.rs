@@ -9,11 +9,15 @@ use crate::error::PageError;
 use crate::view::plot::{Axes, Line, plot};
 use crate::view::{parts, text};
 
-const TRAINING: [&str; 8] = [
+const TRAINING: [&str; 12] = [
     "train_loss",
     "train_loss_smooth",
     "valid_loss",
     "error_rate",
+    "error_rate_low",
+    "error_rate_high",
+    "wrong",
+    "validated",
     "images_per_second",
     "memory_bytes",
     "gpu_utilisation",
@@ -74,6 +78,8 @@ fn latest(series: &[v1::MetricSeries]) -> Markup {
     let last = |name| points(series, name).last();
     html! { dl.facts.row {
         @if let Some(point) = last("error_rate") { (parts::fact("epoch", point.epoch + 1)) (parts::fact("error rate", text::percent(point.value))) }
+        @if let [Some(wrong), Some(of)] = ["wrong", "validated"].map(last) { (parts::fact("wrong", format!("{} of {}", wrong.value, of.value))) }
+        @if let [Some(low), Some(high)] = ["error_rate_low", "error_rate_high"].map(last) { (parts::fact("95 % interval", text::percents((low.value, high.value)))) }
         @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { (parts::fact("train loss", format!("{:.3}", point.value))) }
         @if let Some(point) = last("valid_loss") { (parts::fact("valid loss", format!("{:.3}", point.value))) }
         @if let Some(point) = last("images_per_second") { (parts::fact("images/s", format!("{:.0}", point.value))) }
