@@ -5,6 +5,9 @@ use uuid::Uuid;
 
 use super::{Store, StoreResult};
 
+/// Points of a series that are told: of a longer one so many, evenly, and its last. A month of batches is no message.
+const TOLD: i64 = 1000;
+
 /// A measurement of a run.
 struct Row {
     name: String,
@@ -18,11 +21,22 @@ impl Store {
     pub(crate) async fn metrics(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::MetricSeries>> {
         let rows = sqlx::query_as!(
             Row,
-            "select distinct on (name, step) name, step, epoch, value from metrics
-            where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
-            order by name, step, attempt desc",
+            "with merged as (
+                select distinct on (name, step) name, step, epoch, value from metrics
+                where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
+                order by name, step, attempt desc
+            ),
+            placed as (
+                select *, row_number() over (partition by name order by step) as place,
+                    count(*) over (partition by name) as count
+                from merged
+            )
+            select name, step, epoch, value from placed
+            where (place - 1) % ((count + $3 - 1) / $3) = 0 or place = count
+            order by name, step",
             job_id,
             names,
+            TOLD,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -36,13 +50,24 @@ impl Store {
     /// The same, of each of its runs.
     pub(crate) async fn metrics_by_run(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::RunMetrics>> {
         let rows = sqlx::query!(
-            r#"select distinct on (t.ordinal, m.name, m.step) m.name, m.step, m.epoch, m.value, t.id,
-                t.payload #>> '{recipe,seed}' as seed, t.payload ->> 'train_percent' as train_percent
-            from metrics m join tasks t on t.id = m.task_id
-            where m.job_id = $1 and (cardinality($2::text[]) = 0 or m.name = any ($2))
-            order by t.ordinal, m.name, m.step, m.attempt desc"#,
+            r#"with merged as (
+                select distinct on (task_id, name, step) task_id, name, step, epoch, value from metrics
+                where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
+                order by task_id, name, step, attempt desc
+            ),
+            placed as (
+                select *, row_number() over (partition by task_id, name order by step) as place,
+                    count(*) over (partition by task_id, name) as count
+                from merged
+            )
+            select p.name, p.step, p.epoch, p.value, t.id, t.payload #>> '{recipe,seed}' as seed,
+                t.payload ->> 'train_percent' as train_percent
+            from placed p join tasks t on t.id = p.task_id
+            where (place - 1) % ((count + $3 - 1) / $3) = 0 or place = count
+            order by t.ordinal, p.name, p.step"#,
             job_id,
             names,
+            TOLD,
         )
         .fetch_all(&self.pool)
         .await?;

@@ -161,11 +161,28 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
     let merged = fixture.client().jobs().list_metrics(asked.clone()).await.unwrap().into_inner();
     assert_eq!((merged.series.len(), merged.series[0].points.len(), merged.runs.len()), (1, 1, 0));
     let by_run = v1::ListMetricsRequest { by_run: true, names: vec!["error_rate".into()], ..asked };
-    let told = fixture.client().jobs().list_metrics(by_run).await.unwrap().into_inner();
+    let told = fixture.client().jobs().list_metrics(by_run.clone()).await.unwrap().into_inner();
     let runs: Vec<_> = told.runs.iter().map(|run| (run.train_percent, run.seed.unwrap())).collect();
     assert_eq!((runs, told.series.len()), (seen, 0));
     let values: Vec<_> = told.runs.iter().map(|run| run.series[0].points[0].value).collect();
     assert_eq!(values, [0.375, 0.5, 0.25, 0.125]);
+
+    let long = "insert into metrics (task_id, attempt, name, step, job_id, epoch, value)
+        select t.id, 1, 'train_loss', step, t.job_id, 0, step
+        from (select id, job_id from tasks where ordinal = 0) t cross join generate_series(1, 5000) step";
+    fixture.sql(&format!("{long} where t.job_id = '{}'", ids[3])).await;
+    let request = v1::ListMetricsRequest { names: vec!["train_loss".into()], ..by_run };
+    let by_run = fixture.client().jobs().list_metrics(request.clone()).await.unwrap().into_inner();
+    let request = v1::ListMetricsRequest { by_run: false, ..request };
+    let merged = fixture.client().jobs().list_metrics(request).await.unwrap().into_inner();
+    for points in [&by_run.runs[0].series[0].points, &merged.series[0].points] {
+        let steps: Vec<u64> = points.iter().map(|point| point.step).collect();
+        assert_eq!(
+            (steps.len(), &steps[..3], steps[1000]),
+            (1001, &[1, 6, 11][..], 5000),
+            "a part, evenly, and the last"
+        );
+    }
 }
 
 #[tokio::test]
