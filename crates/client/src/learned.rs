@@ -16,6 +16,7 @@ pub use rates::{FoundRates, RatePoint, Suggestion};
 pub use searched::Searched;
 pub use trained::{Finding, Run, Spread, Trained};
 pub use ursa_domain::evaluation::ClassErrors;
+pub use ursa_domain::proportion::Proportion;
 pub use ursa_domain::search::{Measured, Trial};
 pub use ursa_domain::sources::Sources;
 

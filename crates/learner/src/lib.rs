@@ -38,7 +38,7 @@ pub use memory::{keep_memory, memory_in_use};
 pub use network::{HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
 pub use out_of_memory::is_recovered_from;
 pub use plan::StagePlan;
-pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, Recorder, SmoothLoss};
+pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, SmoothLoss};
 pub use schedule::{OneCycle, WarmUp};
 pub use sgd_lab::run_sgd_lab;
 pub use training::{Advance, AllReduce, RunIdentity, Training};

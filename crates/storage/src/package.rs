@@ -89,9 +89,10 @@ pub struct Lineage {
     pub code_version: String,
     /// SHA-256 of the pretrained weights; `None` when trained from scratch.
     pub pretrained: Option<String>,
-    /// Under which it was learned: equal ones give equal weights. `None` in packages that are older than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub conditions: Option<Conditions>,
+    /// Under which it was learned: equal ones give equal weights. Several, one after the other, where the run was interrupted
+    /// and went on under others; none in packages that are older than this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Conditions>,
     /// Where the pictures that it learned from came from, and under which licences; the manifest has the URL of each. `None`
     /// in packages that are older than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]

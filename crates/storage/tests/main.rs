@@ -160,7 +160,7 @@ fn package() -> ModelPackage {
             seed: 42,
             code_version: "test".into(),
             pretrained: None,
-            conditions: None,
+            conditions: Vec::new(),
             sources: None,
         },
         recipe: serde_json::json!({}),

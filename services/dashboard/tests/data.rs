@@ -201,8 +201,6 @@ fn metrics() -> Vec<v1::MetricSeries> {
     let noise = |step: u32| f64::from((step * 7919) % 97) / 97.0 - 0.5;
     vec![
         series("error_rate", |step| 0.31 / (1.0 + f64::from(step) / 25.0), &epochs),
-        series("error_rate_high", |step| 0.41 / (1.0 + f64::from(step) / 25.0), &epochs),
-        series("error_rate_low", |step| 0.22 / (1.0 + f64::from(step) / 25.0), &epochs),
         series("gpu_memory_bytes", |_| 9.5 * 1024.0 * 1024.0 * 1024.0, &epochs),
         series("gpu_utilisation", |_| 0.93, &epochs),
         series("images_per_second", |_| 212.0, &epochs),

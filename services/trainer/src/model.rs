@@ -147,7 +147,7 @@ fn describe(
             seed: recipe.seed,
             code_version: code_version(),
             pretrained: recipe.pretrained.as_ref().map(|weights| weights.sha256.clone()),
-            conditions: Some(training.conditions()),
+            conditions: training.conditions(),
             sources: Some(Sources::of(learned_from(manifest))),
         },
         recipe: serde_json::to_value(recipe).map_err(unwritable)?,

@@ -35,9 +35,8 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
         events::log("info", format!("{} processes share every batch", order.processes));
         training.join(Box::new(Peers::start(order)?))?;
     }
-    let mut extremes = Extremes::default();
-    let trained = train(&mut training, &mut extremes, &runtime, &storage, order, supervisor);
-    let findings = diagnose(&training, &extremes, trained.as_ref().err());
+    let trained = train(&mut training, &runtime, &storage, order, supervisor);
+    let findings = diagnose(&training, trained.as_ref().err());
     findings.iter().for_each(tell_finding);
     match trained {
         Err(Failed::Learning(error)) if order.rung.is_some() && trial::is_divergence(&error) => {
@@ -91,7 +90,7 @@ impl Failed {
 }
 
 /// What is wrong with a run that has ended, well or not.
-fn diagnose(training: &Training, extremes: &Extremes, failed: Option<&Failed>) -> Vec<Finding> {
+fn diagnose(training: &Training, failed: Option<&Failed>) -> Vec<Finding> {
     let failure = match failed {
         None => None,
         Some(Failed::Learning(LearnError::Cancelled) | Failed::Otherwise(_)) => return Vec::new(),
@@ -103,7 +102,7 @@ fn diagnose(training: &Training, extremes: &Extremes, failed: Option<&Failed>) -
         classes: &data.classes,
         train_counts: &data.train.counts(data.classes.len()),
         epochs: training.history(),
-        batches: &extremes.batches(),
+        smooth_loss: training.smooth_loss(),
         micro_batch: training.micro_batch(),
         failure,
     })
@@ -163,7 +162,6 @@ fn learned_from(order: &RunOrder) -> String {
 /// because it shall stop: the next attempt goes on with the next batch.
 fn train(
     training: &mut Training,
-    extremes: &mut Extremes,
     runtime: &Runtime,
     storage: &Storage,
     order: &RunOrder,
@@ -175,7 +173,7 @@ fn train(
             break Ok(());
         }
         if supervisor.cancelled() {
-            let saved = catch_up(training, extremes, order).and_then(|()| checkpoints.save(training));
+            let saved = catch_up(training, order).and_then(|()| checkpoints.save(training));
             break saved.and(Err(Failed::Learning(LearnError::Cancelled)));
         }
         let micro_batch = training.micro_batch();
@@ -184,10 +182,7 @@ fn train(
             tell_micro_batch(training);
         }
         match advanced {
-            Ok(Advance::Batch(report)) => {
-                extremes.add(report);
-                tell_batch(&report, order.rung, training.epochs());
-            }
+            Ok(Advance::Batch(report)) => tell_batch(&report, order.rung, training.epochs()),
             Ok(Advance::Epoch { report, images_per_second }) => {
                 tell_epoch(&report, images_per_second, training.epochs());
                 // What is lost is not worth going on from: it would be taken for the last good state.
@@ -200,7 +195,7 @@ fn train(
             Err(error) => break Err(Failed::Learning(error)),
         }
         if checkpoints.is_due() {
-            if let Err(failed) = catch_up(training, extremes, order) {
+            if let Err(failed) = catch_up(training, order) {
                 break Err(failed);
             }
             checkpoints.save(training)?;
@@ -218,30 +213,9 @@ fn train(
     }
 }
 
-/// Of all batches, however many, what shows that the loss ran away: the one at which it was lowest, and the last.
-#[derive(Debug, Default)]
-struct Extremes {
-    lowest: Option<BatchReport>,
-    last: Option<BatchReport>,
-}
-
-impl Extremes {
-    fn add(&mut self, report: BatchReport) {
-        if self.lowest.is_none_or(|lowest| report.smooth_loss < lowest.smooth_loss) {
-            self.lowest = Some(report);
-        }
-        self.last = Some(report);
-    }
-
-    fn batches(&self) -> Vec<BatchReport> {
-        self.lowest.into_iter().chain(self.last).collect()
-    }
-}
-
 /// Waits for what a GPU was given ahead: a checkpoint stands between two batches.
-fn catch_up(training: &mut Training, extremes: &mut Extremes, order: &RunOrder) -> Result<(), Failed> {
+fn catch_up(training: &mut Training, order: &RunOrder) -> Result<(), Failed> {
     while let Some(report) = training.catch_up().map_err(Failed::Learning)? {
-        extremes.add(report);
         tell_batch(&report, order.rung, training.epochs());
     }
     Ok(())

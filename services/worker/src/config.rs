@@ -81,7 +81,7 @@ pub struct Config {
     pub drain_timeout: Duration,
 
     /// How much of a training run is lost at most when its machine is: so often it stores a checkpoint, beside the one after
-    /// every epoch.
+    /// every epoch; with `0s` after every batch.
     #[arg(long, env = "URSA_CHECKPOINT_EVERY", default_value = "1m", value_parser = humantime::parse_duration)]
     pub checkpoint_every: Duration,
 

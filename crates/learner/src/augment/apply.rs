@@ -9,68 +9,38 @@ const BILINEAR: i64 = 0;
 const REFLECTION: i64 = 2;
 /// Keeps the logit of black and white finite.
 const EDGE: f64 = 1e-7;
+const BRIGHTNESS: i64 = 9;
+const CONTRAST: i64 = 10;
 
 /// Alters `images` (f32 `[n, 3, s, s]` in [0, 1]), the n-th as the n-th alteration says.
 pub(crate) fn apply(images: &Tensor, alterations: &[Alteration]) -> Tensor {
-    let numbers = Numbers::of(alterations, images.device());
+    let numbers = numbers(alterations, images.device());
     let mut light = images.grid_sampler(&sampling_grid(&numbers, images.size()[2]), BILINEAR, REFLECTION, true);
     let _ = light.logit_(EDGE);
-    light += numbers.column(Column::Brightness).unsqueeze(-1);
-    light *= numbers.column(Column::Contrast).unsqueeze(-1);
+    light += number(&numbers, BRIGHTNESS).unsqueeze(-1);
+    light *= number(&numbers, CONTRAST).unsqueeze(-1);
     light.sigmoid_()
 }
 
-/// The numbers of all alterations, brought to the device in one piece: f32 `[11, n]`.
-struct Numbers(Tensor);
-
-/// Which number of each alteration.
-#[derive(Clone, Copy)]
-enum Column {
-    /// Of the map, by row and column.
-    Map(usize, usize),
-    Brightness,
-    Contrast,
+/// The numbers of all alterations, brought to the device in one piece: f32 `[n, 11]`, nine of the map, row by row, then the
+/// light's.
+fn numbers(alterations: &[Alteration], device: Device) -> Tensor {
+    let of = |one: &Alteration| one.map.into_iter().flatten().chain([one.brightness, one.contrast]);
+    let values: Vec<f32> = alterations.iter().flat_map(of).map(|number| number as f32).collect();
+    upload(&Tensor::from_slice(&values).view([alterations.len() as i64, -1]), device)
 }
 
-impl Numbers {
-    fn of(alterations: &[Alteration], device: Device) -> Self {
-        let maps = (0..9).map(|entry| Column::Map(entry / 3, entry % 3));
-        let columns = maps.chain([Column::Brightness, Column::Contrast]);
-        let values: Vec<f32> =
-            columns.flat_map(|column| alterations.iter().map(move |alteration| column.of(alteration) as f32)).collect();
-        Self(upload(&Tensor::from_slice(&values).view([-1, alterations.len() as i64]), device))
-    }
-
-    /// One number of each alteration, `[n, 1, 1]`.
-    fn column(&self, column: Column) -> Tensor {
-        self.0.get(column.place()).view([-1, 1, 1])
-    }
-}
-
-impl Column {
-    fn place(self) -> i64 {
-        match self {
-            Self::Map(row, column) => (3 * row + column) as i64,
-            Self::Brightness => 9,
-            Self::Contrast => 10,
-        }
-    }
-
-    fn of(self, alteration: &Alteration) -> f64 {
-        match self {
-            Self::Map(row, column) => alteration.map[row][column],
-            Self::Brightness => alteration.brightness,
-            Self::Contrast => alteration.contrast,
-        }
-    }
+/// One number of each alteration, `[n, 1, 1]`.
+fn number(numbers: &Tensor, place: i64) -> Tensor {
+    numbers.select(1, place).view([-1, 1, 1])
 }
 
 /// Where to sample, f32 `[n, s, s, 2]`: the maps applied to every place of an s×s picture.
 ///
 /// Written out by element instead of as a matrix product, whose sums may be ordered by the size of the batch.
-fn sampling_grid(numbers: &Numbers, size: i64) -> Tensor {
-    let entry = |row, column| numbers.column(Column::Map(row, column));
-    let axis = Tensor::linspace(-1.0, 1.0, size, (Kind::Float, numbers.0.device()));
+fn sampling_grid(numbers: &Tensor, size: i64) -> Tensor {
+    let entry = |row: i64, column: i64| number(numbers, 3 * row + column);
+    let axis = Tensor::linspace(-1.0, 1.0, size, (Kind::Float, numbers.device()));
     let (x, y) = (axis.view([1, 1, size]), axis.view([1, size, 1]));
     let mapped = |row| entry(row, 0) * &x + (entry(row, 1) * &y + entry(row, 2));
     let depth = mapped(2);

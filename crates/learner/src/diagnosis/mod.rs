@@ -19,7 +19,7 @@ use ursa_domain::run::Finding;
 pub use rate_too_high::is_lost;
 
 use crate::LearnError;
-use crate::recorder::{BatchReport, EpochReport};
+use crate::recorder::{EpochReport, SmoothLoss};
 
 /// What is known of a run.
 #[derive(Debug, Clone, Copy)]
@@ -32,8 +32,8 @@ pub struct Evidence<'a> {
     pub train_counts: &'a [usize],
     /// Every epoch so far.
     pub epochs: &'a [EpochReport],
-    /// Every batch so far, or at least the one with the lowest smoothed loss and the last; may be left empty.
-    pub batches: &'a [BatchReport],
+    /// The smoothed loss of the present stage.
+    pub smooth_loss: SmoothLoss,
     /// Pictures computed at once, where those were fewer than a batch.
     pub micro_batch: Option<u32>,
     /// What ended the run, where it did not end well.

@@ -63,8 +63,7 @@ fn absurd(evidence: &Evidence<'_>) -> Option<String> {
 }
 
 fn run_away(evidence: &Evidence<'_>) -> Option<String> {
-    let now = evidence.batches.last()?.smooth_loss;
-    let lowest = evidence.batches.iter().map(|batch| batch.smooth_loss).fold(f64::INFINITY, f64::min);
+    let (lowest, now) = (evidence.smooth_loss.lowest()?, evidence.smooth_loss.value());
     let away = now > RUN_AWAY * lowest && now > 2.0 * evidence.chance();
     away.then(|| format!("the smoothed loss rose from {lowest:.3} to {now:.3}"))
 }

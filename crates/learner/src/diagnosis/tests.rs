@@ -41,7 +41,7 @@ fn findings(recipe: &Recipe, epochs: &[EpochReport]) -> Vec<Finding> {
         classes: &classes(),
         train_counts: &[160, 160, 160],
         epochs,
-        batches: &[],
+        smooth_loss: SmoothLoss::default(),
         micro_batch: None,
         failure: None,
     };
@@ -50,6 +50,32 @@ fn findings(recipe: &Recipe, epochs: &[EpochReport]) -> Vec<Finding> {
 
 fn problems(findings: &[Finding]) -> Vec<Problem> {
     findings.iter().map(|finding| finding.problem).collect()
+}
+
+#[test]
+fn a_loss_that_ran_away_within_an_epoch_is_a_rate_too_high() {
+    let mut smooth_loss = SmoothLoss::default();
+    (0..20).for_each(|_| smooth_loss.add(0.6));
+    let (recipe, classes) = (recipe(4, 1e-2), classes());
+    let found = |smooth_loss: SmoothLoss| {
+        let failure = None;
+        let train_counts = &[160, 160, 160];
+        let evidence = Evidence {
+            recipe: &recipe,
+            classes: &classes,
+            train_counts,
+            epochs: &[],
+            smooth_loss,
+            micro_batch: None,
+            failure,
+        };
+        diagnose(&evidence)
+    };
+    assert!(!problems(&found(smooth_loss)).contains(&Problem::RateTooHigh));
+    (0..20).for_each(|_| smooth_loss.add(40.0));
+    let found = found(smooth_loss);
+    assert_eq!(problems(&found), [Problem::RateTooHigh]);
+    assert!(found[0].seen.contains("rose from 0.600"), "{}", found[0].seen);
 }
 
 #[test]
@@ -74,7 +100,7 @@ fn a_run_that_explodes_late_goes_back_to_its_last_good_epoch() {
         classes: &classes(),
         train_counts: &[],
         epochs: &[],
-        batches: &[],
+        smooth_loss: SmoothLoss::default(),
         micro_batch: None,
         failure: Some(&failure),
     };
@@ -155,7 +181,7 @@ fn a_rare_class_is_a_problem_only_if_it_fares_worse() {
             classes: &classes,
             train_counts: &train_counts,
             epochs,
-            batches: &[],
+            smooth_loss: SmoothLoss::default(),
             micro_batch: None,
             failure: None,
         };
@@ -182,7 +208,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
             classes: &classes(),
             train_counts: &[],
             epochs: &[],
-            batches: &[],
+            smooth_loss: SmoothLoss::default(),
             micro_batch: None,
             failure: None
         }
@@ -203,7 +229,7 @@ fn a_batch_that_memory_did_not_hold_is_found_beside_everything_else() {
             classes,
             train_counts: &[160, 160, 160],
             epochs: &epochs,
-            batches: &[],
+            smooth_loss: SmoothLoss::default(),
             micro_batch,
             failure: None,
         })

@@ -60,22 +60,6 @@ impl EpochReport {
     }
 }
 
-/// Everything a run has said, for curves and for [`crate::diagnose`].
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Recorder {
-    /// Every batch.
-    pub batches: Vec<BatchReport>,
-    /// Every epoch.
-    pub epochs: Vec<EpochReport>,
-}
-
-impl Recorder {
-    /// The epoch with the fewest errors, the earliest of equal ones.
-    pub fn best(&self) -> Option<&EpochReport> {
-        best(&self.epochs)
-    }
-}
-
 /// The epoch with the fewest errors, the earliest of equal ones.
 pub(crate) fn best(epochs: &[EpochReport]) -> Option<&EpochReport> {
     epochs.iter().min_by_key(|report| report.valid.errors().count)

@@ -11,6 +11,8 @@ const BETA: f64 = 0.98;
 pub struct SmoothLoss {
     average: f64,
     count: u64,
+    #[serde(default)]
+    lowest: Option<f64>,
 }
 
 impl SmoothLoss {
@@ -18,6 +20,13 @@ impl SmoothLoss {
     pub fn add(&mut self, loss: f64) {
         self.average = BETA * self.average + (1.0 - BETA) * loss;
         self.count += 1;
+        let value = self.value();
+        self.lowest = Some(self.lowest.map_or(value, |lowest| lowest.min(value)));
+    }
+
+    /// The lowest that it was; `None` of nothing.
+    pub fn lowest(&self) -> Option<f64> {
+        self.lowest
     }
 
     /// The average so far; 0 of nothing.
@@ -37,6 +46,9 @@ mod tests {
             smooth.add(if batch < 7 { 1.0 } else { 0.0 });
         }
         assert!((smooth.value() - 0.20).abs() < 0.01, "{}", smooth.value());
+        let lowest = smooth.value();
+        smooth.add(9.0);
+        assert_eq!(smooth.lowest(), Some(lowest));
         let mut constant = SmoothLoss::default();
         (0..3).for_each(|_| constant.add(2.5));
         assert!((constant.value() - 2.5).abs() < 1e-12);

@@ -83,13 +83,18 @@ struct Header {
     format: u32,
     identity: RunIdentity,
     position: Position,
-    /// Under which what it holds was computed; `None` in those that are older than this.
+    /// Under which what it holds was computed, one after the other.
     #[serde(default)]
-    conditions: Option<Conditions>,
+    conditions: Vec<Conditions>,
 }
 
-pub(crate) fn write(identity: &RunIdentity, position: Position, engine: &Engine) -> Result<Vec<u8>, LearnError> {
-    let header = Header { format: FORMAT, identity: identity.clone(), position, conditions: Some(engine.conditions()) };
+pub(crate) fn write(
+    identity: &RunIdentity,
+    position: Position,
+    conditions: Vec<Conditions>,
+    engine: &Engine,
+) -> Result<Vec<u8>, LearnError> {
+    let header = Header { format: FORMAT, identity: identity.clone(), position, conditions };
     let header = serde_json::to_string(&header).map_err(|error| malformed(&error))?;
     let network = engine.network().named().into_iter().map(|(name, tensor)| (network_name(&name), tensor));
     let average = engine.average().into_iter().flat_map(super::average::WeightAverage::named);
@@ -102,7 +107,7 @@ pub(crate) fn write(identity: &RunIdentity, position: Position, engine: &Engine)
 pub(crate) struct Checkpoint<'a> {
     file: TensorFile<'a>,
     pub(crate) position: Position,
-    conditions: Option<Conditions>,
+    pub(crate) conditions: Vec<Conditions>,
 }
 
 impl<'a> Checkpoint<'a> {
@@ -127,11 +132,6 @@ impl<'a> Checkpoint<'a> {
         }
         check(&header.identity)?;
         Ok(Self { file, position: header.position, conditions: header.conditions })
-    }
-
-    /// How `engine` computes otherwise than what is in here was computed, in phrases.
-    pub(crate) fn differences(&self, engine: &Engine) -> Vec<String> {
-        self.conditions.as_ref().map(|before| engine.conditions().differences(before)).unwrap_or_default()
     }
 
     /// Overwrites what has been learned. What is frozen must be as it was when the checkpoint was written.

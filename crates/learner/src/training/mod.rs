@@ -73,6 +73,8 @@ pub struct Training {
     position: Position,
     /// Batches after that.
     in_flight: InFlight,
+    /// Under which others it was computed before it went on here.
+    earlier_conditions: Vec<Conditions>,
     /// Why the one after those could not be given to the device.
     failed: Option<LearnError>,
     learning: Pace,
@@ -114,6 +116,7 @@ impl Training {
             loader: None,
             position: Position::default(),
             in_flight: InFlight::on(device),
+            earlier_conditions: Vec::new(),
             failed: None,
             learning: Pace::default(),
             data,
@@ -127,7 +130,8 @@ impl Training {
     pub fn resume(&mut self, checkpoint: &[u8]) -> Result<Vec<String>, LearnError> {
         let checkpoint = Checkpoint::parse(checkpoint, &self.identity)?;
         self.go_on(&checkpoint)?;
-        Ok(checkpoint.differences(&self.engine))
+        let before = self.earlier_conditions.last();
+        Ok(before.map(|before| self.engine.conditions().differences(before)).unwrap_or_default())
     }
 
     /// Goes on from a checkpoint of another run, from which this one differs in nothing but rates.
@@ -138,6 +142,7 @@ impl Training {
 
     fn go_on(&mut self, checkpoint: &Checkpoint<'_>) -> Result<(), LearnError> {
         self.position = checkpoint.position.clone();
+        self.earlier_conditions.clone_from(&checkpoint.conditions);
         self.enter_epoch();
         self.engine.set_micro_batch(self.position.micro_batch);
         checkpoint.restore(&mut self.engine)
@@ -168,6 +173,7 @@ impl Training {
         checkpoint::write(
             &self.identity,
             Position { optimizer_steps, micro_batch, ..self.position.clone() },
+            self.conditions(),
             &self.engine,
         )
     }
@@ -364,6 +370,11 @@ impl Training {
         u64::from(self.epochs()) * self.steps_per_epoch()
     }
 
+    /// The smoothed loss of the present stage, or of the last.
+    pub fn smooth_loss(&self) -> SmoothLoss {
+        self.position.smooth
+    }
+
     /// What each epoch so far gave.
     pub fn history(&self) -> &[EpochReport] {
         &self.position.history
@@ -374,9 +385,15 @@ impl Training {
         &self.data
     }
 
-    /// What decides, beside [what makes this run this run](Self::identity), the bits of what it learns.
-    pub fn conditions(&self) -> Conditions {
-        self.engine.conditions()
+    /// What decides, beside [what makes this run this run](Self::identity), the bits of what it learns: those here, and before
+    /// them the others under which it was computed, if it was interrupted and went on elsewhere.
+    pub fn conditions(&self) -> Vec<Conditions> {
+        let mut all = self.earlier_conditions.clone();
+        let now = self.engine.conditions();
+        if all.last() != Some(&now) {
+            all.push(now);
+        }
+        all
     }
 
     /// What makes this run this run.

@@ -6,27 +6,18 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::diagnosis::{Evidence, diagnose};
 use crate::find_lr::{Stop, find_lr};
-use crate::recorder::Recorder;
 use ursa_domain::run::{Finding, Problem};
 
 /// A run as it would be watched, and the findings at its end.
 fn diagnosed(data: Dataset, recipe: Recipe, pretrained: Option<&[u8]>) -> (Training, Vec<Finding>) {
     let mut training = training_on(data, recipe, pretrained);
-    let mut recorder = Recorder::default();
-    let failure = loop {
-        match training.advance() {
-            Ok(Advance::Batch(report)) => recorder.batches.push(report),
-            Ok(Advance::Epoch { report, .. }) => recorder.epochs.push(report),
-            Ok(Advance::Done) => break None,
-            Err(error) => break Some(error),
-        }
-    };
+    let (_, failure) = run(&mut training);
     let evidence = Evidence {
         recipe: &training.identity().recipe,
         classes: &training.data().classes,
         train_counts: &training.data().train.counts(2),
-        epochs: &recorder.epochs,
-        batches: &recorder.batches,
+        epochs: training.history(),
+        smooth_loss: training.smooth_loss(),
         micro_batch: training.micro_batch(),
         failure: failure.as_ref(),
     };

@@ -75,6 +75,8 @@ fn a_run_that_goes_on_under_other_conditions_says_which() {
     crate::set_threads(2);
     let differences = other.resume(&checkpoint).unwrap();
     assert_eq!(differences, ["precision bfloat16 in place of float32", "threads 2 in place of 1"]);
+    let seen: Vec<u32> = other.conditions().iter().map(|conditions| conditions.threads).collect();
+    assert_eq!((seen, first.conditions().len()), (vec![1, 2], 1), "both are told of what comes of it");
 }
 
 #[test]

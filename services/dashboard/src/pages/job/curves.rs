@@ -1,6 +1,7 @@
 //! What was measured while a network learned, or a line was fitted.
 
 use maud::{Markup, html};
+use ursa_client::learned::Proportion;
 use ursa_proto::v1;
 
 use super::{by_run, find_lr, sgd_lab};
@@ -9,13 +10,11 @@ use crate::error::PageError;
 use crate::view::plot::{Axes, Line, plot};
 use crate::view::{parts, text};
 
-const TRAINING: [&str; 12] = [
+const TRAINING: [&str; 10] = [
     "train_loss",
     "train_loss_smooth",
     "valid_loss",
     "error_rate",
-    "error_rate_low",
-    "error_rate_high",
     "wrong",
     "validated",
     "images_per_second",
@@ -78,8 +77,9 @@ fn latest(series: &[v1::MetricSeries]) -> Markup {
     let last = |name| points(series, name).last();
     html! { dl.facts.row {
         @if let Some(point) = last("error_rate") { (parts::fact("epoch", point.epoch + 1)) (parts::fact("error rate", text::percent(point.value))) }
-        @if let [Some(wrong), Some(of)] = ["wrong", "validated"].map(last) { (parts::fact("wrong", format!("{} of {}", wrong.value, of.value))) }
-        @if let [Some(low), Some(high)] = ["error_rate_low", "error_rate_high"].map(last) { (parts::fact("95 % interval", text::percents((low.value, high.value)))) }
+        @if let [Some(wrong), Some(of)] = ["wrong", "validated"].map(last) {
+            (parts::fact("wrong", Proportion { count: wrong.value as u64, of: of.value as u64 }.to_string()))
+        }
         @if let Some(point) = last("train_loss_smooth").or(last("train_loss")) { (parts::fact("train loss", format!("{:.3}", point.value))) }
         @if let Some(point) = last("valid_loss") { (parts::fact("valid loss", format!("{:.3}", point.value))) }
         @if let Some(point) = last("images_per_second") { (parts::fact("images/s", format!("{:.0}", point.value))) }

@@ -93,7 +93,7 @@ fn manifest(preprocessing: Preprocessing, seed: u64) -> ModelManifest {
             seed,
             code_version: "test".into(),
             pretrained: None,
-            conditions: None,
+            conditions: Vec::new(),
             sources: None,
         },
         recipe: serde_json::json!({}),

@@ -3,22 +3,15 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use ursa_client::learned::Proportion;
 use ursa_proto::v1;
 
 use crate::output::{Column, table};
 use crate::text;
 
 /// What is measured after every epoch.
-pub(super) const SERIES: [&str; 8] = [
-    "train_loss_smooth",
-    "train_loss_measured",
-    "valid_loss",
-    "error_rate",
-    "error_rate_low",
-    "error_rate_high",
-    "wrong",
-    "validated",
-];
+pub(super) const SERIES: [&str; 6] =
+    ["train_loss_smooth", "train_loss_measured", "valid_loss", "error_rate", "wrong", "validated"];
 /// Of each run so many are shown, the last ones.
 const SHOWN: usize = 12;
 const EPOCHS: &[Column] = &[
@@ -49,25 +42,21 @@ pub(super) fn part(runs: &[v1::RunMetrics]) -> String {
 }
 
 fn rows(run: &v1::RunMetrics) -> Vec<Value> {
-    let [smooth, measured, valid, errors, low, high, wrong, validated] = SERIES.map(|name| by_epoch(run, name));
+    let [smooth, measured, valid, errors, wrong, validated] = SERIES.map(|name| by_epoch(run, name));
     let loss = |values: &BTreeMap<u32, f64>, epoch: u32| values.get(&epoch).map(|loss| format!("{loss:.4}"));
+    let counted = |epoch: &u32| {
+        let (count, of) = (*wrong.get(epoch)? as u64, *validated.get(epoch)? as u64);
+        Some(Proportion { count, of }.to_string())
+    };
     let ended: Vec<u32> = valid.keys().copied().collect();
     let row = |epoch: &u32| {
         json!({
             "data": format!("{} %", run.train_percent), "seed": run.seed, "epoch": epoch + 1,
             "train_loss": loss(&smooth, *epoch), "measured": loss(&measured, *epoch), "valid_loss": loss(&valid, *epoch),
-            "error_rate": errors.get(epoch).map(|rate| {
-                let errors = counted(wrong.get(epoch), validated.get(epoch), low.get(epoch), high.get(epoch));
-                [Some(text::percent(*rate)), errors].into_iter().flatten().collect::<Vec<_>>().join(" ")
-            }),
+            "error_rate": counted(epoch).or_else(|| errors.get(epoch).copied().map(text::percent)),
         })
     };
     ended[ended.len().saturating_sub(SHOWN)..].iter().map(row).collect()
-}
-
-/// `(2/141, 0.4–5.0 %)`: errors of pictures, and where the rate lies with 95 % confidence.
-fn counted(wrong: Option<&f64>, validated: Option<&f64>, low: Option<&f64>, high: Option<&f64>) -> Option<String> {
-    Some(format!("({}/{}, {})", wrong?, validated?, text::percents((*low?, *high?))))
 }
 
 /// The last value of each epoch that is a number.
