@@ -370,7 +370,7 @@ fn check_probe(spec: &ProbeSpec) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Method, Recipe};
+    use crate::recipe::{Method, RateEnd, Recipe};
     use crate::search::{Hyperparameter, Range, Space};
     use crate::spec::{ClassUrls, FoundRate, ScrapeOptions, VerifyOptions};
 
@@ -437,7 +437,7 @@ mod tests {
 
     /// What is said of a train job that takes its rate from `rate`, after `change`.
     fn refusal(rate: Option<&str>, change: fn(&mut TrainSpec)) -> String {
-        let rate = rate.map(|job| FoundRate { job: job.into(), method: Method::Valley });
+        let rate = rate.map(|job| FoundRate { job: job.into(), method: Method::Valley, end: RateEnd::Highest });
         let mut train = TrainSpec { rate, ..TrainSpec::once(learning("snapshot")) };
         change(&mut train);
         let snapshot = SnapshotSpec { dataset: "bears".into(), seed: 1, valid_percent: 20 };

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::checkpoints::KeepCheckpoints;
 use crate::lifecycle::words;
-use crate::recipe::{self, Method, RateTest, Recipe};
+use crate::recipe::{self, Method, RateEnd, RateTest, Recipe};
 use crate::search::SearchSpec;
 use crate::sgd_lab::SgdLab;
 
@@ -323,13 +323,16 @@ pub struct CheckpointRef {
     pub epochs: Option<u32>,
 }
 
-/// A rate that a job of the same pipeline finds: the recipe's rates are scaled together so that the highest is this one.
+/// A rate that a job of the same pipeline finds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundRate {
     /// The job.
     pub job: String,
     /// Which of its suggestions.
     pub method: Method,
+    /// Which of the recipe's rates it is.
+    #[serde(default, rename = "as")]
+    pub end: RateEnd,
 }
 
 /// Which snapshot is meant.

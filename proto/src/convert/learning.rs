@@ -2,8 +2,8 @@
 
 use ursa_domain::checkpoints::KeepCheckpoints;
 use ursa_domain::recipe::{
-    Architecture, Augmentation, Balance, Method, Mix, Momentum, Numerics, PretrainedWeights, Rate, RateTest, Recipe,
-    Short, Stage,
+    Architecture, Augmentation, Balance, Method, Mix, Momentum, Numerics, PretrainedWeights, Rate, RateEnd, RateTest,
+    Recipe, Short, Stage,
 };
 use ursa_domain::run::CheckpointInfo;
 use ursa_domain::sgd_lab::{Noise, SgdLab};
@@ -47,7 +47,11 @@ impl From<v1::SnapshotName> for SnapshotRef {
 
 impl From<&TrainSpec> for v1::TrainSpec {
     fn from(spec: &TrainSpec) -> Self {
-        let found = |rate: &FoundRate| v1::FoundRate { job: rate.job.clone(), method: rate.method.to_string() };
+        let found = |rate: &FoundRate| v1::FoundRate {
+            job: rate.job.clone(),
+            method: rate.method.to_string(),
+            r#as: rate.end.to_string(),
+        };
         Self {
             rate: spec.rate.as_ref().map(found),
             seeds: spec.seeds,
@@ -119,7 +123,8 @@ fn checkpoint_ref(name: v1::CheckpointName) -> Result<CheckpointRef, BadField> {
 
 fn found_rate(rate: v1::FoundRate) -> Result<FoundRate, BadField> {
     let method = word("rate.method", &rate.method, Method::Valley, Method::ALL)?;
-    Ok(FoundRate { job: rate.job, method })
+    let end = word("rate.as", &rate.r#as, RateEnd::Highest, RateEnd::ALL)?;
+    Ok(FoundRate { job: rate.job, method, end })
 }
 
 impl TryFrom<v1::TrainRecipe> for Recipe {
@@ -501,7 +506,7 @@ mod tests {
             recipe,
             model: Some(ModelRef::FromJob("head".into())),
         };
-        let rate = Some(FoundRate { job: "rate".into(), method: Method::Steepest });
+        let rate = Some(FoundRate { job: "rate".into(), method: Method::Steepest, end: RateEnd::Lowest });
         let checkpoint = Some(CheckpointRef { job: Uuid::from_u128(7), epochs: Some(3) });
         let keep_checkpoints = KeepCheckpoints { last: 1, best: false, every: Some(5) };
         let train = TrainSpec {
@@ -526,7 +531,7 @@ mod tests {
         let snapshot = Some(v1::train_spec::Snapshot::SnapshotFromJob("snapshot".into()));
         let named = |job: &str| v1::TrainSpec {
             snapshot: snapshot.clone(),
-            rate: Some(v1::FoundRate { job: job.into(), method: String::new() }),
+            rate: Some(v1::FoundRate { job: job.into(), ..v1::FoundRate::default() }),
             checkpoint: Some(v1::CheckpointName { job_id: job.into(), epochs: 2 }),
             ..v1::TrainSpec::default()
         };

@@ -40,6 +40,11 @@ pub struct Config {
     #[arg(long, env = "URSA_STOP_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_grace: Duration,
 
+    /// Version of the code that does the work of jobs: what a job was made of is taken over by a pipeline that is run again
+    /// only from jobs of the same version. By default it changes with every change of that code.
+    #[arg(long, env = "URSA_CODE_VERSION", default_value = env!("URSA_CODE_VERSION"))]
+    pub code_version: String,
+
     /// Private network that webhooks may lead to, as CIDR with an optional port, for instance `127.0.0.1/32:8080`. May be
     /// given several times.
     #[arg(long = "allow-network", env = "URSA_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR[:PORT]")]

@@ -110,7 +110,7 @@ async fn connect(config: &Config, hub: &Arc<Hub>, stop: &CancellationToken) -> a
     let options: PgConnectOptions = config.database_url.parse().context("the database URL does not parse")?;
     let mut tries = 0;
     loop {
-        match Store::open(options.clone(), config.database_connections, hub.clone()).await {
+        match Store::open(options.clone(), config, hub.clone()).await {
             Ok(store) => return Ok(Some(store)),
             Err(error) if error.is_outage() => complain("Postgres", &error, tries),
             Err(error) => return Err(error).context("Postgres does not serve as the coordinator's database"),

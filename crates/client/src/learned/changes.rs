@@ -24,10 +24,12 @@ const KEYS: [&str; 13] = [
     "balance",
     "weight_average",
 ];
+/// The shares of a learning curve, in percent.
+const CURVE: [u32; 3] = [25, 50, 100];
 /// Rates that were scaled end in a tail of digits that nobody means.
 const DIGITS: usize = 6;
 
-/// The keys of a train job that a finding's recipe changes.
+/// The keys of a train job that a finding changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changes {
     /// By name, with their new values.
@@ -41,16 +43,26 @@ pub struct Changes {
 impl Changes {
     /// What `finding` would change of the job with this id and specification; `None` where that is nothing, or cannot be said.
     pub fn of(finding: &Finding, job_id: &str, spec_json: &str) -> Option<Self> {
-        let recipe = finding.recipe.as_ref()?;
         let Ok(JobSpec::Train(spec)) = serde_json::from_str(spec_json) else { return None };
+        if finding.is_about_the_data() {
+            return Self::learning_curve(&spec);
+        }
+        let recipe = finding.recipe.as_ref()?;
         // A rate that was found replaced the recipe's own. It will again, so it is no change.
         let keeps_rate = spec.rate.is_some() && !finding.is_about_the_rate();
-        let recipe = if keeps_rate { recipe.with_peak_rate(spec.from.recipe.peak_rate()) } else { recipe.clone() };
+        let recipe = if keeps_rate { recipe.with_rates_of(&spec.from.recipe) } else { recipe.clone() };
         let (stages, replaces_numbers) = stages(&spec, &recipe);
         let members = members(&spec.from.recipe, &recipe);
         let keys: Vec<_> = stages.into_iter().chain(members).chain(checkpoint(finding, job_id)).collect();
         let against_found_rate = spec.rate.is_some() && finding.is_about_the_rate();
         (!keys.is_empty()).then_some(Self { keys, replaces_numbers, against_found_rate })
+    }
+
+    /// Trains on shares of the data: whether more of it helps shows in what less of it does. Where that was done, it was seen.
+    fn learning_curve(spec: &TrainSpec) -> Option<Self> {
+        let shares = ("train_percents", json!(CURVE));
+        let once = spec.train_percents.len() < 2;
+        once.then(|| Self { keys: vec![shares], replaces_numbers: false, against_found_rate: false })
     }
 
     /// Every key of a train job that follows `recipe`, on the snapshot and from the weights of `from`.
@@ -253,7 +265,7 @@ fn shell(word: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use ursa_domain::recipe::{Augmentation, Balance, Momentum, Rate};
+    use ursa_domain::recipe::{Augmentation, Balance, Momentum, Rate, RateEnd};
     use ursa_proto::v1;
 
     use crate::pipeline_file;
@@ -316,6 +328,16 @@ mod tests {
         assert_eq!(changes.command("0193", "train"), "ursa rerun 0193 --set train.epochs=4");
         assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
         assert_eq!(applied("epochs: 2", &changes).recipe.unwrap().epochs, 4);
+    }
+
+    #[test]
+    fn too_little_data_asks_for_a_learning_curve_unless_it_comes_from_one() {
+        let (spec, _) = told("epochs: 2");
+        let finding = Finding { problem: "too_little_data".into(), ..Finding::default() };
+        let changes = Changes::of(&finding, JOB, &spec).unwrap();
+        assert_eq!(applied("epochs: 2", &changes).train_percents, [25, 50, 100]);
+        let (spec, _) = told("epochs: 2, train_percents: [50, 100]");
+        assert_eq!(Changes::of(&finding, JOB, &spec), None);
     }
 
     #[test]
@@ -396,6 +418,11 @@ mod tests {
         let mut found = recipe.with_peak_rate(0.000_731);
         found.stages[0].epochs = 4;
         let changes = Changes::of(&finding("too_few_epochs", found), JOB, &spec).unwrap();
+        assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
+        let (lowest, _) = told("rate_from: r, rate_as: lowest, epochs: 2");
+        let mut found = recipe.with_found_rate(0.000_731, RateEnd::Lowest);
+        found.stages[0].epochs = 4;
+        let changes = Changes::of(&finding("too_few_epochs", found), JOB, &lowest).unwrap();
         assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
         let changes = Changes::of(&finding("rate_too_high", recipe.with_peak_rate(7.31e-5)), JOB, &spec).unwrap();
         assert!(changes.command("p", "train").starts_with("ursa rerun p --set 'train.rate_from=\"\"' --set "));

@@ -127,6 +127,11 @@ impl Finding {
     pub fn is_about_the_rate(&self) -> bool {
         self.problem.starts_with("rate_")
     }
+
+    /// Whether it is the data: nothing but more of it would help.
+    pub fn is_about_the_data(&self) -> bool {
+        self.problem == "too_little_data"
+    }
 }
 
 impl Run {

@@ -97,6 +97,7 @@ pub(super) struct JobEntry {
     // train
     rate_from: Option<String>,
     rate_method: Option<String>,
+    rate_as: Option<String>,
     seeds: Option<u32>,
     train_percents: Option<Vec<u32>>,
     checkpoint: Option<String>,
@@ -251,6 +252,7 @@ impl JobEntry {
             ("reduction", self.reduction.is_some(), &[Search]),
             ("rate_from", self.rate_from.is_some(), &[Train]),
             ("rate_method", self.rate_method.is_some(), &[Train]),
+            ("rate_as", self.rate_as.is_some(), &[Train]),
             ("seeds", self.seeds.is_some(), &[Train]),
             ("train_percents", self.train_percents.is_some(), &[Train]),
             ("checkpoint", self.checkpoint.is_some(), &[Train]),

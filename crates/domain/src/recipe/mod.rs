@@ -28,7 +28,7 @@ pub use momentum::Momentum;
 pub use numerics::Numerics;
 pub use pretrained::PretrainedWeights;
 pub use rate::{GROUPS, Rate};
-pub use rate_test::{Method, RateTest};
+pub use rate_test::{Method, RateEnd, RateTest};
 pub use short::Short;
 pub use stage::Stage;
 pub use stored::stored;
@@ -174,6 +174,26 @@ impl Recipe {
         self.with_rates_scaled(rate / self.peak_rate())
     }
 
+    /// The same recipe with one of its rates replaced by `rate`, which is what a test of rates has found.
+    #[must_use]
+    pub fn with_found_rate(&self, rate: f64, end: RateEnd) -> Self {
+        match end {
+            RateEnd::Highest => self.with_peak_rate(rate),
+            RateEnd::Lowest => self.with_lowest_rate(rate),
+        }
+    }
+
+    /// The same recipe with rates of its last stage from `rate` for the early body to what the head has, or to `rate` where
+    /// that is less.
+    fn with_lowest_rate(&self, rate: f64) -> Self {
+        let mut recipe = self.clone();
+        if let Some(last) = recipe.stages.last_mut() {
+            let [.., head] = last.rate.of_groups();
+            last.rate = Rate::Slice(rate, head.max(rate));
+        }
+        recipe
+    }
+
     /// The same recipe with the rates of another one and its word on when to stop, as far as it has the same stages.
     #[must_use]
     pub fn with_rates_of(&self, other: &Self) -> Self {
@@ -195,6 +215,19 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_found_rate_is_the_highest_of_all_or_where_the_last_slice_begins() {
+        let recipe = Recipe { stages: Recipe::lesson_stages(4, 3e-3, 2, 3e-5), ..Recipe::default() };
+        let found = |rate, end| recipe.with_found_rate(rate, end).stages;
+        assert_eq!(found(6e-3, RateEnd::Highest), Recipe::lesson_stages(4, 6e-3, 2, 6e-5));
+        assert_eq!(found(1e-5, RateEnd::Lowest), Recipe::lesson_stages(4, 3e-3, 2, 1e-5));
+        assert_eq!(
+            found(1e-2, RateEnd::Lowest)[1].rate,
+            Rate::Slice(1e-2, 1e-2),
+            "no head learns slower than the body"
+        );
+    }
 
     #[test]
     fn an_empty_object_is_the_lessons_recipe() {
@@ -255,6 +288,7 @@ mod tests {
         same(Numerics::ALL);
         same(Balance::ALL);
         same(Method::ALL);
+        same(RateEnd::ALL);
     }
 
     #[test]

@@ -62,6 +62,20 @@ words!(Method, "method", {
     MinimumOver10 => "minimum-over10",
 });
 
+/// Which of a recipe's rates a found one is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateEnd {
+    /// The highest: the others keep their ratio to it.
+    #[default]
+    Highest,
+    /// The early body's in the last stage, up to the head's, which stays: the lesson's `slice(found, rate / 10)`.
+    Lowest,
+}
+
+// The one to begin with first.
+words!(RateEnd, "end of the rates", { Highest => "highest", Lowest => "lowest" });
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,7 @@ use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
 use uuid::Uuid;
 
+use crate::config::Config;
 use crate::hub::Hub;
 
 pub(crate) use attempts::TaskQuery;
@@ -177,6 +178,8 @@ pub(crate) struct Store {
     /// each statement is planned for the values that it comes with.
     lists: PgPool,
     hub: Arc<Hub>,
+    /// The version of the code that does the work of jobs.
+    code: Arc<str>,
 }
 
 /// Which part of the system has something to look at. Only a hint: sweeps find it anyway.
@@ -223,14 +226,15 @@ impl Topic {
 
 impl Store {
     /// Connects and brings the tables up to date, or fails at once.
-    pub(crate) async fn open(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
-        let store = Self::connect(options, connections, hub).await?;
+    pub(crate) async fn open(options: PgConnectOptions, config: &Config, hub: Arc<Hub>) -> StoreResult<Self> {
+        let store = Self::connect(options, config, hub).await?;
         store.migrate().await?;
         Ok(store)
     }
 
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
-    async fn connect(options: PgConnectOptions, connections: u32, hub: Arc<Hub>) -> StoreResult<Self> {
+    async fn connect(options: PgConnectOptions, config: &Config, hub: Arc<Hub>) -> StoreResult<Self> {
+        let connections = config.database_connections;
         let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
         // Left to itself Postgres plans a statement with arrays anew each time: it takes every list that it has not seen for
         // one of ten, and that for too dear. Planning takes longer than most of ours run.
@@ -246,6 +250,7 @@ impl Store {
             rounds: pool(1).connect_lazy_with(main),
             lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
             hub,
+            code: config.code_version.as_str().into(),
         })
     }
 

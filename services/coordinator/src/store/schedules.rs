@@ -155,7 +155,7 @@ impl Store {
             Err(error) => (Firing { submit: None, next: None }, Some(error.to_string())),
         };
         let (pipeline, error) = match firing.submit {
-            Some(at) => match submit_for(&mut tx, name, at, &due.pipeline).await? {
+            Some(at) => match submit_for(&mut tx, name, at, &due.pipeline, &self.code).await? {
                 Ok(id) => (Some(id), Some(String::new())),
                 Err(refusal) => (None, Some(refusal)),
             },
@@ -192,9 +192,15 @@ async fn move_on(
 }
 
 /// Submits the pipeline of a schedule for the time `at`. The inner error says why it was refused: the schedule goes on.
-async fn submit_for(tx: &mut Tx, name: &str, at: DateTime<Utc>, pipeline: &[u8]) -> StoreResult<Result<Uuid, String>> {
+async fn submit_for(
+    tx: &mut Tx,
+    name: &str,
+    at: DateTime<Utc>,
+    pipeline: &[u8],
+    code: &str,
+) -> StoreResult<Result<Uuid, String>> {
     sqlx::query!("savepoint submission").execute(&mut **tx).await?;
-    match try_submit(tx, name, at, pipeline).await {
+    match try_submit(tx, name, at, pipeline, code).await {
         Ok(id) => {
             sqlx::query!("release savepoint submission").execute(&mut **tx).await?;
             Ok(Ok(id))
@@ -207,7 +213,7 @@ async fn submit_for(tx: &mut Tx, name: &str, at: DateTime<Utc>, pipeline: &[u8])
     }
 }
 
-async fn try_submit(tx: &mut Tx, name: &str, at: DateTime<Utc>, pipeline: &[u8]) -> StoreResult<Uuid> {
+async fn try_submit(tx: &mut Tx, name: &str, at: DateTime<Utc>, pipeline: &[u8], code: &str) -> StoreResult<Uuid> {
     let wire = v1::PipelineSpec::decode(pipeline).map_err(|error| {
         ApiError::invalid(format!("the stored pipeline cannot be read: {error}; put the schedule again"))
     })?;
@@ -216,6 +222,6 @@ async fn try_submit(tx: &mut Tx, name: &str, at: DateTime<Utc>, pipeline: &[u8])
     let key = format!("schedule {name} {}", at.to_rfc3339_opts(SecondsFormat::Secs, true));
     let fingerprint = Sha256::digest(pipeline).into();
     let submission = Submission { pipeline: &spec, idempotency_key: Some(&key), rerun_of: None, fingerprint };
-    let (id, _) = submit(tx, &submission).await?;
+    let (id, _) = submit(tx, &submission, code).await?;
     Ok(id)
 }

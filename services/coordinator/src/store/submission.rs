@@ -53,7 +53,7 @@ impl Store {
     /// Stores a pipeline, or finds the one an earlier request with the same key made.
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn submit(&self, submission: &Submission<'_>) -> StoreResult<Submitted> {
-        let new = NewPipeline::of(submission)?;
+        let new = NewPipeline::of(submission, &self.code)?;
         if new.is_begun()
             && let Some(stored) = new.insert(&self.pool).await?
         {
@@ -68,9 +68,9 @@ impl Store {
     }
 }
 
-/// Stores a pipeline as part of a transaction; gives its id, and whether an earlier request with the same key made it.
-pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<(Uuid, bool)> {
-    store(tx, &NewPipeline::of(submission)?).await
+/// Stores a pipeline as part of a transaction, for work by this version of the code; gives its id, and whether an earlier request with the same key made it.
+pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>, code: &str) -> StoreResult<(Uuid, bool)> {
+    store(tx, &NewPipeline::of(submission, code)?).await
 }
 
 async fn store(tx: &mut Tx, new: &NewPipeline<'_>) -> StoreResult<(Uuid, bool)> {
@@ -80,7 +80,7 @@ async fn store(tx: &mut Tx, new: &NewPipeline<'_>) -> StoreResult<(Uuid, bool)> 
     new.topics(&stored).into_iter().for_each(|topic| tx.hint(topic));
     let mut events = Vec::new();
     for job in new.unplanned()? {
-        events.push(start(tx, &job).await?);
+        events.push(start(tx, &job, new.code).await?);
     }
     record(tx, &events).await?;
     Ok((new.id, false))
@@ -139,6 +139,8 @@ struct Stored {
 /// A pipeline as it is stored: everything in the order of its jobs.
 struct NewPipeline<'a> {
     submission: &'a Submission<'a>,
+    /// The version of what will do the work.
+    code: &'a str,
     id: Uuid,
     ids: Vec<Uuid>,
     /// Who waits, and for whom.
@@ -148,7 +150,7 @@ struct NewPipeline<'a> {
 }
 
 impl<'a> NewPipeline<'a> {
-    fn of(submission: &'a Submission<'a>) -> StoreResult<Self> {
+    fn of(submission: &'a Submission<'a>, code: &'a str) -> StoreResult<Self> {
         let jobs = &submission.pipeline.jobs;
         let ids: Vec<Uuid> = jobs.iter().map(|_| Uuid::now_v7()).collect();
         let known: HashMap<&str, Uuid> = jobs.iter().map(|job| job.name.as_str()).zip(ids.clone()).collect();
@@ -159,12 +161,12 @@ impl<'a> NewPipeline<'a> {
         let dependencies = jobs.iter().zip(&ids).flat_map(waits).collect();
         let plan = |job: &JobDefinition| {
             let may_begin = job.dependencies().is_empty() && !submission.pipeline.reuse;
-            if may_begin { at_once(&job.spec, &job.policy) } else { None }
+            if may_begin { at_once(&job.spec, &job.policy, code) } else { None }
         };
         let plans = jobs.iter().map(plan).collect();
         // Nothing is planned against the rules of its life cycle.
         job::next(JobState::Waiting, JobEvent::Start)?;
-        Ok(Self { submission, id: Uuid::now_v7(), ids, dependencies, plans })
+        Ok(Self { submission, code, id: Uuid::now_v7(), ids, dependencies, plans })
     }
 
     fn jobs(&self) -> impl Iterator<Item = (&'a JobDefinition, Uuid, Option<&AtOnce>)> {

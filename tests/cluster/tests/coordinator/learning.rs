@@ -80,7 +80,8 @@ fn training(order: &v1::TaskOrder) -> &v1::TrainTask {
 #[tokio::test]
 async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let fixture = Fixture::start().await;
-    let rate = Some(v1::FoundRate { job: "rate".into(), method: "steepest".into() });
+    let lowest = |rate| v1::FoundRate { r#as: "lowest".into(), ..rate };
+    let rate = Some(v1::FoundRate { job: "rate".into(), method: "steepest".into(), ..v1::FoundRate::default() });
     let stages = vec![
         v1::Stage { epochs: 1, rates: vec![1e-2], frozen: true, ..v1::Stage::default() },
         v1::Stage { epochs: 2, rates: vec![1e-5, 1e-2], ..v1::Stage::default() },
@@ -93,7 +94,8 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let jobs = with_images([
         job("head", Spec::Train(from_snapshot())),
         job("rate", Spec::FindLr(find_lr)),
-        job("whole", Spec::Train(v1::TrainSpec { rate, recipe, ..from_head() })),
+        job("whole", Spec::Train(v1::TrainSpec { rate: rate.clone(), recipe: recipe.clone(), ..from_head() })),
+        job("slice", Spec::Train(v1::TrainSpec { rate: rate.map(lowest), recipe, ..from_head() })),
     ]);
     let ids = fixture.submit(jobs).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
@@ -124,6 +126,11 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let close = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-9;
     assert!(close(rates[0][0], 1e-3) && close(rates[1][0], 1e-6) && close(rates[1][1], 1e-3), "{rates:?}");
     worker.complete(order.lease.as_ref().unwrap(), model("whole", CLASSES, 1)).await.unwrap();
+    let order = worker.next_task().await.unwrap();
+    assert_eq!(order.job_id, ids[6]);
+    let stages = &training(&order).recipe.as_ref().unwrap().stages;
+    assert_eq!((stages[0].rates[0], stages[1].rates[1]), (1e-2, 1e-2), "the lesson's slice(found, rate / 10)");
+    assert!(close(stages[1].rates[0], 1e-3), "{:?}", stages[1].rates);
     let told = output(&fixture, &ids[5]).await;
     assert_eq!(told["findings"][0]["problem"], "too_few_epochs");
     assert_eq!(told["findings"][0]["recipe"]["stages"][0]["epochs"], 8);
@@ -189,7 +196,7 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
 async fn what_cannot_be_gone_on_from_is_said_before_anybody_works_on_it() {
     let fixture = Fixture::start().await;
     let other = v1::TrainRecipe { architecture: "resnet18".into(), ..v1::TrainRecipe::default() };
-    let rate = Some(v1::FoundRate { job: "rate".into(), method: "minimum-over10".into() });
+    let rate = Some(v1::FoundRate { job: "rate".into(), method: "minimum-over10".into(), ..v1::FoundRate::default() });
     let find_lr = v1::FindLrSpec { training: Some(from_snapshot()), test: None };
     let jobs = with_images([
         job("head", Spec::Train(from_snapshot())),

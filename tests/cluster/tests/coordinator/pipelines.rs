@@ -1,5 +1,6 @@
 //! DAGs: conditions, feeding, running again.
 
+use ursa_client::Client;
 use ursa_cluster::Worker;
 use ursa_proto::v1;
 
@@ -79,24 +80,18 @@ async fn verification_begins_with_the_first_shard() {
 #[tokio::test]
 async fn a_pipeline_that_is_run_again_does_only_what_has_changed() {
     let fixture = Fixture::start().await;
-    let jobs = vec![scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()];
-    let pipeline = fixture.submit_pipeline(jobs.clone()).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
-    fixture.prepare_images(&mut worker).await;
-    let order = worker.next_task().await.unwrap();
-    worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
-    fixture.job_in(&pipeline.jobs[3].id, "succeeded").await;
+    let pipeline = trained_once(&fixture, &mut worker).await;
 
-    let rerun = v1::RerunPipelineRequest { id: pipeline.id.clone(), ..v1::RerunPipelineRequest::default() };
-    let again = fixture.client().jobs().rerun_pipeline(rerun).await.unwrap().into_inner().pipeline.unwrap();
+    let again = rerun(fixture.client(), &pipeline.id).await;
     assert_eq!(again.rerun_of, pipeline.id);
-    let snapshot_job = fixture.job_in(&again.jobs[2].id, "succeeded").await.job.unwrap();
-    assert_eq!(snapshot_job.cached_from, pipeline.jobs[2].id);
-    let train_job = fixture.job_in(&again.jobs[3].id, "succeeded").await.job.unwrap();
-    assert_eq!(train_job.cached_from, pipeline.jobs[3].id);
-    assert_eq!(train_job.output_json, fixture.job(&pipeline.jobs[3].id).await.job.unwrap().output_json);
+    for (job, before) in again.jobs.iter().zip(&pipeline.jobs) {
+        let job = fixture.job_in(&job.id, "succeeded").await.job.unwrap();
+        assert_eq!(job.cached_from, before.id, "{}", job.name);
+        assert_eq!(job.output_json, fixture.job(&before.id).await.job.unwrap().output_json);
+    }
 
-    let mut changed = jobs;
+    let mut changed = four_jobs();
     if let Some(v1::job_definition::Spec::Train(spec)) = &mut changed[3].spec {
         spec.recipe = Some(v1::TrainRecipe { epochs: 2, ..v1::TrainRecipe::default() });
     }
@@ -110,6 +105,61 @@ async fn a_pipeline_that_is_run_again_does_only_what_has_changed() {
     let order = worker.next_task().await.unwrap();
     assert_eq!(order.job_id, again.jobs[3].id, "only the training has changed");
     assert!(!fixture.job(&again.jobs[2].id).await.job.unwrap().cached_from.is_empty());
+}
+
+async fn rerun(client: &Client, pipeline: &str) -> v1::Pipeline {
+    let request = v1::RerunPipelineRequest { id: pipeline.into(), ..v1::RerunPipelineRequest::default() };
+    client.jobs().rerun_pipeline(request).await.unwrap().into_inner().pipeline.unwrap()
+}
+
+fn four_jobs() -> Vec<v1::JobDefinition> {
+    vec![scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()]
+}
+
+/// A pipeline that a worker has done.
+async fn trained_once(fixture: &Fixture, worker: &mut Worker) -> v1::Pipeline {
+    let pipeline = fixture.submit_pipeline(four_jobs()).await;
+    fixture.prepare_images(worker).await;
+    let order = worker.next_task().await.unwrap();
+    worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
+    fixture.job_in(&pipeline.jobs[3].id, "succeeded").await;
+    pipeline
+}
+
+#[tokio::test]
+async fn other_pictures_are_learned_anew() {
+    let fixture = Fixture::start().await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let pipeline = trained_once(&fixture, &mut worker).await;
+    let more = fixture.submit(vec![scrape(40), after(verify(), &["scrape"])]).await;
+    fixture.prepare_images(&mut worker).await;
+    fixture.job_in(&more[1], "succeeded").await;
+
+    let again = rerun(fixture.client(), &pipeline.id).await;
+    assert_eq!(worker.next_task().await.unwrap().job_id, again.jobs[3].id, "the snapshot is another one");
+    let scrape = fixture.job(&again.jobs[0].id).await.job.unwrap();
+    assert_eq!(scrape.cached_from, pipeline.jobs[0].id);
+    for job in &again.jobs[1..] {
+        assert!(fixture.job(&job.id).await.job.unwrap().cached_from.is_empty(), "{}", job.name);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_taken_over_from_another_version_of_the_code() {
+    let mut fixture = Fixture::start().await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let pipeline = trained_once(&fixture, &mut worker).await;
+    let other = fixture.coordinator.start_beside(&["--code-version=other"]).await.unwrap();
+    fixture.coordinator.crash().await;
+
+    let mut worker = Worker::attach(&other.client, "another", 1).await.unwrap();
+    let again = rerun(&other.client, &pipeline.id).await;
+    assert_eq!(worker.next_task().await.unwrap().job_id, again.jobs[3].id);
+    for job in &again.jobs {
+        let request = v1::GetJobRequest { id: job.id.clone() };
+        let job = other.client.jobs().get_job(request).await.unwrap().into_inner().job.unwrap();
+        assert!(job.cached_from.is_empty(), "{}", job.name);
+    }
 }
 
 #[tokio::test]

@@ -15,14 +15,20 @@ impl JobEntry {
     }
 
     pub(super) fn apply_train(mut self, train: &mut v1::TrainSpec) -> Result<(), String> {
-        let method = self.rate_method.take();
-        match (self.rate_from.take(), &mut train.rate) {
+        match self.rate_from.take() {
             // Taken away.
-            (Some(job), rate) if job.is_empty() => *rate = None,
-            (Some(job), rate) => *rate = Some(v1::FoundRate { job, method: method.unwrap_or_default() }),
-            (None, Some(rate)) => set(&mut rate.method, method),
-            (None, None) if method.is_some() => return Err("rate_method needs `rate_from: JOB`".into()),
-            (None, None) => {}
+            Some(job) if job.is_empty() => train.rate = None,
+            Some(job) => train.rate = Some(v1::FoundRate { job, ..v1::FoundRate::default() }),
+            None => {}
+        }
+        match &mut train.rate {
+            Some(rate) => {
+                set(&mut rate.method, self.rate_method.take());
+                set(&mut rate.r#as, self.rate_as.take());
+            }
+            None if self.rate_method.is_some() => return Err("rate_method needs `rate_from: JOB`".into()),
+            None if self.rate_as.is_some() => return Err("rate_as needs `rate_from: JOB`".into()),
+            None => {}
         }
         set(&mut train.seeds, self.seeds);
         set(&mut train.train_percents, self.train_percents.take());
@@ -186,6 +192,7 @@ mod tests {
             model_from: head
             rate_from: rate
             rate_method: steepest
+            rate_as: lowest
             seeds: 3
             train_percents: [50, 100]
             numerics: fastai-v2
@@ -209,7 +216,8 @@ mod tests {
         assert_eq!(recipe.augmentation.unwrap().max_rotate, Some(5.0));
         assert_eq!(recipe.momentum, Some(v1::Momentum { high: Some(0.9), low: Some(0.8) }));
         assert_eq!(recipe.mix, Some(v1::train_recipe::Mix::MixUp(0.4)));
-        assert_eq!(train.rate.unwrap().method, "steepest");
+        let rate = train.rate.unwrap();
+        assert_eq!((rate.method.as_str(), rate.r#as.as_str()), ("steepest", "lowest"));
         assert_eq!((train.seeds, train.train_percents), (3, vec![50, 100]));
         let keep = train.keep_checkpoints.unwrap();
         assert_eq!((keep.last, keep.best, keep.every), (2, Some(true), 2));
@@ -329,6 +337,7 @@ mod tests {
             ("{kind: search, snapshot: bears, space: {dropuot: {uniform: [0, 1]}}}", "dropuot"),
             ("{kind: search, snapshot: bears, space: {dropout: {normal: [0, 1]}}}", "normal"),
             ("{kind: train, snapshot: bears, rate_method: valley}", "rate_from"),
+            ("{kind: train, snapshot: bears, rate_as: lowest}", "rate_from"),
         ] {
             let refusal = spec(yaml).unwrap_err();
             assert!(refusal.contains(key), "{yaml}: {refusal}");

@@ -26,7 +26,7 @@ pub(super) async fn plan_scrape(tx: &mut Tx, job: &LockedJob, spec: &ScrapeSpec)
         .into_iter()
         .map(|size| NewTask::new(options.clone(), size as u64))
         .collect();
-    Ok(Plan::new("urls", tasks))
+    Ok(Plan::new("urls", tasks).of_inputs(json!({"dataset": dataset, "spec": spec})))
 }
 
 async fn ensure_dataset(tx: &mut Tx, name: &str) -> StoreResult<Uuid> {
@@ -152,7 +152,34 @@ pub(super) async fn plan_verify(tx: &mut Tx, job: &LockedJob, spec: &VerifySpec)
             .await?;
         tasks.push(task);
     }
-    Ok(Plan::new("images", tasks))
+    let raw = raw_shards(tx, dataset).await?;
+    let plan = Plan::new("images", tasks);
+    Ok(match raw.unverified == plan.tasks.len() as i64 {
+        true => plan.of_inputs(json!({"dataset": dataset, "spec": spec, "shards": raw.digest})),
+        // Others are at work on some of them: what comes of this job alone is not all there is to take over.
+        false => plan,
+    })
+}
+
+/// What there is to verify in a dataset.
+struct RawShards {
+    /// Of all their keys.
+    digest: String,
+    /// How many nobody has verified yet.
+    unverified: i64,
+}
+
+async fn raw_shards(tx: &mut Tx, dataset: Uuid) -> StoreResult<RawShards> {
+    let shards = sqlx::query_as!(
+        RawShards,
+        r#"select encode(sha256(coalesce(string_agg(key, ',' order by key), '')::bytea), 'hex') as "digest!",
+            count(*) filter (where not verified) as "unverified!"
+        from shards where dataset_id = $1 and kind = 'raw'"#,
+        dataset,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(shards)
 }
 
 pub(super) async fn plan_snapshot(tx: &mut Tx, spec: &SnapshotSpec) -> StoreResult<Plan> {

@@ -64,6 +64,11 @@ impl Plan {
     fn of_inputs(self, inputs: Value) -> Self {
         Self { inputs: Some(inputs), ..self }
     }
+
+    /// The key under which others may take over what comes of it.
+    fn key(&self, kind: JobKind, code: &str) -> Option<String> {
+        self.inputs.as_ref().map(|inputs| cache_key(kind, inputs, code))
+    }
 }
 
 /// What a job is cut into whose specification says all there is to know.
@@ -76,8 +81,8 @@ pub(super) struct AtOnce {
     pub(super) cache_key: Option<String>,
 }
 
-/// Plans a job without a look at the database; `None` where that takes one.
-pub(super) fn at_once(spec: &JobSpec, policy: &JobPolicy) -> Option<AtOnce> {
+/// Plans a job without a look at the database; `None` where that takes one. `code` is the version of what will do the work.
+pub(super) fn at_once(spec: &JobSpec, policy: &JobPolicy, code: &str) -> Option<AtOnce> {
     let plan = match spec {
         JobSpec::Probe(probe) => plan_probe(probe),
         JobSpec::SgdLab(lab) => plan_sgd_lab(lab),
@@ -86,7 +91,7 @@ pub(super) fn at_once(spec: &JobSpec, policy: &JobPolicy) -> Option<AtOnce> {
     if policy.parallelism.is_some() || plan.tasks.is_empty() {
         return None;
     }
-    let cache_key = plan.inputs.as_ref().map(|inputs| cache_key(spec.kind(), inputs));
+    let cache_key = plan.key(spec.kind(), code);
     Some(AtOnce { unit: plan.unit, tasks: plan.tasks, cache_key })
 }
 
@@ -107,7 +112,7 @@ impl Store {
         let event = match readiness_of(&mut tx, &job, Feeding::Begins).await? {
             Readiness::Wait => return Ok(Planned::Waits),
             Readiness::Skip => transition(&mut tx, &job, JobEvent::Skip, "").await?.1,
-            Readiness::Start => start(&mut tx, &job).await?,
+            Readiness::Start => start(&mut tx, &job, &self.code).await?,
         };
         record(&mut tx, &[event]).await?;
         tx.commit().await?;
@@ -141,7 +146,8 @@ impl Store {
                 if plan.tasks.is_empty() {
                     return Ok(());
                 }
-                write(&mut tx, &job, &plan, None, JobState::Running).await?;
+                let key = plan.key(job.kind, &self.code);
+                write(&mut tx, &job, &plan, key.as_deref(), JobState::Running).await?;
             }
             JobSpec::Search(_) => feed_search(&mut tx, &job).await?,
             _ => return Ok(()),
@@ -179,15 +185,22 @@ enum Planning {
 }
 
 /// Starts a job whose condition is fulfilled. A plan that cannot be made is the user's to mend: the job fails and says why.
-pub(super) async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<NewEvent> {
+/// `code` is the version of what will do the work.
+pub(super) async fn start(tx: &mut Tx, job: &LockedJob, code: &str) -> StoreResult<NewEvent> {
     let spec = job.spec()?;
     // A plan that is made of nothing but its specification cannot fail half-way.
     let may_fail = !matches!(spec, JobSpec::Probe(_) | JobSpec::SgdLab(_));
     if may_fail {
         sqlx::query!("savepoint planning").execute(&mut **tx).await?;
     }
-    let event = match plan(tx, job, &spec).await {
-        Ok(Planning::Before(same)) => return take_over(tx, job, &same).await,
+    let event = match plan(tx, job, &spec, code).await {
+        Ok(Planning::Before(same)) => {
+            if may_fail {
+                // Nothing is taken up for work that nobody will do.
+                sqlx::query!("rollback to savepoint planning").execute(&mut **tx).await?;
+            }
+            return take_over(tx, job, &same).await;
+        }
         Ok(Planning::Tasks(event)) => event,
         Ok(Planning::Nothing(event)) => {
             // It may be over.
@@ -212,7 +225,7 @@ pub(super) async fn start(tx: &mut Tx, job: &LockedJob) -> StoreResult<NewEvent>
 }
 
 /// Writes a job's tasks, or finds the earlier job that did the same work.
-async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Planning> {
+async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec, code: &str) -> StoreResult<Planning> {
     if job.task_count > 0 {
         // Another round of a job that was planned before.
         release_waiting(tx, &job.id).await?;
@@ -231,7 +244,7 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Plann
         JobSpec::SgdLab(lab) => plan_sgd_lab(lab),
         JobSpec::Probe(probe) => plan_probe(probe),
     };
-    let key = plan.inputs.as_ref().map(|inputs| cache_key(job.kind, inputs));
+    let key = plan.key(job.kind, code);
     if let Some(key) = key.as_deref().filter(|_| job.reuse)
         && let Some(earlier) = same_work(tx, job, key).await?
     {
@@ -247,8 +260,8 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec) -> StoreResult<Plann
 }
 
 /// The same key means the same output: kind, inputs, and the version of the code that would do the work.
-fn cache_key(kind: JobKind, inputs: &Value) -> String {
-    let all = json!({"kind": kind, "inputs": inputs, "version": env!("CARGO_PKG_VERSION")});
+fn cache_key(kind: JobKind, inputs: &Value, code: &str) -> String {
+    let all = json!({"kind": kind, "inputs": inputs, "code": code});
     hex::encode(Sha256::digest(all.to_string()))
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn plan_find_lr(tx: &mut Tx, job: &LockedJob, spec: &FindLrSpec
 pub(super) async fn plan_train(tx: &mut Tx, job: &LockedJob, spec: &TrainSpec) -> StoreResult<Plan> {
     let Lesson { snapshot, mut recipe } = look_up(tx, job, &spec.from).await?;
     if let Some(rate) = &spec.rate {
-        recipe = recipe.with_peak_rate(found_rate(tx, job, rate).await?);
+        recipe = recipe.with_found_rate(found_rate(tx, job, rate).await?, rate.end);
     }
     let mut inputs = json!({
         "snapshot": snapshot["digest"], "recipe": recipe, "seeds": spec.seeds, "train_percents": spec.train_percents,
