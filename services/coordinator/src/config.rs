@@ -40,6 +40,11 @@ pub struct Config {
     #[arg(long, env = "URSA_STOP_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_grace: Duration,
 
+    /// For how long uploads of an attempt may still arrive when it has ended without counting, or when a worker is heard of again
+    /// whose lease was taken back. What such an attempt uploaded is deleted at once; what comes later, when this is over.
+    #[arg(long, env = "URSA_UPLOAD_GRACE", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub upload_grace: Duration,
+
     /// Private network that webhooks may lead to, as CIDR with an optional port, for instance `127.0.0.1/32:8080`. May be
     /// given several times.
     #[arg(long = "allow-network", env = "URSA_ALLOW_NETWORK", value_delimiter = ',', value_name = "CIDR[:PORT]")]
