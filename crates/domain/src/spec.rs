@@ -62,6 +62,11 @@ impl JobKind {
     pub fn learns(self) -> bool {
         matches!(self, Self::Train | Self::FindLr | Self::Search | Self::Evaluate)
     }
+
+    /// Whether attempts at it put objects under keys of their own, which have to go where they do not count.
+    pub fn uploads(self) -> bool {
+        self.learns() || matches!(self, Self::Scrape | Self::Verify)
+    }
 }
 
 /// What a job shall do.

@@ -1,6 +1,8 @@
 //! Keys: every object's place in the store, made from ids, attempts and digests alone.
 //!
-//! Attempts are part of the keys, so a zombie's upload can never replace what counts.
+//! Attempts are part of the keys, so a zombie's upload can never replace what counts, and what an attempt uploaded can be
+//! found once it has ended: every object of an attempt lies in one of its folders ([`Key::attempt`], `Key::folders`). The
+//! files of a model package, which have its digest for their key, are found by the claim that lies there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -49,6 +51,15 @@ pub enum Key {
         /// Which file.
         file: ModelFile,
     },
+    /// Says that one attempt uploads a model package. Empty, and written before the package's files.
+    PackageClaim {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+        /// The package's digest.
+        digest: Digest,
+    },
     /// What a model says of every picture of a snapshot, by one attempt of an evaluate task.
     Evaluation {
         /// The task.
@@ -88,7 +99,8 @@ pub enum ModelFile {
 }
 
 impl ModelFile {
-    const ALL: [Self; 5] = [Self::Manifest, Self::Weights, Self::Golden, Self::Onnx, Self::Predictions];
+    /// Every one, `model.json` first.
+    pub(crate) const ALL: [Self; 5] = [Self::Manifest, Self::Weights, Self::Golden, Self::Onnx, Self::Predictions];
 
     /// Its name in the package.
     pub fn as_str(self) -> &'static str {
@@ -102,6 +114,31 @@ impl ModelFile {
     }
 }
 
+impl Key {
+    /// The task and the attempt that may upload it; `None` of what has its digest for a key, or is the coordinator's affair.
+    pub fn attempt(&self) -> Option<(Uuid, u32)> {
+        match *self {
+            Self::RawShard { task, attempt }
+            | Self::NormalShard { task, attempt }
+            | Self::Checkpoint { task, attempt, .. }
+            | Self::PackageClaim { task, attempt, .. }
+            | Self::Evaluation { task, attempt } => Some((task, attempt)),
+            Self::Manifest { .. } | Self::ModelFile { .. } | Self::Logs { .. } | Self::Probe { .. } => None,
+        }
+    }
+
+    /// Where everything lies that an attempt may upload, beside the objects of other attempts at the same task.
+    pub(crate) fn folders(task: Uuid, attempt: u32) -> [String; 5] {
+        [
+            format!("shards/raw/{task}"),
+            format!("shards/normal/{task}"),
+            format!("checkpoints/{task}/{attempt}"),
+            format!("packages/{task}/{attempt}"),
+            format!("evaluations/{task}"),
+        ]
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -112,6 +149,7 @@ impl fmt::Display for Key {
                 write!(f, "checkpoints/{task}/{attempt}/{epoch}-{step}.safetensors")
             }
             Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
+            Self::PackageClaim { task, attempt, digest } => write!(f, "packages/{task}/{attempt}/{digest}"),
             Self::Evaluation { task, attempt } => write!(f, "evaluations/{task}/{attempt}.parquet"),
             Self::Logs { task, attempt, digest } => write!(f, "logs/{task}/{attempt}/{digest}.ndjson.zst"),
             Self::Probe { id } => write!(f, "probes/{id}"),
@@ -146,6 +184,9 @@ fn parse(text: &str) -> Option<Key> {
             }
         }
         ["models", digest, file] => Key::ModelFile { digest: digest.parse().ok()?, file: model_file(file)? },
+        ["packages", task, attempt, digest] => {
+            Key::PackageClaim { task: id(task)?, attempt: attempt.parse().ok()?, digest: digest.parse().ok()? }
+        }
         ["evaluations", task, file] => Key::Evaluation { task: id(task)?, attempt: number(file, ".parquet")? },
         ["logs", task, attempt, file] => Key::Logs {
             task: id(task)?,
@@ -173,22 +214,39 @@ fn model_file(name: &str) -> Option<ModelFile> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_key_reads_back() {
+    fn one_of_each() -> [Key; 10] {
         let (task, digest) = (Uuid::from_u128(7), Digest::of(b"x"));
-        for key in [
+        [
             Key::RawShard { task, attempt: 1 },
             Key::NormalShard { task, attempt: 12 },
             Key::Manifest { digest },
             Key::Checkpoint { task, attempt: 2, epoch: 10, step: 1 << 40 },
             Key::ModelFile { digest, file: ModelFile::Weights },
             Key::ModelFile { digest, file: ModelFile::Onnx },
+            Key::PackageClaim { task, attempt: 5, digest },
             Key::Evaluation { task, attempt: 4 },
             Key::Logs { task, attempt: 3, digest },
             Key::Probe { id: task },
-        ] {
+        ]
+    }
+
+    #[test]
+    fn every_key_reads_back() {
+        for key in one_of_each() {
             assert_eq!(key.to_string().parse::<Key>().unwrap(), key);
         }
+    }
+
+    #[test]
+    fn what_an_attempt_may_upload_lies_in_one_of_its_folders() {
+        let mut seen = 0;
+        for key in one_of_each() {
+            let Some((task, attempt)) = key.attempt() else { continue };
+            let folders = Key::folders(task, attempt).map(|folder| format!("{folder}/"));
+            assert!(folders.iter().any(|folder| key.to_string().starts_with(folder)), "{key}");
+            seen += 1;
+        }
+        assert_eq!(seen, Key::folders(Uuid::nil(), 1).len(), "each folder has its use");
     }
 
     #[test]
@@ -206,6 +264,7 @@ mod tests {
             &format!("shards/raw/{task}/1%2etar"),
             &format!("shards/raw/{}/1.tar", task.simple()),
             &format!("models/{}/evil.pkl", Digest::of(b"x")),
+            &format!("packages/{task}/1/{task}"),
             &format!("evaluations/{task}/1.tar"),
             &format!("evaluations/{}/1.parquet", Digest::of(b"x")),
             &format!("logs/{task}/1/{}.ndjson", Digest::of(b"x")),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ursa_domain::conditions::Conditions;
 use ursa_domain::sources::Sources;
+use uuid::Uuid;
 
 use crate::{Digest, Key, ModelFile, Storage, StorageError};
 
@@ -181,6 +182,21 @@ impl ModelPackage {
             storage.put(&key(file), bytes.clone()).await?;
         }
         storage.put(&key(ModelFile::Manifest), self.manifest_json.clone()).await
+    }
+
+    /// As [`Self::upload`], by an attempt: what it uploads is found by its claim, even when it dies half-way.
+    pub async fn upload_by(&self, storage: &Storage, task: Uuid, attempt: u32) -> Result<Digest, StorageError> {
+        let claim = Key::PackageClaim { task, attempt, digest: self.digest() };
+        storage.put(&claim, Bytes::new()).await?;
+        self.upload(storage).await
+    }
+
+    /// Removes a package, or what there is of it; `model.json` goes first, so that whoever finds it finds the rest.
+    pub async fn delete(storage: &Storage, digest: &Digest) -> Result<(), StorageError> {
+        for file in ModelFile::ALL {
+            storage.delete(&Key::ModelFile { digest: *digest, file }).await?;
+        }
+        Ok(())
     }
 
     /// Reads what serving needs of a package and checks every byte of it.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{BackoffConfig, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig};
 use url::Url;
 use uuid::Uuid;
 
@@ -134,6 +135,19 @@ impl Storage {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed(key, &error)),
         }
+    }
+
+    /// Every object that an attempt has uploaded so far, whether it counts or not, in no order; of model packages the claims.
+    pub async fn uploads(&self, task: Uuid, attempt: u32) -> Result<Vec<Key>, StorageError> {
+        let mut uploads = Vec::new();
+        for folder in Key::folders(task, attempt) {
+            let objects = self.store.list(Some(&ObjectPath::from(folder.as_str())));
+            let objects: Vec<ObjectMeta> =
+                objects.try_collect().await.map_err(|error| StorageError::from_store(&folder, &error))?;
+            let keys = objects.iter().filter_map(|object| object.location.as_ref().parse::<Key>().ok());
+            uploads.extend(keys.filter(|key| key.attempt() == Some((task, attempt))));
+        }
+        Ok(uploads)
     }
 
     /// Writes, reads and removes a small object: what a service asks once, at its start.

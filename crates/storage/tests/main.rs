@@ -38,8 +38,10 @@ on_every_backend!(
     a_missing_object_is_named,
     a_range_past_the_end_is_an_error_another_try_cannot_cure,
     deleting_twice_is_no_error,
+    what_an_attempt_uploaded_is_found_and_nothing_else,
     a_start_up_check_passes_and_leaves_nothing,
     a_package_survives_and_one_flipped_byte_is_found,
+    a_package_of_an_attempt_is_found_by_its_claim_and_goes_whole,
     a_package_of_before_there_was_an_export_is_read,
 );
 
@@ -89,8 +91,43 @@ async fn deleting_twice_is_no_error(store: Storage) {
     assert!(!store.exists(&key).await.unwrap());
 }
 
+async fn what_an_attempt_uploaded_is_found_and_nothing_else(store: Storage) {
+    let (task, other) = (Uuid::new_v4(), Uuid::new_v4());
+    assert!(store.uploads(task, 1).await.unwrap().is_empty());
+    let of = |task, attempt| {
+        [
+            Key::RawShard { task, attempt },
+            Key::NormalShard { task, attempt },
+            Key::Checkpoint { task, attempt, epoch: 1, step: 8 },
+            Key::Checkpoint { task, attempt, epoch: 2, step: 16 },
+            Key::PackageClaim { task, attempt, digest: Digest::of(b"x") },
+            Key::Evaluation { task, attempt },
+        ]
+    };
+    let logs = Key::Logs { task, attempt: 1, digest: Digest::of(b"x") };
+    for key in [of(task, 1), of(task, 11), of(other, 1)].concat().into_iter().chain([logs]) {
+        store.put(&key, Bytes::from_static(b"x")).await.unwrap();
+    }
+    let names = |keys: &[Key]| {
+        let mut names: Vec<String> = keys.iter().map(Key::to_string).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&store.uploads(task, 1).await.unwrap()), names(&of(task, 1)));
+}
+
 async fn a_start_up_check_passes_and_leaves_nothing(store: Storage) {
     store.check().await.unwrap();
+}
+
+async fn a_package_of_an_attempt_is_found_by_its_claim_and_goes_whole(store: Storage) {
+    let (package, task) = (package(), Uuid::new_v4());
+    let digest = package.upload_by(&store, task, 3).await.unwrap();
+    assert_eq!(store.uploads(task, 3).await.unwrap(), [Key::PackageClaim { task, attempt: 3, digest }]);
+    ModelPackage::delete(&store, &digest).await.unwrap();
+    for file in [ModelFile::Manifest, ModelFile::Weights, ModelFile::Golden, ModelFile::Onnx] {
+        assert!(!store.exists(&Key::ModelFile { digest, file }).await.unwrap(), "{file:?}");
+    }
 }
 
 async fn a_package_survives_and_one_flipped_byte_is_found(store: Storage) {

@@ -40,6 +40,11 @@ pub struct Config {
     #[arg(long, env = "URSA_STOP_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_grace: Duration,
 
+    /// For how long uploads of an attempt may still arrive when it has ended without counting, or when a worker is heard of again
+    /// whose lease was taken back. What such an attempt uploaded is deleted at once; what comes later, when this is over.
+    #[arg(long, env = "URSA_UPLOAD_GRACE", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub upload_grace: Duration,
+
     /// Version of the code that does the work of jobs: what a job was made of is taken over by a pipeline that is run again
     /// only from jobs of the same version. By default it changes with every change of that code.
     #[arg(long, env = "URSA_CODE_VERSION", default_value = env!("URSA_CODE_VERSION"))]

@@ -125,6 +125,7 @@ fn attempt(number: u32, state: &str, error: &str) -> v1::Attempt {
         gpus: vec![0, 2],
         acknowledged_at: Some(ago(90 - 20 * i64::from(number))),
         stop: None,
+        cleaned_at: None,
     }
 }
 
@@ -139,6 +140,7 @@ fn stopped() -> v1::Attempt {
     v1::Attempt {
         error_class: v1::ErrorClass::Deadline.into(),
         stop: Some(stop),
+        cleaned_at: Some(ago(45)),
         ..attempt(3, "failed", "it ran for more than 2 h")
     }
 }

@@ -149,7 +149,10 @@ async fn a_running_job_shows_its_pace_its_tasks_and_how_attempts_were_stopped() 
     let (dashboard, _fake) = start(bears()).await;
     let page = dashboard.get(&format!("/jobs/{}", job_id(4))).await;
     page.shows("3.0 epochs/min, 40 s left").shows("1 running").shows("1 dead").shows("How it is worked on");
-    page.shows("asked to stop (deadline)").shows("acknowledged after 1.0 s").shows("forced after 12 s");
+    page.shows("asked to stop (deadline)")
+        .shows("acknowledged after 1.0 s")
+        .shows("forced after 12 s")
+        .shows("cleaned after 15 s");
     page.shows("took too long").shows("on GPU 0, 2");
 }
 

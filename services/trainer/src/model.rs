@@ -48,7 +48,7 @@ pub(crate) async fn store(
         predictions: Some(predictions::to_parquet(&data.classes, &predictions(data, train, valid)?)?),
     };
     let package = ModelPackage::seal(description, weights, golden.to_safetensors()?, extras)?;
-    let digest = package.upload(storage).await?;
+    let digest = package.upload_by(storage, order.task_id, order.attempt).await?;
     Ok(TrainedModel {
         model_digest: digest.to_string(),
         model_json: String::from_utf8_lossy(&package.manifest_json).into_owned(),

@@ -9,7 +9,7 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 }
 
 /// What services may say.
-const SERVICES: [Expected; 19] = [
+const SERVICES: [Expected; 22] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
     warning(&["waiting for the object store", "the object store is not available"], "the same, of the store"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
@@ -25,6 +25,9 @@ const SERVICES: [Expected; 19] = [
     warning(&["log lines stay in the database for now", "error communicating with database"], "Postgres was away"),
     warning(&["log lines stay in the database for now", "terminating connection"], "Postgres was restarted"),
     warning(&["log lines stay in the database for now", "the object store is not available"], "it was away"),
+    warning(&["uploads that do not count stay for now", "error communicating with database"], "Postgres was away"),
+    warning(&["uploads that do not count stay for now", "terminating connection"], "Postgres was restarted"),
+    warning(&["uploads that do not count stay for now", "the object store is not available"], "it was away"),
     warning(&["session: waiting for the coordinator"], "a coordinator was away"),
     warning(&["attempt", "the probe failed, as it was asked to"], "some probes fail on purpose"),
     warning(&["attempt", "the trainer was killed (signal 9)"], "it was"),

@@ -173,7 +173,7 @@ pub(super) fn attempts_worth_a_look(task: &v1::Task) -> impl Iterator<Item = Val
             "worker": attempt.worker_name,
             "gpus": attempt.gpus,
             "took": took(attempt),
-            "stop": attempt.stop.as_ref().map(stop),
+            "stop": attempt.stop.as_ref().map(|stop| stages(stop, attempt.cleaned_at.as_ref())),
             "error": attempt.error,
         })
     })
@@ -184,11 +184,12 @@ fn took(attempt: &v1::Attempt) -> Option<String> {
     Some(text::duration(text::seconds_between(from, to)))
 }
 
-/// How the order to stop an attempt went: `deadline: asked, acknowledged after 0.2 s, forced after 10 s`.
-fn stop(stop: &v1::StopStages) -> String {
-    let stages = [("acknowledged", &stop.acknowledged_at), ("forced", &stop.forced_at)];
+/// How the order to stop an attempt went: `deadline: asked, acknowledged after 0.2 s, forced after 10 s, cleaned after 12 s`.
+fn stages(stop: &v1::StopStages, cleaned_at: Option<&prost_types::Timestamp>) -> String {
+    let stages =
+        [("acknowledged", stop.acknowledged_at.as_ref()), ("forced", stop.forced_at.as_ref()), ("cleaned", cleaned_at)];
     let stages = stages.into_iter().filter_map(|(name, at)| {
-        let (asked, at) = stop.asked_at.as_ref().zip(at.as_ref())?;
+        let (asked, at) = stop.asked_at.as_ref().zip(at)?;
         Some(format!(", {name} after {}", text::duration(text::seconds_between(asked, at))))
     });
     format!("{}: asked{}", stop.reason, stages.collect::<String>())

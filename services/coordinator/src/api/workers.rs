@@ -150,7 +150,7 @@ impl WorkerApi {
     async fn answer(&self, lease: &Lease, outcome: Result<(), StoreError>) -> Result<(), Status> {
         let Err(error) = outcome else { return Ok(()) };
         if matches!(&error, StoreError::Api(error) if error.code == ErrorCode::LeaseLost)
-            && let Err(error) = self.0.store.mark_fenced(lease).await
+            && let Err(error) = self.0.store.mark_fenced(std::slice::from_ref(lease)).await
         {
             tracing::debug!(%error, "could not note a fenced attempt");
         }

@@ -54,14 +54,20 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
     let mut standings = context.store.beat(&beat, context.config.lease).await?;
     let lanes: Vec<i32> = standings.values().flat_map(|standing| &standing.open).map(|attempt| attempt.lane).collect();
     directory.learn(&context.store, &lanes).await?;
+    let mut fenced = Vec::new();
     for pulse in &pulses {
         let standing = standings.remove(&pulse.worker).unwrap_or_default();
         let lent = standing.open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
         context.roster.settle(pulse.worker, standing.drain, asked_at, lent);
-        let orders = orders(context, directory, pulse, &standing).await;
+        let lost = lost(context, pulse, &standing.open);
+        let orders = orders(context, directory, pulse, &standing, &lost).await;
         deliver(&pulse.door, orders);
+        fenced.extend(lost);
     }
     context.roster.room.notify_one();
+    if !fenced.is_empty() {
+        context.store.mark_fenced(&fenced).await?;
+    }
     Ok(())
 }
 
@@ -81,8 +87,14 @@ async fn tell_stops(context: &Context) -> StoreResult<()> {
     Ok(())
 }
 
-/// What a worker has to hear: everything it shall stop, and what it was given and does not know of.
-async fn orders(context: &Context, directory: &Directory, pulse: &Pulse, standing: &Standing) -> v1::WorkerOrders {
+/// What a worker has to hear: everything it shall stop, among it what is `lost`, and what it was given and does not know of.
+async fn orders(
+    context: &Context,
+    directory: &Directory,
+    pulse: &Pulse,
+    standing: &Standing,
+    lost: &[Lease],
+) -> v1::WorkerOrders {
     let Standing { drain, open } = standing;
     let mut orders = answer(context);
     orders.drain = *drain;
@@ -91,7 +103,8 @@ async fn orders(context: &Context, directory: &Directory, pulse: &Pulse, standin
         attempt.stop_reason.as_deref().map(|reason| stop_order(attempt.lease, reason, pulse.protocol))
     };
     orders.stop = open.iter().filter_map(stop).collect();
-    orders.stop.extend(lost(context, pulse, open));
+    let gone = v1::StopReason::LeaseLost.into();
+    orders.stop.extend(lost.iter().map(|lease| v1::StopOrder { lease: Some((*lease).into()), reason: gone }));
     for attempt in open.iter().filter(|attempt| was_lost(context, pulse, &listed, attempt)) {
         match order(context, directory, &claimed(attempt)).await {
             Ok(order) => orders.start.push(order),
@@ -141,13 +154,12 @@ fn was_lost(context: &Context, pulse: &Pulse, listed: &HashSet<Uuid>, attempt: &
 }
 
 /// What a worker lists and does not hold any more.
-fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<v1::StopOrder> {
+fn lost(context: &Context, pulse: &Pulse, open: &[OpenAttempt]) -> Vec<Lease> {
     let open: HashSet<Uuid> = open.iter().map(|attempt| attempt.lease.token).collect();
     let is_lost = |lease: &&Lease| {
         !open.contains(&lease.token) && !context.roster.has_ended_since(lease.token, pulse.reported_at)
     };
-    let stop = |lease: &Lease| v1::StopOrder { lease: Some((*lease).into()), reason: v1::StopReason::LeaseLost.into() };
-    pulse.leases.iter().filter(is_lost).map(stop).collect()
+    pulse.leases.iter().filter(is_lost).copied().collect()
 }
 
 fn deliver(door: &Door, orders: v1::WorkerOrders) {

@@ -1,21 +1,17 @@
 //! Moves log lines from the database to the object store: those of an attempt when it has ended, and earlier when they
 //! are many. While the object store is away they stay where they are.
 
-use std::time::Duration;
-
 use futures::stream::{self, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use ursa_storage::{Digest, Key, StorageError, log};
 use uuid::Uuid;
 
 use super::duty;
+use super::trouble::{Trouble, sweep_for_ever};
 use crate::context::Context;
-use crate::store::{LogObject, StoreError};
+use crate::store::LogObject;
 
 const DUTY: &str = "logs";
-const LOOK: Duration = Duration::from_secs(1);
-/// After trouble.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// So many lines leave the table before their attempt has ended; and the most in one object.
 const MANY: i64 = 5000;
 /// The most text in one object, so that a reader can hold some of them.
@@ -23,32 +19,11 @@ const MAX_BYTES: i64 = 1 << 20;
 const AT_A_TIME: usize = 4;
 const IN_A_SWEEP: i64 = 100;
 
-/// Why lines could not be moved.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error(transparent)]
-    Database(#[from] StoreError),
-    #[error(transparent)]
-    Objects(#[from] StorageError),
-}
-
 /// Runs until told to stop, in one coordinator at a time.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    duty::hold(DUTY, &context, &stop, || archive(&context)).await;
-}
-
-async fn archive(context: &Context) {
-    let mut trouble = false;
-    loop {
-        let swept = sweep(context).await;
-        match &swept {
-            Ok(()) if trouble => tracing::info!("log lines are archived again"),
-            Err(error) if !trouble => tracing::warn!(%error, "log lines stay in the database for now"),
-            _ => {}
-        }
-        trouble = swept.is_err();
-        tokio::time::sleep(if trouble { LOOK_AGAIN } else { LOOK }).await;
-    }
+    let archive =
+        || sweep_for_ever("log lines stay in the database for now", "log lines are archived again", || sweep(&context));
+    duty::hold(DUTY, &context, &stop, archive).await;
 }
 
 /// Until there is nothing more to move. One attempt's trouble does not keep the others; the first is told of.

@@ -1,6 +1,7 @@
 //! Reconcilers: loops without input that look at the database and do what is due. Each is idempotent; any number of
 //! coordinators may run them side by side; what would only be done twice is a `duty` of one at a time.
 
+mod cleaning;
 mod deploy;
 mod duty;
 mod executor;
@@ -11,6 +12,7 @@ mod logs;
 mod retention;
 mod schedules;
 mod snapshot;
+mod trouble;
 mod webhooks;
 
 use std::future::Future;
@@ -37,6 +39,7 @@ pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &Cancellatio
     tracker.spawn(jobs::run(context.clone(), stop.clone()));
     tracker.spawn(executor::run(context.clone(), stop.clone()));
     tracker.spawn(logs::run(context.clone(), stop.clone()));
+    tracker.spawn(cleaning::run(context.clone(), stop.clone()));
     tracker.spawn(retention::run(context.clone(), stop.clone()));
     tracker.spawn(schedules::run(context.clone(), stop.clone()));
     tracker.spawn(webhooks::run(context.clone(), stop.clone()));

@@ -84,7 +84,7 @@ impl Store {
     async fn attempts(&self, tasks: &[Uuid]) -> StoreResult<Vec<(Uuid, v1::Attempt, v1::Progress)>> {
         let rows = sqlx::query!(
             "select task_id, number, state, worker_name, error_class, error, gpus, leased_at, acknowledged_at, ended_at,
-                stop_reason, stop_asked_at, stop_acknowledged_at, stop_forced_at,
+                fenced_at, cleaned_at, stop_reason, stop_asked_at, stop_acknowledged_at, stop_forced_at,
                 progress_done, progress_total, progress_unit, progress_message
             from attempts where task_id = any ($1) order by task_id, number",
             tasks,
@@ -95,6 +95,11 @@ impl Store {
             .map(|row| {
                 let class =
                     row.error_class.as_deref().map(|class| word::<ErrorClass>("error class", class)).transpose()?;
+                // How it ended stays as it was written; that its worker came back says more.
+                let class = match class {
+                    Some(ErrorClass::Infrastructure) if row.fenced_at.is_some() => Some(ErrorClass::Fenced),
+                    class => class,
+                };
                 let stop = row.stop_reason.map(|reason| v1::StopStages {
                     reason,
                     asked_at: row.stop_asked_at.map(timestamp),
@@ -112,6 +117,7 @@ impl Store {
                     gpus: row.gpus.iter().map(|gpu| *gpu as u32).collect(),
                     acknowledged_at: row.acknowledged_at.map(timestamp),
                     stop,
+                    cleaned_at: row.cleaned_at.map(timestamp),
                 };
                 let progress = v1::Progress {
                     done: row.progress_done as u64,

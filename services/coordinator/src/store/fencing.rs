@@ -5,6 +5,7 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
+use super::leases::columns;
 use super::{Store, StoreError, StoreResult, Tx};
 
 /// A task whose attempt is open, whose row is locked and whose lease was found current.
@@ -107,14 +108,27 @@ pub(super) async fn ended_as(tx: &mut Tx, lease: &Lease) -> StoreResult<Option<S
 }
 
 impl Store {
-    /// Notes that a worker whose lease was taken back came back all the same.
-    pub(crate) async fn mark_fenced(&self, lease: &Lease) -> StoreResult<()> {
+    /// Notes that workers whose leases were taken back came back all the same. They may have uploaded until now.
+    pub(crate) async fn mark_fenced(&self, leases: &[Lease]) -> StoreResult<()> {
+        let (tasks, attempts, tokens) = columns(leases);
         sqlx::query!(
-            "update attempts set error_class = 'fenced'
-            where task_id = $1 and number = $2 and lease_token = $3 and state = 'lost' and error_class = 'infrastructure'",
-            lease.task_id,
-            lease.attempt as i32,
-            lease.token,
+            "with back as materialized (
+                select a.task_id, a.number
+                from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
+                join attempts a on a.task_id = l.id and a.number = l.attempt and a.lease_token = l.token
+                where a.state = 'lost' and a.fenced_at is null
+                for update of a skip locked
+            ),
+            fenced as (
+                update attempts a set fenced_at = now(), cleaned_at = null
+                from back b where a.task_id = b.task_id and a.number = b.number
+                returning a.task_id, a.number
+            )
+            insert into attempts_to_clean (task_id, attempt) select task_id, number from fenced
+            on conflict (task_id, attempt) do update set since = excluded.since",
+            &tasks,
+            &attempts,
+            &tokens,
         )
         .execute(&self.pool)
         .await?;

@@ -8,6 +8,7 @@ use ursa_domain::{ErrorClass, JobKind, Lease};
 use ursa_proto::v1;
 use uuid::Uuid;
 
+use super::cleaning::have_cleaned;
 use super::events::{NewEvent, record};
 use super::fencing::{Held, ended_as, hold};
 use super::jobs::{self, cancel_tasks, count_ended};
@@ -82,6 +83,10 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
         jobs::lock(tx, held.job_id).await?;
     }
     end_attempt(tx, held, attempt_state(class, failure.lost), Some(class), &message).await?;
+    // Of a kind that only a later version knows, nothing is known.
+    if held.kind.parse::<JobKind>().ok().is_none_or(JobKind::uploads) {
+        have_cleaned(tx, &held.lease).await?;
+    }
     release(tx, held, after, wait).await?;
     if !class.uses_up_an_attempt() {
         allow_another_attempt(tx, held.lease.task_id).await?;

@@ -1,8 +1,12 @@
 //! Training runs: what they see of the GPUs, how many there are at a time, and how they are stopped.
 
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use ursa_proto::v1::{self, StopReason, StopStage};
 
-use crate::support::{Coordinator, Seen, Worker, evaluate, train};
+use crate::support::{Coordinator, PATIENCE, Seen, Worker, evaluate, train};
 
 fn sees(seen: &Seen, gpus: &str) -> bool {
     seen.lines.contains(&format!("sees {gpus} of PCI_BUS_ID"))
@@ -79,6 +83,41 @@ async fn a_run_that_does_not_end_by_itself_is_killed_and_that_is_said() {
     coordinator.sees("that it was heard", |seen| seen.stage(&order) == Some(StopStage::Acknowledged)).await;
     assert_eq!(coordinator.sees_failure(&order).await.0, v1::ErrorClass::Deadline);
     coordinator.sees("that it was killed", |seen| seen.stage(&order) == Some(StopStage::Forced)).await;
+}
+
+/// The processes of a run that started others, as it tells of them.
+fn family(seen: &Seen) -> Option<Vec<i32>> {
+    let told = seen.lines.iter().find_map(|line| line.strip_prefix("family "))?;
+    Some(told.split(' ').map(|pid| pid.parse().unwrap()).collect())
+}
+
+/// Whether a process is there, and more than an entry that its parent has not read yet.
+fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+#[tokio::test]
+async fn a_run_that_is_killed_goes_with_every_process_it_started() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &["--stop-grace", "300ms"]);
+    let order = train("family", &[]);
+    coordinator.order(&[&order]);
+    let seen = coordinator.sees("the family", |seen| family(seen).is_some()).await;
+    let pids = family(&seen).unwrap();
+    for pid in &pids {
+        // Nobody of it minds.
+        kill(Pid::from_raw(*pid), Signal::SIGTERM).unwrap();
+    }
+    assert!(pids.len() == 3 && pids.iter().all(|pid| is_running(*pid)), "{pids:?}");
+
+    coordinator.order_stop(&order, StopReason::Cancelled);
+    assert_eq!(coordinator.sees_failure(&order).await.0, v1::ErrorClass::Cancelled);
+    let begun = Instant::now();
+    while pids.iter().any(|pid| is_running(*pid)) {
+        assert!(begun.elapsed() < PATIENCE, "some of {pids:?} are there still");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

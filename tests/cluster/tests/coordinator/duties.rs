@@ -12,7 +12,7 @@ async fn holder(fixture: &Fixture, duty: &str) -> String {
 #[tokio::test]
 async fn the_next_coordinator_takes_up_the_duties_of_one_that_ends() {
     let mut fixture = Fixture::start().await;
-    let duties = ["logs", "retention"];
+    let duties = ["logs", "cleaning", "retention"];
     let mut first = Vec::new();
     for duty in duties {
         first.push(until("somebody to have the duty", || holder(&fixture, duty), |holder| !holder.is_empty()).await);

@@ -203,12 +203,12 @@ pub(crate) async fn scraped(
     v1::complete_task_request::Result::Scrape(v1::ScrapeResult { shard: Some(shard), outcomes })
 }
 
-fn lease_parts(order: &v1::TaskOrder) -> (Uuid, u32) {
+pub(crate) fn lease_parts(order: &v1::TaskOrder) -> (Uuid, u32) {
     let lease = order.lease.as_ref().unwrap();
     (Uuid::parse_str(&lease.task_id).unwrap(), lease.attempt)
 }
 
-fn raw_key(order: &v1::TaskOrder) -> Key {
+pub(crate) fn raw_key(order: &v1::TaskOrder) -> Key {
     let (task, attempt) = lease_parts(order);
     Key::RawShard { task, attempt }
 }

@@ -3,12 +3,12 @@
 use serde_json::Value;
 use ursa_cluster::{Worker, until};
 use ursa_proto::v1;
-use ursa_storage::{Digest, Key};
+use ursa_storage::{Digest, Key, ModelFile};
 use v1::complete_task_request::Result as Done;
 use v1::job_definition::Spec;
 use v1::task_order::Work;
 
-use crate::fixture::{Fixture, after, job, scrape, snapshot, verify};
+use crate::fixture::{Fixture, after, job, lease_parts, scrape, snapshot, verify};
 
 /// Those of the pictures that the fixture prepares.
 const CLASSES: &[&str] = &["black", "teddy"];
@@ -333,6 +333,37 @@ async fn only_the_checkpoints_that_a_job_wants_are_kept_and_the_objects_of_other
     worker.fail(order.lease.as_ref().unwrap(), v1::ErrorClass::Returned, "given back").await.unwrap();
     let again = worker.next_task().await.unwrap();
     assert_eq!(training(&again).resume.as_ref().unwrap().key, keys[6].to_string());
+}
+
+#[tokio::test]
+async fn a_run_that_is_lost_leaves_the_checkpoint_that_counts_and_nothing_else() {
+    let fixture = Fixture::start_with(&["--upload-grace=1s"]).await;
+    let ids = fixture.submit(with_images([job("train", Spec::Train(from_snapshot()))])).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    fixture.prepare_images(&mut worker).await;
+    let order = worker.next_task().await.unwrap();
+    let counts = checkpoint(&fixture, &order, 1, 8, Some(0.25)).await;
+    let ((task, attempt), digest) = (lease_parts(&order), Digest::of(b"model.json"));
+    let others = [
+        Key::Checkpoint { task, attempt, epoch: 1, step: 12 },
+        Key::PackageClaim { task, attempt, digest },
+        Key::ModelFile { digest, file: ModelFile::Weights },
+        Key::ModelFile { digest, file: ModelFile::Manifest },
+    ];
+    for key in &others {
+        fixture.storage().put(key, "uploaded".into()).await.unwrap();
+    }
+    drop(worker);
+
+    let mut next = Worker::attach(fixture.client(), "next", 1).await.unwrap();
+    let again = next.next_task().await.unwrap();
+    let is_cleaned = async || fixture.job(&ids[3]).await.tasks[0].attempts[0].cleaned_at.is_some();
+    until("the lost attempt to be cleaned", is_cleaned, |is| *is).await;
+    for key in &others {
+        assert!(!fixture.storage().exists(key).await.unwrap(), "{key}");
+    }
+    assert_eq!(training(&again).resume.as_ref().unwrap().key, counts.to_string());
+    assert!(fixture.storage().exists(&counts).await.unwrap());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_rows;
 mod cancellation;
 mod claims;
+mod cleaning;
 mod deadlines;
 mod duties;
 mod evaluation;

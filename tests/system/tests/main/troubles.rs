@@ -69,6 +69,7 @@ async fn postgres_may_go_away_in_the_middle_of_a_pipeline() {
         &[
             warning(&["waiting for the database"], "Postgres was away"),
             warning(&["log lines stay in the database for now", "the database failed"], "Postgres was away"),
+            warning(&["uploads that do not count stay for now", "the database failed"], "Postgres was away"),
             warning(&["sqlx::postgres::notice", "terminating connection"], "Postgres was crashed"),
             warning(&["sqlx_core::pool::connection", "on-release"], "its connections broke"),
             warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away"),

@@ -217,6 +217,7 @@ mod tests {
                 acknowledged_at: at(106),
                 forced_at: at(109),
             }),
+            cleaned_at: at(111),
             ..v1::Attempt::default()
         };
         let task = v1::Task { state: "dead".into(), attempts: vec![attempt], ..v1::Task::default() };
@@ -233,7 +234,7 @@ mod tests {
         for said in [
             "Why waiting  the queue train is paused (looked at again by 2027-01-15 08:00:00Z)",
             "Tasks        1 queued, 1 running, 1 succeeded, 1 dead",
-            "deadline: asked, acknowledged after 1.0 s, forced after 4.0 s",
+            "deadline: asked, acknowledged after 1.0 s, forced after 4.0 s, cleaned after 6.0 s",
             "it ran for more than 2 h",
             "3 further tasks: ursa tasks --job 0193a1b2",
             "CHECKPOINT OF TASK",

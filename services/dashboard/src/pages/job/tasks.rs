@@ -1,6 +1,7 @@
 //! The tasks of a job and every attempt at them, by place or by state; those that are dead can be given another round.
 
 use maud::{Markup, html};
+use prost_types::Timestamp;
 use ursa_proto::v1;
 
 use super::super::{Paging, parse_id};
@@ -81,7 +82,7 @@ fn attempts(attempts: &[v1::Attempt]) -> Markup {
     html! { ol.attempts { @for attempt in attempts { li {
         span.number { (attempt.number) } " " (parts::chip(&attempt.state))
         " by " (attempt.worker_name) (gpus(&attempt.gpus)) ", " (parts::took(attempt.started_at.as_ref(), attempt.ended_at.as_ref()))
-        @if let Some(stop) = &attempt.stop { p.quiet { (stages(stop)) } }
+        @if let Some(stop) = &attempt.stop { p.quiet { (stages(stop, attempt.cleaned_at.as_ref())) } }
         @if !attempt.error.is_empty() {
             p.error { @if let Some(class) = class(attempt) { b { (class) } ": " } (attempt.error) }
         }
@@ -94,15 +95,16 @@ fn gpus(gpus: &[u32]) -> Markup {
 }
 
 /// How the order to stop an attempt went.
-fn stages(stop: &v1::StopStages) -> Markup {
-    let after = |at: &Option<prost_types::Timestamp>| {
-        let (asked, at) = (text::instant(stop.asked_at.as_ref())?, text::instant(at.as_ref())?);
+fn stages(stop: &v1::StopStages, cleaned_at: Option<&Timestamp>) -> Markup {
+    let after = |at: Option<&Timestamp>| {
+        let (asked, at) = (text::instant(stop.asked_at.as_ref())?, text::instant(at)?);
         Some(text::duration(asked, at))
     };
     html! {
         "asked to stop (" (stop.reason) ") " (parts::when(stop.asked_at.as_ref()))
-        @if let Some(after) = after(&stop.acknowledged_at) { ", acknowledged after " (after) }
-        @if let Some(after) = after(&stop.forced_at) { ", forced after " (after) }
+        @if let Some(after) = after(stop.acknowledged_at.as_ref()) { ", acknowledged after " (after) }
+        @if let Some(after) = after(stop.forced_at.as_ref()) { ", forced after " (after) }
+        @if let Some(after) = after(cleaned_at) { ", cleaned after " (after) }
     }
 }
 

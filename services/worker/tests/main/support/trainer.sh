@@ -21,4 +21,13 @@ case $order in
 # Is done when it is told to stop.
 *'"dataset":"done"'*) read -r _ && echo "$finished" ;;
 *'"dataset":"deaf"'*) exec sleep 600 ;;
+# As deaf, with a child, and one whose parent has gone, and none of them ends for less than it must.
+*'"dataset":"family"'*)
+    trap '' HUP INT TERM
+    sleep 600 &
+    child=$!
+    orphan=$(sleep 600 >/dev/null & echo $!)
+    echo '{"type":"log","level":"info","message":"family '"$$ $child $orphan"'"}'
+    exec sleep 600
+    ;;
 esac
