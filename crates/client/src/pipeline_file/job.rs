@@ -207,7 +207,7 @@ impl JobEntry {
         const LEARN: &[Kind] = &[FindLr, Train, Search];
         const LOOK: &[Kind] = &[FindLr, Train, Search, Evaluate];
         const GO_ON: &[Kind] = &[FindLr, Train, Search, Evaluate, Deploy];
-        let keys: [(&str, bool, &[Kind]); 60] = [
+        let keys: [(&str, bool, &[Kind]); 61] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
