@@ -45,9 +45,9 @@ async fn sweep(context: &Context) -> Result<(), Trouble> {
 async fn clean(context: &Context, attempt: AttemptToClean) -> Result<(), Trouble> {
     let uploads = context.storage.uploads(attempt.task_id, attempt.attempt as u32).await?;
     let names: Vec<String> = uploads.iter().map(name).collect();
-    let named = if names.is_empty() { HashSet::new() } else { context.store.named(&attempt, &names).await? };
+    let that_count = if names.is_empty() { HashSet::new() } else { context.store.named(&attempt, &names).await? };
     for (key, name) in uploads.iter().zip(&names) {
-        if !named.contains(name) {
+        if !that_count.contains(name) {
             delete(context, key).await?;
         }
     }

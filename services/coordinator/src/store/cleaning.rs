@@ -52,8 +52,8 @@ impl Store {
         Ok(due)
     }
 
-    /// Those of `names`, keys of objects of an attempt and digests of packages, that rows name.
-    pub(crate) async fn named(&self, attempt: &AttemptToClean, names: &[String]) -> StoreResult<HashSet<String>> {
+    /// Those of `uploads`, keys of objects of an attempt and digests of packages, that rows name.
+    pub(crate) async fn named(&self, attempt: &AttemptToClean, uploads: &[String]) -> StoreResult<HashSet<String>> {
         let named = sqlx::query_scalar!(
             r#"select key as "name!" from checkpoints where task_id = $1 and attempt = $2 and key = any ($3)
             union all select key from shards where key = any ($3)
@@ -61,7 +61,7 @@ impl Store {
             union all select digest from models where digest = any ($3)"#,
             attempt.task_id,
             attempt.attempt,
-            names,
+            uploads,
         )
         .fetch_all(&self.pool)
         .await?;

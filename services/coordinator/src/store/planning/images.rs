@@ -154,11 +154,11 @@ pub(super) async fn plan_verify(tx: &mut Tx, job: &LockedJob, spec: &VerifySpec)
     }
     let raw = raw_shards(tx, dataset).await?;
     let plan = Plan::new("images", tasks);
-    Ok(match raw.unverified == plan.tasks.len() as i64 {
-        true => plan.of_inputs(json!({"dataset": dataset, "spec": spec, "shards": raw.digest})),
+    if raw.unverified > plan.tasks.len() as i64 {
         // Others are at work on some of them: what comes of this job alone is not all there is to take over.
-        false => plan,
-    })
+        return Ok(plan);
+    }
+    Ok(plan.of_inputs(json!({"dataset": dataset, "spec": spec, "shards": raw.digest})))
 }
 
 /// What there is to verify in a dataset.
