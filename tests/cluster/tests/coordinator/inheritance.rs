@@ -78,6 +78,21 @@ async fn a_priority_given_later_moves_what_the_job_waits_for() {
 }
 
 #[tokio::test]
+async fn who_has_waited_for_longer_than_a_higher_priority_is_worth_loses_nothing_by_it() {
+    let mut fixture = Fixture::start().await;
+    let pair = fixture.submit(vec![of("low", 0), after(of("later", 0), &["low"])]).await;
+    fixture.sql("update tasks set ready_at = now() - interval '2 hours'").await;
+    // It had seen when the lane's first task became ready, and that only grows.
+    fixture.coordinator.crash().await;
+    fixture.coordinator.resume().await.unwrap();
+    fixture.submit(vec![of("urgent", 9)]).await;
+    let later = v1::JobFilter { name_prefix: "later".into(), ..v1::JobFilter::default() };
+    steer(&fixture, later, Action::Priority(9)).await;
+    assert_eq!(priorities(&fixture, &pair[0]).await, (0, 9, "later".into()));
+    assert_eq!(first_of(&fixture).await, pair[0]);
+}
+
+#[tokio::test]
 async fn what_is_given_back_is_as_urgent_as_its_job_has_become() {
     let fixture = Fixture::start().await;
     let pair = fixture.submit(vec![of("low", 0), after(of("later", 0), &["low"])]).await;

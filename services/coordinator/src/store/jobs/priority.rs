@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ursa_domain::inheritance::inherited;
+use ursa_domain::scheduling::PRIORITY_STEP;
 use uuid::Uuid;
 
 use super::super::{Store, StoreResult, Topic, Tx, ensure_rows};
@@ -111,7 +112,8 @@ async fn write(tx: &mut Tx, before: &[OpenJob], after: &[OpenJob]) -> StoreResul
     .await?;
     ensure_rows("job", &written, ids.len() as u64)?;
     // A statement of its own: it sees the tasks that others wrote while they had the jobs.
-    sqlx::query_file!("src/store/sql/move_tasks.sql", &ids).execute(&mut **tx).await?;
+    let level = PRIORITY_STEP.as_secs_f64();
+    sqlx::query_file!("src/store/sql/move_tasks.sql", &ids, level).execute(&mut **tx).await?;
     tx.hint(Topic::Tasks);
     Ok(())
 }
