@@ -6,6 +6,7 @@
 mod connection;
 pub mod learned;
 pub mod pipeline_file;
+pub mod priority;
 pub mod session;
 
 use tonic::transport::Channel;

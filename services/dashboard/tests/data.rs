@@ -84,6 +84,8 @@ pub(crate) fn jobs() -> Vec<v1::Job> {
             output_json: "{}".into(),
             waiting_reason: format!("waits for train; the queue of {NASTY} is paused"),
             looked_at_again_at: Some(ago(-1850)),
+            effective_priority: 9,
+            priority_of: NASTY.into(),
             ..job(5, "deploy", "deploy", "waiting")
         },
     ]

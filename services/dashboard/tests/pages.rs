@@ -133,6 +133,7 @@ async fn a_job_that_does_not_run_says_why_and_when_that_is_looked_at_again() {
     let (dashboard, _fake) = start(bears()).await;
     let page = dashboard.get(&format!("/jobs/{}", job_id(5))).await;
     page.shows("Why it does not run:").shows("waits for train").shows("Looked at again").shows("in 30 min");
+    page.shows("4 (9 while &lt;script").shows("waits for it)");
     dashboard.get("/jobs").await.shows("waits for train");
 }
 

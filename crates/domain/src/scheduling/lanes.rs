@@ -64,6 +64,13 @@ pub enum Hold {
     GpuQuota(u32),
 }
 
+impl Hold {
+    /// Whether somebody's word ends it, and nothing else.
+    pub fn is_pause(self) -> bool {
+        matches!(self, Self::ProjectPaused | Self::QueuePaused)
+    }
+}
+
 impl LaneView {
     /// Smaller is more urgent, in seconds: waiting makes up for priority.
     pub fn rank(&self) -> f64 {

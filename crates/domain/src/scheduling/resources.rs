@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-const MAX_GPUS: u32 = 64;
+/// The most GPUs one task may ask for.
+pub const MAX_GPUS: u32 = 64;
 const MAX_GPU_MEMORY: u64 = 16 << 40;
 const MAX_LABELS: usize = 20;
 const MAX_MODELS: usize = 20;

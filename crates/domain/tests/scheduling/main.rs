@@ -1,6 +1,7 @@
 //! What must hold of placement and of plans, shown on invented fleets and in invented time.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod classes;
 mod explaining;
 mod fairness;
 mod placing;

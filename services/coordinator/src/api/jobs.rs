@@ -26,8 +26,6 @@ const LOG_LINES: u32 = 1000;
 const MAX_LOG_LINES: u32 = 10_000;
 const TASKS_OF_A_JOB: i64 = 1000;
 const CHECKPOINTS_OF_A_JOB: i64 = 1000;
-/// Every lane is looked at once a second at least.
-const LOOKED_AT_AGAIN: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 
 #[tonic::async_trait]
 impl JobService for JobApi {
@@ -176,13 +174,12 @@ impl JobApi {
         let mut explainer = Explainer::new(&self.0);
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
-            let reason = explainer.explain(&row).await.map_err(refuse)?;
-            let mut job = job_message(row);
-            if let Some(reason) = reason {
-                job.waiting_reason = reason;
-                job.looked_at_again_at = Some(timestamp(chrono::Utc::now() + LOOKED_AT_AGAIN));
-            }
-            jobs.push(job);
+            let wait = explainer.explain(&row).await.map_err(refuse)?.unwrap_or_default();
+            jobs.push(v1::Job {
+                waiting_reason: wait.reason,
+                looked_at_again_at: wait.looked_at_again_at.map(timestamp),
+                ..job_message(row)
+            });
         }
         Ok(jobs)
     }
@@ -223,6 +220,7 @@ pub(super) fn optional_state(word: &str) -> Result<Option<JobState>, Status> {
 
 pub(super) fn job_message(row: JobRow) -> v1::Job {
     let (rate, eta_seconds) = pace(&row);
+    let effective_priority = row.effective_priority();
     v1::Job {
         id: row.id.to_string(),
         pipeline_id: row.pipeline_id.to_string(),
@@ -244,6 +242,8 @@ pub(super) fn job_message(row: JobRow) -> v1::Job {
         finished_at: row.finished_at.map(timestamp),
         project: row.project,
         priority: row.priority as u32,
+        effective_priority: effective_priority as u32,
+        priority_of: row.inherited_from.filter(|_| effective_priority > row.priority).unwrap_or_default(),
         cached_from: row.cached_from.map(|id| id.to_string()).unwrap_or_default(),
         rate,
         eta_seconds,

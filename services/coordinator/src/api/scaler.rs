@@ -3,9 +3,10 @@
 //! KEDA wants as many replicas as the metric divided by its target per replica. So the metric is everything that needs a
 //! worker: what waits for one, and what has one. Without the latter a queue that is all taken would count as empty, and
 //! the replicas at work on it would be removed. What cannot begin whoever is there (paused, or beyond a project's quota)
-//! does not count.
+//! does not count, nor does what would find no place on such a worker as the trigger describes: `ursa_domain::scheduling`
+//! says so, as it does when the worker is there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use ursa_domain::JobKind;
+use ursa_domain::scheduling::{self, GpuCount, MAX_GPUS, Resources, WorkerClass};
+use ursa_domain::size::ByteSize;
 use ursa_proto::ApiError;
 use ursa_proto::externalscaler as keda;
 use ursa_proto::externalscaler::external_scaler_server::ExternalScaler;
@@ -32,6 +35,7 @@ const COUNTED: u32 = 10_000;
 /// A task that comes back so soon after a failed attempt finds its worker still there.
 const SOON: Duration = Duration::from_mins(1);
 const MOST_PER_REPLICA: f64 = 1e6;
+const KEYS: &str = "kind or queue, project, gpus, gpuMemory, gpuModel, gpuDriver, labels and tasksPerReplica";
 /// Between two looks at the queue for one watcher.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -80,67 +84,69 @@ impl ExternalScaler for ScalerApi {
     }
 }
 
-/// Whose work is counted.
+/// Whose work is counted, and for which workers.
 #[derive(Debug, Clone, PartialEq)]
 struct Wanted {
     kind: JobKind,
     project: Option<String>,
-    gpus: Gpus,
+    /// What each replica has.
+    class: WorkerClass,
     per_replica: f64,
-}
-
-/// How many GPUs a task asks for. Training that does not say asks for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gpus {
-    Any,
-    Some,
-    Exactly(u32),
 }
 
 impl Wanted {
     /// Reads a trigger's metadata.
     fn read(metadata: &HashMap<String, String>) -> Result<Self, Status> {
-        let mut wanted = Self { kind: JobKind::Probe, project: None, gpus: Gpus::Any, per_replica: 1.0 };
-        let mut has_kind = false;
+        let (mut queue, mut project, mut per_replica) = (None, None, 1.0);
+        let mut class = WorkerClass::default();
         for (key, value) in metadata {
+            let said = Some(value.as_str()).filter(|value| !value.is_empty());
             // KEDA resolves what is taken from the environment, and leaves its name as it is.
             match key.strip_suffix("FromEnv").unwrap_or(key) {
-                "kind" => {
-                    wanted.kind = worker_kind(value)?;
-                    has_kind = true;
-                }
-                "project" if value.is_empty() => {}
-                "project" => wanted.project = Some(name("project", value)?.to_owned()),
-                "gpus" => wanted.gpus = gpus(value)?,
-                "tasksPerReplica" => wanted.per_replica = per_replica(value)?,
+                word @ ("kind" | "queue") => queue = Some(the_same(queue, worker_kind(word, value)?)?),
+                "project" => project = said.map(|said| name("project", said).map(str::to_owned)).transpose()?,
+                "gpus" => class.gpus = gpus(value)?,
+                "gpuMemory" => class.gpu_memory_bytes = said.map(memory_bytes).transpose()?,
+                "gpuModel" => class.gpu_model = said.map(str::to_owned),
+                "gpuDriver" => class.gpu_driver = said.map(driver).transpose()?,
+                "labels" => class.labels = said.map(labels).transpose()?,
+                "tasksPerReplica" => per_replica = tasks_per_replica(value)?,
                 known if OF_KEDA.contains(&known) => {}
-                _ => {
-                    let message = format!("{key} is not known; there are kind, project, gpus and tasksPerReplica");
-                    return Err(ApiError::invalid(message).into());
-                }
+                _ => return Err(ApiError::invalid(format!("{key} is not known; there are {KEYS}")).into()),
             }
         }
-        if has_kind {
-            return Ok(wanted);
-        }
-        Err(ApiError::invalid(format!("kind is missing: give one of {}", worker_kinds())).into())
+        let kind =
+            queue.ok_or_else(|| ApiError::invalid(format!("kind is missing: give one of {}", worker_kinds())))?;
+        Ok(Self { kind, project, class: with_gpus_described(class)?, per_replica })
     }
 
     fn metric_name(&self) -> String {
         format!("ursa-{}-tasks", self.kind)
     }
 
-    fn wants(&self, lane: &LaneBacklog) -> bool {
-        let asked = self.gpus_of(lane);
-        match self.gpus {
-            Gpus::Any => true,
-            Gpus::Some => asked > 0,
-            Gpus::Exactly(gpus) => asked == gpus,
-        }
+    /// How many GPUs a task of a lane takes of such a worker; `None` when it is no work for one.
+    fn gpus_for(&self, lane: &LaneBacklog) -> Option<u32> {
+        self.class.gpus_for(&scheduling::Request { kind: self.kind, resources: lane.resources.clone() })
     }
+}
 
-    fn gpus_of(&self, lane: &LaneBacklog) -> u32 {
-        lane.resources.gpus.unwrap_or(u32::from(self.kind.learns()))
+/// The queue is that of a kind: where both are given, they name the same.
+fn the_same(before: Option<JobKind>, kind: JobKind) -> Result<JobKind, Status> {
+    if before.is_some_and(|before| before != kind) {
+        return Err(ApiError::invalid("kind and queue name two kinds of task: give one of them").into());
+    }
+    Ok(kind)
+}
+
+/// Who says what GPUs are like says that there are some.
+fn with_gpus_described(class: WorkerClass) -> Result<WorkerClass, Status> {
+    match class.gpus {
+        GpuCount::Exactly(0) if class.describes_gpu() => Err(ApiError::invalid(
+            "gpus says that a worker has none: leave out gpuMemory, gpuModel and gpuDriver, or say how many it has",
+        )
+        .into()),
+        GpuCount::Unsaid if class.describes_gpu() => Ok(WorkerClass { gpus: GpuCount::AsWanted, ..class }),
+        _ => Ok(class),
     }
 }
 
@@ -149,27 +155,56 @@ fn worker_kinds() -> String {
     kinds.map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn worker_kind(value: &str) -> Result<JobKind, Status> {
-    let kind = kind("kind", value)?;
+fn worker_kind(key: &str, value: &str) -> Result<JobKind, Status> {
+    let kind = kind(key, value)?;
     if kind.runs_on_workers() {
         return Ok(kind);
     }
-    let message = format!("kind: {kind} tasks need no worker; give one of {}", worker_kinds());
+    let message = format!("{key}: {kind} tasks need no worker; give one of {}", worker_kinds());
     Err(ApiError::invalid(message).into())
 }
 
-fn gpus(value: &str) -> Result<Gpus, Status> {
+fn gpus(value: &str) -> Result<GpuCount, Status> {
     match value {
-        "" => Ok(Gpus::Any),
-        "true" => Ok(Gpus::Some),
-        "false" => Ok(Gpus::Exactly(0)),
-        number => number.parse().map(Gpus::Exactly).map_err(|_| {
-            ApiError::invalid(format!("gpus is {number:?}; give true, false, or how many a task asks for")).into()
+        "" => Ok(GpuCount::Unsaid),
+        "true" => Ok(GpuCount::AsWanted),
+        "false" => Ok(GpuCount::Exactly(0)),
+        number => number.parse::<u32>().ok().filter(|gpus| *gpus <= MAX_GPUS).map(GpuCount::Exactly).ok_or_else(|| {
+            let message = format!("gpus is {number:?}; give true, false, or how many a worker has, up to {MAX_GPUS}");
+            ApiError::invalid(message).into()
         }),
     }
 }
 
-fn per_replica(value: &str) -> Result<f64, Status> {
+fn memory_bytes(value: &str) -> Result<u64, Status> {
+    let size = value.parse::<ByteSize>().map_err(|error| ApiError::invalid(format!("gpuMemory: {error}")))?;
+    Ok(size.0)
+}
+
+fn driver(value: &str) -> Result<String, Status> {
+    let asked_for = Resources { min_driver: value.to_owned(), ..Resources::default() };
+    if asked_for.check().is_err() {
+        let message = format!("gpuDriver is {value:?}; give numbers with dots between them, like \"550.54\"");
+        return Err(ApiError::invalid(message).into());
+    }
+    Ok(asked_for.min_driver)
+}
+
+fn labels(value: &str) -> Result<BTreeMap<String, String>, Status> {
+    if value == "none" {
+        return Ok(BTreeMap::new());
+    }
+    let label = |text: &str| {
+        let (name, value) = text.trim().split_once('=').filter(|(name, _)| !name.is_empty())?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    value.split(',').map(label).collect::<Option<_>>().ok_or_else(|| {
+        let message = format!("labels is {value:?}; give those of a worker like \"zone=cellar,disk=ssd\", or none");
+        ApiError::invalid(message).into()
+    })
+}
+
+fn tasks_per_replica(value: &str) -> Result<f64, Status> {
     let number = value.parse::<f64>().ok().filter(|number| (1.0..=MOST_PER_REPLICA).contains(number));
     number.ok_or_else(|| {
         let message = format!(
@@ -186,19 +221,20 @@ async fn is_active(context: &Context, wanted: &Wanted) -> StoreResult<bool> {
 /// Tasks that need a worker, counted up to `limit` per lane.
 async fn count(context: &Context, wanted: &Wanted, limit: u32) -> StoreResult<u64> {
     let lanes = context.store.backlog(wanted.kind, wanted.project.as_deref(), limit, SOON).await?;
-    let lanes: Vec<LaneBacklog> = lanes.into_iter().filter(|lane| wanted.wants(lane)).collect();
+    let lanes: Vec<(u32, LaneBacklog)> =
+        lanes.into_iter().filter_map(|lane| Some((wanted.gpus_for(&lane)?, lane))).collect();
     if lanes.is_empty() {
         return Ok(0);
     }
     let mut projects = context.store.project_usage().await?;
-    Ok(total(wanted, &lanes, &mut projects))
+    Ok(total(&lanes, &mut projects))
 }
 
-/// What is at work, and what may begin within the projects' quotas.
-fn total(wanted: &Wanted, lanes: &[LaneBacklog], projects: &mut [ProjectUsage]) -> u64 {
+/// What is at work, and what may begin within the projects' quotas. Lanes come with the GPUs that each task takes.
+fn total(lanes: &[(u32, LaneBacklog)], projects: &mut [ProjectUsage]) -> u64 {
     let mut total = 0;
-    for lane in lanes {
-        let gpus = i64::from(wanted.gpus_of(lane));
+    for (gpus, lane) in lanes {
+        let gpus = i64::from(*gpus);
         let mut may_begin = lane.waiting;
         if let Some(project) = projects.iter_mut().find(|project| project.name == lane.project) {
             may_begin = may_begin.min(room(project, gpus));
@@ -252,8 +288,6 @@ async fn pause(wake: &mut tokio::sync::watch::Receiver<u64>) {
 
 #[cfg(test)]
 mod tests {
-    use ursa_domain::scheduling::Resources;
-
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Wanted, ApiError> {
@@ -274,15 +308,36 @@ mod tests {
     fn a_trigger_is_read_with_what_keda_adds_to_it() {
         let wanted = read(&[
             ("kind", "train"),
+            ("queue", "train"),
             ("projectFromEnv", "bears"),
-            ("gpus", "true"),
+            ("gpus", "2"),
+            ("gpuMemory", "80GiB"),
+            ("gpuModel", "NVIDIA H100"),
+            ("gpuDriver", "550.54"),
+            ("labels", "zone=cellar, spot="),
             ("tasksPerReplica", "2.5"),
             ("scalerAddress", "ursa:7400"),
             ("enableTLS", "true"),
         ]);
-        let expected =
-            Wanted { kind: JobKind::Train, project: Some("bears".into()), gpus: Gpus::Some, per_replica: 2.5 };
+        let class = WorkerClass {
+            gpus: GpuCount::Exactly(2),
+            gpu_memory_bytes: Some(80 << 30),
+            gpu_model: Some("NVIDIA H100".into()),
+            gpu_driver: Some("550.54".into()),
+            labels: Some([("spot".into(), String::new()), ("zone".into(), "cellar".into())].into()),
+        };
+        let expected = Wanted { kind: JobKind::Train, project: Some("bears".into()), class, per_replica: 2.5 };
         assert_eq!(wanted, Ok(expected));
+    }
+
+    #[test]
+    fn what_is_empty_says_nothing_and_who_describes_gpus_has_some() {
+        let class = |pairs: &[(&str, &str)]| read(&[&[("kind", "probe")][..], pairs].concat()).unwrap().class;
+        let empty = ["gpus", "gpuMemory", "gpuModel", "gpuDriver", "labels", "project"].map(|key| (key, ""));
+        assert_eq!(class(&empty), WorkerClass::default());
+        assert_eq!(class(&[("labels", "none")]).labels, Some(BTreeMap::new()));
+        assert_eq!(class(&[("gpuMemory", "24GiB")]).gpus, GpuCount::AsWanted);
+        assert_eq!(class(&[("gpus", "false")]).gpus, GpuCount::Exactly(0));
     }
 
     #[test]
@@ -290,10 +345,19 @@ mod tests {
         let cases = [
             (&[][..], "kind is missing: give one of scrape"),
             (&[("kind", "bake")], "known are scrape"),
+            (&[("queue", "bake")], "queue: "),
             (&[("kind", "deploy")], "need no worker"),
-            (&[("kind", "train"), ("queue", "x")], "there are kind, project, gpus and tasksPerReplica"),
+            (&[("kind", "train"), ("queue", "probe")], "give one of them"),
+            (&[("kind", "train"), ("gpu", "1")], "there are kind or queue, project, gpus"),
+            (&[("kind", "train"), ("zone", "")], "there are kind or queue, project, gpus"),
             (&[("kind", "train"), ("project", "no such name!")], "project"),
             (&[("kind", "train"), ("gpus", "-1")], "give true, false, or how many"),
+            (&[("kind", "train"), ("gpus", "65")], "up to 64"),
+            (&[("kind", "train"), ("gpus", "0"), ("gpuModel", "H100")], "leave out gpuMemory, gpuModel"),
+            (&[("kind", "train"), ("gpuMemory", "large")], "40GiB"),
+            (&[("kind", "train"), ("gpuDriver", "new")], "550.54"),
+            (&[("kind", "train"), ("labels", "cellar")], "zone=cellar"),
+            (&[("kind", "train"), ("labels", "=cellar")], "zone=cellar"),
             (&[("kind", "train"), ("tasksPerReplica", "0")], "give a number from 1"),
             (&[("kind", "train"), ("tasksPerReplica", "NaN")], "give a number from 1"),
         ];
@@ -305,13 +369,15 @@ mod tests {
     }
 
     #[test]
-    fn training_that_does_not_say_wants_one_gpu_and_nothing_else_does() {
-        let wants = |kind, gpus, lane: &LaneBacklog| read(&[("kind", kind), ("gpus", gpus)]).unwrap().wants(lane);
+    fn training_that_does_not_say_takes_a_gpu_where_there_is_one_and_does_without_elsewhere() {
+        let wants =
+            |kind, gpus, lane: &LaneBacklog| read(&[("kind", kind), ("gpus", gpus)]).unwrap().gpus_for(lane).is_some();
         for (gpus, unsaid, none, two) in [
             ("", true, true, true),
             ("true", true, false, true),
-            ("false", false, true, false),
+            ("false", true, true, false),
             ("1", true, false, false),
+            ("2", true, false, true),
         ] {
             assert_eq!(wants("train", gpus, &lane(None, 0, 1)), unsaid, "{gpus}");
             assert_eq!(wants("train", gpus, &lane(Some(0), 0, 1)), none, "{gpus}");
@@ -322,9 +388,8 @@ mod tests {
 
     #[test]
     fn what_is_at_work_counts_and_what_a_quota_forbids_does_not() {
-        let wanted = read(&[("kind", "train")]).unwrap();
-        let lanes = [lane(Some(2), 1, 10), lane(Some(0), 1, 10)];
-        let count = |max_running, max_gpus| total(&wanted, &lanes, &mut [project(max_running, max_gpus)]);
+        let lanes = [(2, lane(Some(2), 1, 10)), (0, lane(Some(0), 1, 10))];
+        let count = |max_running, max_gpus| total(&lanes, &mut [project(max_running, max_gpus)]);
         assert_eq!(count(None, None), 22);
         assert_eq!(count(Some(5), None), 2 + 3);
         assert_eq!(count(None, Some(7)), 2 + 2 + 10, "five are left, each takes two");

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::jobs::{optional_id, optional_state};
 use super::{id, kind, next_page, page, page_after, refuse};
 use crate::context::Context;
-use crate::store::{JobFilter, StoreError, TaskQuery};
+use crate::store::{JobFilter, StoreError, StoreResult, TaskQuery};
 
 const AT_A_TIME: u32 = 100;
 const MAX_AT_A_TIME: u32 = 1000;
@@ -29,15 +29,31 @@ pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> R
     let before = page_after(Some(request.token).filter(|token| !token.is_empty()))?;
     let mut found = context.store.find_jobs(&filter, before, i64::from(limit) + 1).await.map_err(refuse)?;
     let next_token = next_page(&mut found, limit as usize, Uuid::to_string);
-    let mut response = v1::SteerJobsResponse { next_token, ..v1::SteerJobsResponse::default() };
-    for job in found {
-        match steer_one(context, job, action).await {
-            Ok(()) => response.steered += 1,
-            Err(StoreError::Api(error)) if error.code == ErrorCode::IllegalState => response.left_alone += 1,
-            Err(error) => return Err(refuse(error)),
+    let store = &context.store;
+    let steered = match action {
+        Action::Cancel(_) => one_by_one(&found, |job| store.cancel_job(job)).await,
+        Action::Retry(_) => one_by_one(&found, |job| store.retry_job(job)).await,
+        Action::Priority(priority) => store.prioritise_jobs(&found, priority as i32).await,
+    }
+    .map_err(refuse)?;
+    Ok(v1::SteerJobsResponse { steered, left_alone: found.len() as u32 - steered, next_token })
+}
+
+/// Returns how many were steered; the others are in no state for it.
+async fn one_by_one<F, Fut>(jobs: &[Uuid], steer: F) -> StoreResult<u32>
+where
+    F: Fn(Uuid) -> Fut,
+    Fut: Future<Output = StoreResult<()>>,
+{
+    let mut steered = 0;
+    for job in jobs {
+        match steer(*job).await {
+            Ok(()) => steered += 1,
+            Err(StoreError::Api(error)) if error.code == ErrorCode::IllegalState => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(response)
+    Ok(steered)
 }
 
 fn check(action: Action) -> Result<(), Status> {
@@ -47,14 +63,6 @@ fn check(action: Action) -> Result<(), Status> {
         }
         Action::Cancel(false) | Action::Retry(false) => Err(ApiError::invalid("action: false is not one").into()),
         _ => Ok(()),
-    }
-}
-
-async fn steer_one(context: &Context, job: Uuid, action: Action) -> Result<(), StoreError> {
-    match action {
-        Action::Cancel(_) => context.store.cancel_job(job).await,
-        Action::Retry(_) => context.store.retry_job(job).await,
-        Action::Priority(priority) => context.store.prioritise_job(job, priority as i32).await,
     }
 }
 

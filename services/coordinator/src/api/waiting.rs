@@ -2,17 +2,38 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use ursa_domain::lifecycle::job::JobState;
 use ursa_domain::scheduling::{self, LaneView, Offer, ProjectView, Request};
 use uuid::Uuid;
 
 use crate::context::Context;
+use crate::dispatch;
 use crate::store::{JobRow, StoreError, StoreResult};
 
 /// Explains jobs of one answer: what it needs to know it asks for once, and only if there is something to explain.
 pub(super) struct Explainer<'a> {
     context: &'a Context,
     known: Option<Known>,
+}
+
+/// Why nobody is at work on a job.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Wait {
+    /// What it needs, and what there is.
+    pub(super) reason: String,
+    /// When that is looked at again at the latest; `None` where it takes something else that happens to end the wait.
+    pub(super) looked_at_again_at: Option<DateTime<Utc>>,
+}
+
+impl Wait {
+    fn for_something_else(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), looked_at_again_at: None }
+    }
+
+    fn for_the_next_round(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), looked_at_again_at: Some(Utc::now() + dispatch::LOOK) }
+    }
 }
 
 struct Known {
@@ -27,9 +48,9 @@ impl<'a> Explainer<'a> {
     }
 
     /// `None` when somebody is at work on it, or it has ended.
-    pub(super) async fn explain(&mut self, job: &JobRow) -> StoreResult<Option<String>> {
+    pub(super) async fn explain(&mut self, job: &JobRow) -> StoreResult<Option<Wait>> {
         if job.state == JobState::Waiting.as_str() {
-            return Ok(Some(waits_for(job.depends_on.len())));
+            return Ok(Some(Wait::for_something_else(waits_for(job.depends_on.len()))));
         }
         if job.state != JobState::Running.as_str() || job.held_tasks > 0 || job.open_tasks == 0 {
             return Ok(None);
@@ -42,7 +63,7 @@ impl<'a> Explainer<'a> {
             id: 0,
             project: job.project.clone(),
             kind: lane.kind,
-            priority: job.priority,
+            priority: job.effective_priority(),
             request: Request { kind: lane.kind, resources: lane.resources },
             ready: lane.gang,
             head_ready_at: 0.0,
@@ -51,17 +72,20 @@ impl<'a> Explainer<'a> {
         };
         let project = known.projects.iter().find(|project| project.name == job.project);
         Ok(Some(match project.and_then(|project| scheduling::hold(&lane, project)) {
-            Some(hold) => hold.to_string(),
-            None => scheduling::explain(&lane.request, lane.gang, &known.offers),
+            Some(hold) if hold.is_pause() => Wait::for_something_else(hold),
+            Some(hold) => Wait::for_the_next_round(hold),
+            None => Wait::for_the_next_round(scheduling::explain(&lane.request, lane.gang, &known.offers)),
         }))
     }
 
-    async fn retries(&self, job: Uuid) -> StoreResult<String> {
-        let next = self.context.store.next_wake(job).await?;
-        Ok(next.map_or_else(
-            || "its tasks wait for others of it to end".to_owned(),
-            |at| format!("waits until {} before the next attempt", at.format("%H:%M:%S UTC")),
-        ))
+    async fn retries(&self, job: Uuid) -> StoreResult<Wait> {
+        Ok(match self.context.store.next_wake(job).await? {
+            Some(at) => Wait {
+                reason: format!("waits until {} before the next attempt", at.format("%H:%M:%S UTC")),
+                looked_at_again_at: Some(at),
+            },
+            None => Wait::for_something_else("its tasks wait for others of it to end"),
+        })
     }
 
     async fn known(&mut self) -> StoreResult<&Known> {

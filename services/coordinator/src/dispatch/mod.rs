@@ -24,6 +24,7 @@ use crate::context::Context;
 
 pub(crate) use completions::Completions;
 pub(crate) use roster::{Attachment, Door, ORDERS_IN_FLIGHT, Report, Roster};
+pub(crate) use rounds::LOOK;
 
 /// Starts the dispatcher.
 pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {

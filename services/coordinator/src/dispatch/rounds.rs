@@ -20,7 +20,7 @@ use crate::hub;
 use crate::store::{ClaimedTask, LaneHead, Mark, Place, StoreResult, Topic};
 
 /// A hint may get lost; nothing waits longer than this for a round.
-const LOOK: Duration = Duration::from_secs(1);
+pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// Tasks in one round.
 const AT_A_TIME: usize = 1000;
 /// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.

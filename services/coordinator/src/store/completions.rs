@@ -140,13 +140,16 @@ async fn count(tx: &mut Tx, endings: &[Ending]) -> StoreResult<Vec<NewEvent>> {
     settle(tx, &done).await
 }
 
-/// Ends running jobs all of whose tasks succeeded; the others are looked at one by one.
+/// Ends running jobs all of whose tasks succeeded and that wait for nobody; the others are looked at one by one.
 async fn settle(tx: &mut Tx, jobs: &[Uuid]) -> StoreResult<Vec<NewEvent>> {
     let after = job::next(JobState::Running, JobEvent::Finish(JobOutcome::Succeeded))?;
     let settled = sqlx::query!(
         "update jobs j set state = $2, finished_at = now()
         where id = any ($1) and state = 'running' and open_tasks = 0 and not exists (
             select from tasks t where t.job_id = j.id and t.state <> 'succeeded')
+        and not exists (
+            select from job_dependencies d join jobs o on o.id = d.depends_on
+            where d.job_id = j.id and o.finished_at is null)
         returning id, name,
             exists (select from job_dependencies d where d.depends_on = j.id) as \"awaited!\"",
         jobs,

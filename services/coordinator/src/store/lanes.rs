@@ -6,12 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use ursa_domain::JobKind;
-use ursa_domain::policy::JobPolicy;
 use ursa_domain::scheduling::{ProjectView, Resources};
 use uuid::Uuid;
 
 use super::projects::ProjectUsage;
-use super::{Store, StoreError, StoreResult, Tx, word};
+use super::{Store, StoreError, StoreResult, word};
 
 /// A transaction that began earlier may commit a task with an earlier time.
 pub(super) const LATE: Duration = Duration::from_secs(2);
@@ -79,23 +78,6 @@ pub(crate) struct LaneBacklog {
     pub held: u64,
     /// Tasks that are ready or will be soon, as far as anybody wanted to know; none when they are paused.
     pub waiting: u64,
-}
-
-/// The lane of tasks of `kind` under `policy`; made if there is none.
-pub(super) async fn lane_of(tx: &mut Tx, project: &str, kind: JobKind, policy: &JobPolicy) -> StoreResult<i32> {
-    let resources =
-        serde_json::to_value(&policy.resources).map_err(|error| StoreError::unreadable("resources", &error))?;
-    let lane = sqlx::query_scalar!(
-        r#"select lane_of($1, $2, $3, $4, $5) as "id!""#,
-        project,
-        kind.as_str(),
-        policy.priority,
-        resources,
-        policy.workers as i32,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(lane)
 }
 
 /// What the tasks of a lane are and need; nothing where a coordinator of a later version has made it, which places them.

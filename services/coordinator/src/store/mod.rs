@@ -1,7 +1,8 @@
 //! All SQL there is, one file per table or life cycle.
 //!
 //! Every write repeats in its `where` the state the decision was made on, and checks the rows it touched. Transactions
-//! are short: none is held while work runs. Lock order: task, job, then (last) the pipeline's event lock.
+//! are short: none is held while work runs. Lock order: the pipeline of a job that ends or begins anew (`jobs`), task at
+//! work, job, queued task, then (last) the pipeline's event lock.
 
 mod attempts;
 mod beat;

@@ -4,7 +4,7 @@
 //! of those that wait for nothing, events. Where that is all, the statement is the transaction. (Events are recorded under
 //! the event lock of a pipeline that nobody else knows yet: other locks may still be taken after it.)
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgExecutor;
 use ursa_domain::JobSpec;
+use ursa_domain::inheritance::{Inherited, inherited};
 use ursa_domain::lifecycle::job::{self, JobEvent, JobState};
 use ursa_domain::pipeline::{JobDefinition, PipelineSpec};
 use ursa_domain::policy::JobPolicy;
@@ -114,6 +115,8 @@ struct NewJob<'a> {
     spec: &'a JobSpec,
     policy: &'a JobPolicy,
     priority: i32,
+    inherited_priority: Option<i32>,
+    inherited_from: Option<Uuid>,
     parallelism: Option<u32>,
     /// Deadlines, in seconds.
     queue_wait: Option<f64>,
@@ -145,6 +148,8 @@ struct NewPipeline<'a> {
     ids: Vec<Uuid>,
     /// Who waits, and for whom.
     dependencies: Vec<(Uuid, Uuid)>,
+    /// What those that are waited for have of the others' priorities.
+    inherited: BTreeMap<Uuid, Inherited>,
     /// Of those that run at once.
     plans: Vec<Option<AtOnce>>,
 }
@@ -158,7 +163,10 @@ impl<'a> NewPipeline<'a> {
             let (id, known) = (*id, &known);
             job.dependencies().into_iter().filter_map(move |name| Some((id, *known.get(name)?))).collect::<Vec<_>>()
         };
-        let dependencies = jobs.iter().zip(&ids).flat_map(waits).collect();
+        let dependencies: Vec<(Uuid, Uuid)> = jobs.iter().zip(&ids).flat_map(waits).collect();
+        let priorities: BTreeMap<Uuid, i32> =
+            ids.iter().zip(jobs).map(|(id, job)| (*id, job.policy.priority)).collect();
+        let inherited = inherited(&priorities, &dependencies);
         let plan = |job: &JobDefinition| {
             let may_begin = job.dependencies().is_empty() && !submission.pipeline.reuse;
             if may_begin { at_once(&job.spec, &job.policy, code) } else { None }
@@ -166,7 +174,7 @@ impl<'a> NewPipeline<'a> {
         let plans = jobs.iter().map(plan).collect();
         // Nothing is planned against the rules of its life cycle.
         job::next(JobState::Waiting, JobEvent::Start)?;
-        Ok(Self { submission, code, id: Uuid::now_v7(), ids, dependencies, plans })
+        Ok(Self { submission, code, id: Uuid::now_v7(), ids, dependencies, inherited, plans })
     }
 
     fn jobs(&self) -> impl Iterator<Item = (&'a JobDefinition, Uuid, Option<&AtOnce>)> {
@@ -194,10 +202,12 @@ impl<'a> NewPipeline<'a> {
     fn locked(&self, job: &JobDefinition, id: Uuid) -> StoreResult<LockedJob> {
         Ok(LockedJob {
             id,
+            pipeline_id: self.id,
             project: self.submission.pipeline.project.clone(),
             name: job.name.clone(),
             kind: job.spec.kind(),
             state: JobState::Waiting,
+            priority: self.inherited.get(&id).map_or(job.policy.priority, |of| of.priority),
             reuse: self.submission.pipeline.reuse,
             error: String::new(),
             open_tasks: 0,
@@ -260,6 +270,8 @@ impl<'a> NewPipeline<'a> {
             name: job.name.clone(),
             kind: job.spec.kind().as_str().to_owned(),
             priority: job.policy.priority,
+            inherited_priority: self.inherited.get(&id).map(|of| of.priority),
+            inherited_from: self.inherited.get(&id).and_then(|of| self.name(of.from)),
             state: state(plan).as_str().to_owned(),
             cached_from: None,
             error: String::new(),
@@ -281,11 +293,43 @@ impl<'a> NewPipeline<'a> {
         }
     }
 
+    fn new_job<'b>(&self, ordinal: usize, job: &'b JobDefinition, id: Uuid, plan: Option<&'b AtOnce>) -> NewJob<'b> {
+        let seconds = |deadline: Option<Duration>| deadline.map(|deadline| deadline.as_secs_f64());
+        let policy = &job.policy;
+        let inherited = self.inherited.get(&id);
+        NewJob {
+            id,
+            ordinal,
+            name: &job.name,
+            kind: job.spec.kind().as_str(),
+            spec: &job.spec,
+            policy,
+            priority: policy.priority,
+            inherited_priority: inherited.map(|of| of.priority),
+            inherited_from: inherited.map(|of| of.from),
+            parallelism: policy.parallelism,
+            queue_wait: seconds(policy.deadlines.queue_wait),
+            run: seconds(policy.deadlines.run),
+            no_progress: seconds(policy.deadlines.no_progress),
+            total: seconds(policy.deadlines.total),
+            state: state(plan),
+            unit: plan.map_or("", |plan| plan.unit),
+            cache_key: plan.and_then(|plan| plan.cache_key.as_deref()),
+            max_attempts: policy.max_attempts,
+            resources: &policy.resources,
+            workers: policy.workers,
+        }
+    }
+
+    fn name(&self, id: Uuid) -> Option<String> {
+        self.jobs().find(|(_, job, _)| *job == id).map(|(job, ..)| job.name.clone())
+    }
+
     /// `None` when its key is known.
     async fn insert(&self, executor: impl PgExecutor<'_>) -> StoreResult<Option<Stored>> {
         let Submission { pipeline, idempotency_key, rerun_of, fingerprint } = self.submission;
         let jobs: Vec<NewJob<'_>> =
-            self.jobs().enumerate().map(|(ordinal, (job, id, plan))| new_job(ordinal, job, id, plan)).collect();
+            self.jobs().enumerate().map(|(ordinal, (job, id, plan))| self.new_job(ordinal, job, id, plan)).collect();
         let (waiting, awaited): (Vec<Uuid>, Vec<Uuid>) = self.dependencies.iter().copied().unzip();
         let tasks = Tasks::of(self);
         let events = self.events();
@@ -341,31 +385,6 @@ impl Tasks {
             }
         }
         tasks
-    }
-}
-
-fn new_job<'a>(ordinal: usize, job: &'a JobDefinition, id: Uuid, plan: Option<&'a AtOnce>) -> NewJob<'a> {
-    let seconds = |deadline: Option<Duration>| deadline.map(|deadline| deadline.as_secs_f64());
-    let policy = &job.policy;
-    NewJob {
-        id,
-        ordinal,
-        name: &job.name,
-        kind: job.spec.kind().as_str(),
-        spec: &job.spec,
-        policy,
-        priority: policy.priority,
-        parallelism: policy.parallelism,
-        queue_wait: seconds(policy.deadlines.queue_wait),
-        run: seconds(policy.deadlines.run),
-        no_progress: seconds(policy.deadlines.no_progress),
-        total: seconds(policy.deadlines.total),
-        state: state(plan),
-        unit: plan.map_or("", |plan| plan.unit),
-        cache_key: plan.and_then(|plan| plan.cache_key.as_deref()),
-        max_attempts: policy.max_attempts,
-        resources: &policy.resources,
-        workers: policy.workers,
     }
 }
 

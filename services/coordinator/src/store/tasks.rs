@@ -33,7 +33,7 @@ pub(super) async fn succeed_with(
 ) -> StoreResult<()> {
     let after = task::next(TaskState::Running, TaskEvent::Complete)?;
     end_attempt(tx, held, "succeeded", None, "").await?;
-    release(tx, held, after, Duration::ZERO).await?;
+    release(tx, held, after).await?;
     count_ended(tx, held.job_id, 1, held.units).await?;
     let effect = effect.map(|(kind, message)| event(held, kind, message));
     let events: Vec<_> = effect.into_iter().chain([event(held, "task.succeeded", message)]).collect();
@@ -87,7 +87,11 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
     if held.kind.parse::<JobKind>().ok().is_none_or(JobKind::uploads) {
         have_cleaned(tx, &held.lease).await?;
     }
-    release(tx, held, after, wait).await?;
+    if after.is_terminal() {
+        release(tx, held, after).await?;
+    } else {
+        requeue(tx, held, after, wait).await?;
+    }
     if !class.uses_up_an_attempt() {
         allow_another_attempt(tx, held.lease.task_id).await?;
     }
@@ -156,14 +160,37 @@ async fn end_attempt(tx: &mut Tx, held: &Held, state: &str, class: Option<ErrorC
     ensure_rows("attempt", &result, 1)
 }
 
-async fn release(tx: &mut Tx, held: &Held, after: TaskState, wait: Duration) -> StoreResult<()> {
+async fn release(tx: &mut Tx, held: &Held, after: TaskState) -> StoreResult<()> {
     let result = sqlx::query!(
-        "update tasks set state = $3, ready_at = now() + make_interval(secs => $4)
+        "update tasks set state = $3, ready_at = now()
+        where id = $1 and attempt = $2 and state in ('leased', 'running')",
+        held.lease.task_id,
+        held.lease.attempt as i32,
+        after.as_str(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    ensure_rows("task", &result, 1)?;
+    tx.hint(Topic::Tasks);
+    Ok(())
+}
+
+/// Has the task of a held attempt wait for another one, as urgently as its job is by now: whoever changes that moves what is
+/// queued, and waits for those who are about to queue something.
+async fn requeue(tx: &mut Tx, held: &Held, after: TaskState, wait: Duration) -> StoreResult<()> {
+    let result = sqlx::query!(
+        "with job as materialized (
+            select greatest(priority, inherited_priority) as priority from jobs where id = $5 for share
+        )
+        update tasks set
+            state = $3, ready_at = now() + make_interval(secs => $4), lane_id = lane_at(lane_id, job.priority)
+        from job
         where id = $1 and attempt = $2 and state in ('leased', 'running')",
         held.lease.task_id,
         held.lease.attempt as i32,
         after.as_str(),
         wait.as_secs_f64(),
+        held.job_id,
     )
     .execute(&mut **tx)
     .await?;

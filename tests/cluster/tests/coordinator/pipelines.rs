@@ -196,7 +196,7 @@ async fn the_answer_to_a_submission_says_what_is_stored() {
     let jobs = vec![
         named("one", v1::JobDefinition { priority: Some(7), ..probe(3) }),
         named("other", probe(1)),
-        named("later", after(probe(2), &["other", "one"])),
+        named("later", v1::JobDefinition { priority: Some(8), ..after(probe(2), &["other", "one"]) }),
     ];
     let answer = fixture.submit_pipeline(jobs).await;
     let request = v1::GetPipelineRequest { id: answer.id.clone() };

@@ -66,19 +66,64 @@ async fn ready_tasks_count_and_so_do_those_at_work_but_not_what_cannot_begin() {
     until("what began in between to be all", held, |tasks| *tasks <= 1).await;
 }
 
+fn needing(name: &str, tasks: u32, resources: v1::Resources) -> v1::JobDefinition {
+    v1::JobDefinition { name: name.into(), resources: Some(resources), ..probe(tasks) }
+}
+
+fn a_gpu() -> v1::Resources {
+    v1::Resources { gpus: Some(1), ..v1::Resources::default() }
+}
+
 #[tokio::test]
-async fn tasks_count_in_the_class_of_gpus_that_they_ask_for() {
+async fn tasks_count_that_would_find_a_place_on_such_a_worker() {
     let fixture = Fixture::start().await;
-    let asking = |gpus| {
-        let mut job = probe(gpus + 1);
-        job.name = format!("gpus-{gpus}");
-        job.resources = Some(v1::Resources { gpus: Some(gpus), ..v1::Resources::default() });
-        job
-    };
-    fixture.submit(vec![asking(0), asking(1), asking(2)]).await;
-    for (gpus, tasks) in [("false", 1), ("true", 2 + 3), ("0", 1), ("1", 2), ("2", 3), ("3", 0), ("", 6)] {
-        assert_eq!(metric(&fixture, &[("kind", "probe"), ("gpus", gpus)]).await, tasks, "{gpus}");
+    let zone = [("zone".to_owned(), "cellar".to_owned())].into();
+    fixture
+        .submit(vec![
+            needing("plain", 1, v1::Resources::default()),
+            needing("zoned", 2, v1::Resources { labels: zone, ..v1::Resources::default() }),
+            needing("large", 4, v1::Resources { gpu_memory_bytes: 40 << 30, ..a_gpu() }),
+            needing("model", 8, v1::Resources { gpu_models: vec!["H100".into()], ..a_gpu() }),
+            needing("driver", 16, v1::Resources { min_driver: "560".into(), ..a_gpu() }),
+            needing("two", 32, v1::Resources { gpus: Some(2), ..v1::Resources::default() }),
+        ])
+        .await;
+    let cases: [(&[(&str, &str)], i64); 13] = [
+        (&[], 63),
+        (&[("gpus", "")], 63),
+        (&[("gpus", "true")], 4 + 8 + 16 + 32),
+        (&[("gpus", "false")], 1 + 2),
+        (&[("gpus", "0"), ("labels", "none")], 1),
+        (&[("gpus", "0"), ("labels", "zone=cellar,disk=ssd")], 1 + 2),
+        (&[("labels", "zone=attic")], 63 - 2),
+        (&[("gpus", "1")], 4 + 8 + 16),
+        (&[("gpus", "2")], 4 + 8 + 16 + 32),
+        (&[("gpus", "1"), ("gpuMemory", "24GiB")], 8 + 16),
+        (&[("gpuMemory", "80GiB"), ("gpuModel", "NVIDIA A100")], 4 + 16 + 32),
+        (&[("gpuModel", "NVIDIA H100 80GB HBM3"), ("gpuDriver", "550.54")], 4 + 8 + 32),
+        (&[("gpus", "1"), ("gpuMemory", "24GiB"), ("gpuModel", "NVIDIA A10"), ("gpuDriver", "550.54")], 0),
+    ];
+    for (class, tasks) in cases {
+        for key in ["kind", "queue"] {
+            let pairs = [&[(key, "probe")][..], class].concat();
+            assert_eq!(metric(&fixture, &pairs).await, tasks, "{pairs:?}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_watcher_of_one_class_hears_of_no_other() {
+    let fixture = Fixture::start().await;
+    let class = || trigger(&[("kind", "probe"), ("gpus", "1"), ("gpuModel", "NVIDIA A10")]);
+    let mut scaler = scaler(&fixture).await;
+    let mut stream = scaler.stream_is_active(class()).await.unwrap().into_inner();
+    assert!(!stream.message().await.unwrap().unwrap().result);
+    let model = |model: &str| v1::Resources { gpu_models: vec![model.into()], ..a_gpu() };
+    fixture.submit(vec![probe(1), needing("other", 1, model("H100"))]).await;
+    assert!(!scaler.is_active(class()).await.unwrap().into_inner().result);
+    fixture.submit(vec![needing("mine", 1, model("a10"))]).await;
+    let heard = tokio::time::timeout(Duration::from_secs(30), stream.message()).await;
+    assert!(heard.expect("nothing was heard for 30 s").unwrap().unwrap().result);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ fn named(name: &str) -> v1::JobDefinition {
     v1::JobDefinition { name: name.into(), ..probe(1) }
 }
 
-async fn steer(fixture: &Fixture, filter: v1::JobFilter, action: Action) -> (u32, u32) {
+pub(crate) async fn steer(fixture: &Fixture, filter: v1::JobFilter, action: Action) -> (u32, u32) {
     let mut request =
         v1::SteerJobsRequest { filter: Some(filter), action: Some(action), limit: 2, token: String::new() };
     let (mut steered, mut left_alone) = (0, 0);

@@ -64,7 +64,7 @@ pub(crate) enum Command {
   ursa jobs retry 0193a1b2-c3d4-7e5f-8a6b-123456789abc
   ursa jobs retry --state failed --kind scrape --newer-than 12h")]
     Retry(Bulk),
-    /// Give what is not at work yet of every job that a filter finds another priority.
+    /// Give what is not at work yet of every job that a filter finds another priority; what they wait for becomes as urgent.
     #[command(
         alias = "prioritize",
         after_help = "Examples:

@@ -1,6 +1,7 @@
 //! Jobs as people read them.
 
 use serde_json::{Value, json};
+use ursa_client::priority;
 use ursa_proto::v1;
 
 use super::super::tasks;
@@ -25,7 +26,7 @@ pub(in crate::commands) fn row(job: &v1::Job) -> Value {
         "kind": job.kind,
         "state": state(job),
         "project": job.project,
-        "priority": job.priority,
+        "priority": priority::in_words(job),
         "done": done(job),
         "rate": text::rate(job.rate, ""),
         "left": left(job),
@@ -119,7 +120,7 @@ fn job_facts(job: &v1::Job) -> Vec<(&'static str, String)> {
         ("Kind", job.kind.clone()),
         ("Pipeline", job.pipeline_id.clone()),
         ("Project", job.project.clone()),
-        ("Priority", job.priority.to_string()),
+        ("Priority", priority::in_words(job)),
         ("State", job.state.clone()),
         ("Error", job.error.clone()),
         ("Why waiting", waits),
@@ -222,8 +223,10 @@ mod tests {
         };
         let task = v1::Task { state: "dead".into(), attempts: vec![attempt], ..v1::Task::default() };
         let job = v1::Job {
-            waiting_reason: "the queue train is paused".into(),
+            waiting_reason: "no worker has 2 GPUs free".into(),
             looked_at_again_at: at(1_800_000_000),
+            effective_priority: 9,
+            priority_of: "serve".into(),
             ..job()
         };
         let kept =
@@ -232,7 +235,8 @@ mod tests {
             v1::JobDetail { job: Some(job), tasks: vec![task], checkpoints: vec![kept], ..v1::JobDetail::default() };
         let text = detail(&whole, "");
         for said in [
-            "Why waiting  the queue train is paused (looked at again by 2027-01-15 08:00:00Z)",
+            "Why waiting  no worker has 2 GPUs free (looked at again by 2027-01-15 08:00:00Z)",
+            "Priority     7 (9 while serve waits for it)",
             "Tasks        1 queued, 1 running, 1 succeeded, 1 dead",
             "deadline: asked, acknowledged after 1.0 s, forced after 4.0 s, cleaned after 6.0 s",
             "it ran for more than 2 h",

@@ -7,15 +7,16 @@ use uuid::Uuid;
 
 use super::super::events::record;
 use super::super::{Store, StoreResult, Tx};
+use super::priority::inherit;
 use super::waiting::release_waiting;
-use super::{LockedJob, lock, transition};
+use super::{LockedJob, lock, lock_to_move, transition};
 
 impl Store {
     /// Gives an ended job, and what was skipped because of it, another round.
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn retry_job(&self, id: Uuid) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
+        let job = lock_to_move(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Retry, "").await?;
         let mut events = vec![event];
         renew_tasks(&mut tx, &job, None).await?;
@@ -25,6 +26,7 @@ impl Store {
                 renew_tasks(&mut tx, &job, None).await?;
             }
         }
+        inherit(&mut tx, job.pipeline_id).await?;
         record(&mut tx, &events).await?;
         tx.commit().await
     }
@@ -33,7 +35,7 @@ impl Store {
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn replay_tasks(&self, job_id: Uuid, tasks: &[Uuid]) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
-        let job = lock(&mut tx, job_id).await?.ok_or_else(|| ApiError::not_found("job", job_id))?;
+        let job = lock_to_move(&mut tx, job_id).await?.ok_or_else(|| ApiError::not_found("job", job_id))?;
         let mut events = Vec::new();
         if job.state != JobState::Running {
             events.push(transition(&mut tx, &job, JobEvent::Replay, "").await?.1);
@@ -45,6 +47,8 @@ impl Store {
         }
         if job.state == JobState::Running {
             release_waiting(&mut tx, &job.id).await?;
+        } else {
+            inherit(&mut tx, job.pipeline_id).await?;
         }
         record(&mut tx, &events).await?;
         tx.commit().await?;
@@ -52,16 +56,18 @@ impl Store {
     }
 }
 
-/// Has tasks of an ended job wait for another round: those that did not succeed, or some of them.
+/// Has tasks of an ended job wait for another round: those that did not succeed, or some of them. How urgent the job is may
+/// have changed since they ended.
 async fn renew_tasks(tx: &mut Tx, job: &LockedJob, which: Option<&[Uuid]>) -> StoreResult<u64> {
     task::next(TaskState::Dead, TaskEvent::Retry)?;
     let policy = job.policy()?;
     let renewed = sqlx::query!(
-        "update tasks set state = 'waiting', max_attempts = attempt + $2
+        "update tasks set state = 'waiting', max_attempts = attempt + $2, lane_id = lane_at(lane_id, $4)
         where job_id = $1 and state in ('failed', 'cancelled', 'dead') and ($3::uuid[] is null or id = any ($3))",
         job.id,
         policy.max_attempts as i32,
         which,
+        job.priority,
     )
     .execute(&mut **tx)
     .await?

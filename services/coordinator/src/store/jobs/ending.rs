@@ -11,7 +11,7 @@ use super::super::planning::has_more;
 use super::super::planning::search::came_to_nothing;
 use super::super::{Store, StoreError, StoreResult, Topic, Tx, word};
 use super::waiting::{Feeding, readiness_of, release_waiting};
-use super::{LockedJob, lock, transition};
+use super::{LockedJob, lock, lock_pipeline_of, lock_to_move, transition};
 
 impl Store {
     /// Asks a job to stop: what nobody works on is cancelled at once, workers hear of the rest.
@@ -71,7 +71,7 @@ impl Store {
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn settle_job(&self, id: Uuid) -> StoreResult<bool> {
         let mut tx = self.begin().await?;
-        let Some(job) = lock(&mut tx, id).await? else { return Ok(false) };
+        let Some(job) = lock_to_move(&mut tx, id).await? else { return Ok(false) };
         if job.open_tasks > 0 {
             return Ok(false);
         }
@@ -98,9 +98,10 @@ impl Store {
     }
 }
 
-/// The same for whoever will ask for its attempts back. Those who end an attempt lock its task before its job, so here the
-/// tasks come first, too.
+/// As [`lock_to_move`], for whoever will ask for its attempts back. Those who end an attempt lock its task before its job,
+/// so here the tasks come first, too.
 async fn lock_to_stop(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
+    lock_pipeline_of(tx, id).await?;
     sqlx::query!("select from tasks where job_id = $1 and state in ('leased', 'running') order by id for update", id)
         .execute(&mut **tx)
         .await?;

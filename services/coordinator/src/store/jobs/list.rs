@@ -22,8 +22,12 @@ pub(crate) struct JobRow {
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// Its priority.
+    /// Its own priority.
     pub priority: i32,
+    /// The higher one of a job that waits for it.
+    pub inherited_priority: Option<i32>,
+    /// What that job is called.
+    pub inherited_from: Option<String>,
     /// Its state.
     pub state: String,
     /// The job whose output it took over.
@@ -94,6 +98,13 @@ pub(crate) struct JobQuery<'a> {
     pub kind: Option<JobKind>,
     /// Older than this one.
     pub before: Option<Uuid>,
+}
+
+impl JobRow {
+    /// The priority it is worked on with.
+    pub(crate) fn effective_priority(&self) -> i32 {
+        self.inherited_priority.map_or(self.priority, |inherited| inherited.max(self.priority))
+    }
 }
 
 impl Store {

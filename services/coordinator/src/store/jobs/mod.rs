@@ -3,12 +3,14 @@
 //! - here: a job that is locked, and moved.
 //! - `list`: jobs as whoever asks sees them.
 //! - `waiting`: those that have not begun, and when they may.
+//! - `priority`: how urgent they are, by themselves and because of others.
 //! - `ending`: cancelled, out of time, settled.
 //! - `again`: another round.
 
 mod again;
 mod ending;
 mod list;
+mod priority;
 mod waiting;
 
 use serde_json::Value;
@@ -28,10 +30,13 @@ pub(super) use waiting::{Feeding, readiness_of, release_waiting};
 #[derive(Debug)]
 pub(super) struct LockedJob {
     pub id: Uuid,
+    pub pipeline_id: Uuid,
     pub project: String,
     pub name: String,
     pub kind: JobKind,
     pub state: JobState,
+    /// Its own, or that of a more urgent job that waits for it.
+    pub priority: i32,
     pub reuse: bool,
     /// Why it is stopped, when not by a user's word.
     pub error: String,
@@ -56,8 +61,9 @@ impl LockedJob {
 /// cancellation waits for, when its event looks at the job.
 pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
     let row = sqlx::query!(
-        "select project, name, kind, state, reuse, error, open_tasks, task_count, spec, policy from jobs
-        where id = $1 and not retired for no key update",
+        r#"select pipeline_id, project, name, kind, state, greatest(priority, inherited_priority) as "priority!", reuse,
+            error, open_tasks, task_count, spec, policy
+        from jobs where id = $1 and not retired for no key update"#,
         id,
     )
     .fetch_optional(&mut **tx)
@@ -65,10 +71,12 @@ pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>
     row.map(|row| {
         Ok(LockedJob {
             id,
+            pipeline_id: row.pipeline_id,
             project: row.project,
             name: row.name,
             kind: word("job kind", &row.kind)?,
             state: word("job state", &row.state)?,
+            priority: row.priority,
             reuse: row.reuse,
             error: row.error,
             open_tasks: row.open_tasks,
@@ -80,8 +88,28 @@ pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>
     .transpose()
 }
 
+/// The same for whoever may end it or have it begin anew, which changes what others of its pipeline inherit.
+pub(super) async fn lock_to_move(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
+    lock_pipeline_of(tx, id).await?;
+    lock(tx, id).await
+}
+
+/// Has jobs of a pipeline end, begin anew and be given priorities one after the other. This lock is the first to take:
+/// whoever has it goes on to lock several jobs.
+async fn lock_pipeline_of(tx: &mut Tx, job_id: Uuid) -> StoreResult<()> {
+    sqlx::query!(
+        r#"select count(*) as "locked!" from (
+            select pg_advisory_xact_lock(hashtextextended(pipeline_id::text, 2)) from jobs where id = $1
+        ) l"#,
+        job_id,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Moves a locked job by `event` and returns the state it is in then, and the event to record. Whoever looks after jobs is
-/// woken, unless it runs now: then its tasks are what there is to do.
+/// woken, unless it runs now: then its tasks are what there is to do. What it lent to others ends with it.
 pub(super) async fn transition(
     tx: &mut Tx,
     job: &LockedJob,
@@ -103,6 +131,9 @@ pub(super) async fn transition(
     .execute(&mut **tx)
     .await?;
     ensure_rows("job", &result, 1)?;
+    if after.is_terminal() {
+        priority::inherit(tx, job.pipeline_id).await?;
+    }
     if after != JobState::Running {
         tx.hint(Topic::Jobs);
     }

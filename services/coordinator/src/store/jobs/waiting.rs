@@ -1,49 +1,17 @@
-//! Jobs and tasks that have not begun: when they may, and how urgent they are.
+//! Jobs and tasks that have not begun, and when they may.
 
-use ursa_domain::lifecycle::job::{self, JobEvent, JobState, Readiness};
+use ursa_domain::lifecycle::job::{self, JobState, Readiness};
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
-use ursa_domain::policy::JobPolicy;
-use ursa_proto::ApiError;
 use uuid::Uuid;
 
-use super::super::lanes::lane_of;
-use super::super::{Store, StoreError, StoreResult, Topic, Tx, word};
-use super::{LockedJob, lock};
+use super::super::{Store, StoreResult, Topic, Tx, word};
+use super::LockedJob;
 
 impl Store {
     /// Ids of waiting jobs.
     pub(crate) async fn waiting_jobs(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_file_scalar!("src/store/sql/jobs_to_plan.sql").fetch_all(&self.pool).await?;
         Ok(ids)
-    }
-
-    /// Gives what of a job is not leased yet another priority.
-    #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub(crate) async fn prioritise_job(&self, id: Uuid, priority: i32) -> StoreResult<()> {
-        let mut tx = self.begin().await?;
-        let job = lock(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
-        if job.state.is_terminal() {
-            return Err(job::next(job.state, JobEvent::Cancel).err().map_or_else(
-                || ApiError::new(ursa_proto::ErrorCode::IllegalState, "the job has ended").into(),
-                StoreError::from,
-            ));
-        }
-        let policy = JobPolicy { priority, ..job.policy()? };
-        let lane = lane_of(&mut tx, &job.project, job.kind, &policy).await?;
-        let stored = serde_json::to_value(&policy).map_err(|error| StoreError::unreadable("job policy", &error))?;
-        sqlx::query!("update jobs set priority = $2, policy = $3 where id = $1", id, priority, stored)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query!(
-            "update tasks set lane_id = $2, ready_at = case when state = 'ready' then now() else ready_at end
-            where job_id = $1 and state in ('waiting', 'ready', 'retry_wait')",
-            id,
-            lane,
-        )
-        .execute(&mut *tx)
-        .await?;
-        tx.hint(Topic::Tasks);
-        tx.commit().await
     }
 }
 

@@ -15,7 +15,7 @@ use ursa_domain::{JobKind, JobSpec};
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
-use super::jobs::{Feeding, LockedJob, lock, moved, readiness_of, release_waiting, transition};
+use super::jobs::{Feeding, LockedJob, lock, lock_to_move, moved, readiness_of, release_waiting, transition};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 use images::{assign_sources, plan_scrape, plan_snapshot, plan_verify};
 use models::{plan_deploy, plan_evaluate, plan_find_lr, plan_train};
@@ -106,7 +106,7 @@ impl Store {
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn plan_job(&self, id: Uuid) -> StoreResult<Planned> {
         let mut tx = self.begin().await?;
-        let Some(job) = lock(&mut tx, id).await?.filter(|job| job.state == JobState::Waiting) else {
+        let Some(job) = lock_to_move(&mut tx, id).await?.filter(|job| job.state == JobState::Waiting) else {
             return Ok(Planned::Waits);
         };
         let event = match readiness_of(&mut tx, &job, Feeding::Begins).await? {
@@ -323,7 +323,7 @@ async fn insert_tasks(
         job.id,
         job.project,
         job.kind.as_str(),
-        policy.priority,
+        job.priority,
         resources,
         policy.workers as i32,
         policy.max_attempts as i32,

@@ -16,9 +16,10 @@ made as (
 jobs_to_be as materialized (
     select j.*
     from made cross join jsonb_to_recordset($9::jsonb) as j (
-        id uuid, ordinal integer, name text, kind text, spec jsonb, policy jsonb, priority integer, parallelism integer,
-        queue_wait double precision, run double precision, no_progress double precision, total double precision,
-        state text, unit text, cache_key text, max_attempts integer, resources jsonb, workers integer
+        id uuid, ordinal integer, name text, kind text, spec jsonb, policy jsonb, priority integer,
+        inherited_priority integer, inherited_from uuid, parallelism integer, queue_wait double precision,
+        run double precision, no_progress double precision, total double precision, state text, unit text,
+        cache_key text, max_attempts integer, resources jsonb, workers integer
     )
 ),
 tasks_to_be as materialized (
@@ -30,11 +31,13 @@ counts as (
 ),
 written as (
     insert into jobs (
-        id, pipeline_id, project, ordinal, name, kind, spec, policy, priority, reuse, parallelism, queue_wait,
-        run_deadline, no_progress, expires_at, state, started_at, unit, cache_key, task_count, open_tasks, units_total
+        id, pipeline_id, project, ordinal, name, kind, spec, policy, priority, inherited_priority, inherited_from, reuse,
+        parallelism, queue_wait, run_deadline, no_progress, expires_at, state, started_at, unit, cache_key, task_count,
+        open_tasks, units_total
     )
     select
-        j.id, $1, $3, j.ordinal, j.name, j.kind, j.spec, j.policy, j.priority, $8, j.parallelism,
+        j.id, $1, $3, j.ordinal, j.name, j.kind, j.spec, j.policy, j.priority, j.inherited_priority, j.inherited_from,
+        $8, j.parallelism,
         make_interval(secs => j.queue_wait), make_interval(secs => j.run), make_interval(secs => j.no_progress),
         now() + make_interval(secs => j.total), j.state, case when j.state = 'running' then now() end, j.unit,
         j.cache_key, coalesce(c.tasks, 0), coalesce(c.tasks, 0), coalesce(c.units, 0)
@@ -47,7 +50,8 @@ linked as (
 ),
 -- A lane refers to its project, which has to be there before.
 placed as materialized (
-    select j.id, lane_of($3, j.kind, j.priority, j.resources, j.workers) as lane, j.max_attempts
+    select j.id, lane_of($3, j.kind, greatest(j.priority, j.inherited_priority), j.resources, j.workers) as lane,
+        j.max_attempts
     from (select count(*) from owner) o cross join jobs_to_be j
     where j.state = 'running'
 ),

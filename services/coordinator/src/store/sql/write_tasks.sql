@@ -1,7 +1,7 @@
--- Writes tasks after those that a job has, in the lane of $2 project, $3 kind, $4 priority, $5 resources and $6 gang, ready
--- as far as the job may have them at a time. $1 job, $7 attempts; of the tasks, side by side: $8 ids, $9 payloads, $10
--- units; $11 what is counted, $12 the key under which others may take over what comes of it; $13 and $14 the state that the
--- job is in, and will be.
+-- Writes tasks after those that a job has, in the lane of $2 project, $3 kind, $4 priority (the job's own or an inherited
+-- one), $5 resources and $6 gang, ready as far as the job may have them at a time. $1 job, $7 attempts; of the tasks, side by
+-- side: $8 ids, $9 payloads, $10 units; $11 what is counted, $12 the key under which others may take over what comes of it;
+-- $13 and $14 the state that the job is in, and will be.
 with lane as materialized (
     select lane_of($2, $3, $4, $5, $6) as id
 ),

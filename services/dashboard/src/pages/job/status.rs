@@ -1,6 +1,7 @@
 //! Where a job stands, what it left behind, and what can be done about it.
 
 use maud::{Markup, html};
+use ursa_client::priority;
 use ursa_proto::v1;
 
 use super::result;
@@ -27,7 +28,7 @@ pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String])
             @if let Some(tasks) = job.tasks.filter(|tasks| tasks.total > 0) { p { (parts::task_counts(tasks)) } }
             dl.facts.row {
                 @if job.rate > 0.0 || job.eta_seconds > 0.0 { (parts::fact("pace", parts::pace(job))) }
-                @if !job.project.is_empty() { (parts::fact("project", &job.project)) (parts::fact("priority", job.priority)) }
+                @if !job.project.is_empty() { (parts::fact("project", &job.project)) (parts::fact("priority", priority::in_words(job))) }
                 (parts::fact("submitted", parts::when(job.created_at.as_ref())))
                 (parts::fact("started", parts::when(job.started_at.as_ref())))
                 (parts::fact("ended", parts::when(job.finished_at.as_ref())))
