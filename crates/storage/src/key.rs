@@ -56,6 +56,15 @@ pub enum Key {
         /// The attempt.
         attempt: u32,
     },
+    /// What in an image speaks for a class, by one attempt of an explain task.
+    Heatmap {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+        /// The image.
+        image: Uuid,
+    },
     /// Lines that one attempt logged.
     Logs {
         /// The task.
@@ -113,6 +122,7 @@ impl fmt::Display for Key {
             }
             Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
             Self::Evaluation { task, attempt } => write!(f, "evaluations/{task}/{attempt}.parquet"),
+            Self::Heatmap { task, attempt, image } => write!(f, "heatmaps/{task}/{attempt}/{image}.png"),
             Self::Logs { task, attempt, digest } => write!(f, "logs/{task}/{attempt}/{digest}.ndjson.zst"),
             Self::Probe { id } => write!(f, "probes/{id}"),
         }
@@ -147,6 +157,9 @@ fn parse(text: &str) -> Option<Key> {
         }
         ["models", digest, file] => Key::ModelFile { digest: digest.parse().ok()?, file: model_file(file)? },
         ["evaluations", task, file] => Key::Evaluation { task: id(task)?, attempt: number(file, ".parquet")? },
+        ["heatmaps", task, attempt, file] => {
+            Key::Heatmap { task: id(task)?, attempt: attempt.parse().ok()?, image: id(file.strip_suffix(".png")?)? }
+        }
         ["logs", task, attempt, file] => Key::Logs {
             task: id(task)?,
             attempt: attempt.parse().ok()?,
@@ -184,6 +197,7 @@ mod tests {
             Key::ModelFile { digest, file: ModelFile::Weights },
             Key::ModelFile { digest, file: ModelFile::Onnx },
             Key::Evaluation { task, attempt: 4 },
+            Key::Heatmap { task, attempt: 2, image: Uuid::from_u128(8) },
             Key::Logs { task, attempt: 3, digest },
             Key::Probe { id: task },
         ] {
@@ -208,6 +222,8 @@ mod tests {
             &format!("models/{}/evil.pkl", Digest::of(b"x")),
             &format!("evaluations/{task}/1.tar"),
             &format!("evaluations/{}/1.parquet", Digest::of(b"x")),
+            &format!("heatmaps/{task}/1/{task}.jpg"),
+            &format!("heatmaps/{task}/01/{task}.png"),
             &format!("logs/{task}/1/{}.ndjson", Digest::of(b"x")),
             &format!("logs/{task}/+1/{}.ndjson.zst", Digest::of(b"x")),
         ] {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ursa_domain::evaluation::{ClassErrors, Evaluation};
-use ursa_domain::run::{SnapshotInfo, StoredPredictions};
+use ursa_domain::run::{SnapshotInfo, StoredObject};
 use ursa_domain::{JobKind, Lease};
 use ursa_proto::v1;
 
@@ -95,7 +95,7 @@ impl Store {
         &self,
         model_digest: &str,
         snapshot_digest: &str,
-    ) -> StoreResult<Option<StoredPredictions>> {
+    ) -> StoreResult<Option<StoredObject>> {
         let row = sqlx::query!(
             "select predictions_key, predictions_sha256, predictions_bytes from evaluations
             where model_digest = $1 and snapshot_digest = $2",
@@ -104,7 +104,7 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.map(|row| StoredPredictions {
+        Ok(row.map(|row| StoredObject {
             key: row.predictions_key,
             sha256: row.predictions_sha256,
             bytes: row.predictions_bytes as u64,

@@ -59,7 +59,7 @@ pub(super) fn check_evaluation<'a>(
     result: &'a v1::EvaluateResult,
     known: &[String],
     images: u64,
-) -> Result<&'a v1::StoredPredictions, ApiError> {
+) -> Result<&'a v1::StoredObject, ApiError> {
     let predictions = result.predictions.as_ref().ok_or_else(|| ApiError::invalid("predictions: is missing"))?;
     let key = Key::Evaluation { task: lease.task_id, attempt: lease.attempt };
     check_key("predictions.key", &predictions.key, &key)?;

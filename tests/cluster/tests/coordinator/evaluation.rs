@@ -4,7 +4,7 @@ use serde_json::Value;
 use ursa_cluster::Worker;
 use ursa_domain::evaluation::Evaluation;
 use ursa_domain::interpret::Prediction;
-use ursa_domain::run::{EvaluatedModel, StoredPredictions};
+use ursa_domain::run::{EvaluatedModel, StoredObject};
 use ursa_domain::split::Side;
 use ursa_proto::{ApiError, ErrorCode, v1};
 use ursa_storage::predictions::{PredictionRow, to_parquet};
@@ -138,7 +138,7 @@ async fn evaluated(fixture: &Fixture, order: &v1::TaskOrder, rows: &[PredictionR
     let sha256 = fixture.storage().put(&key, bytes).await.unwrap().to_string();
     let predictions: Vec<_> = rows.iter().map(|row| row.prediction.clone()).collect();
     let evaluation = Evaluation::of(&predictions, &classes);
-    EvaluatedModel { predictions: StoredPredictions { key: key.to_string(), sha256, bytes: size }, evaluation }.into()
+    EvaluatedModel { predictions: StoredObject { key: key.to_string(), sha256, bytes: size }, evaluation }.into()
 }
 
 #[tokio::test]
