@@ -271,7 +271,7 @@ pub struct TrainedModel {
 /// How a model does on a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatedModel {
-    /// What it says of every picture.
+    /// What it says of every picture, as Parquet.
     pub predictions: StoredObject,
     /// How good that is.
     pub evaluation: Evaluation,

@@ -8,9 +8,10 @@ use ursa_domain::{JobKind, Lease};
 use ursa_proto::v1;
 
 use super::fencing::hold_to_complete;
+use super::models::lock_model;
 use super::results::check_evaluation;
 use super::tasks::succeed;
-use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
+use super::{Store, StoreError, StoreResult, ensure_rows, jobs};
 
 /// As many are told of one model.
 const MAX_EVALUATIONS: i64 = 100;
@@ -110,14 +111,6 @@ impl Store {
             bytes: row.predictions_bytes as u64,
         }))
     }
-}
-
-/// Locks a model, so that its evaluations count one after the other; its classes.
-async fn lock_model(tx: &mut Tx, digest: &str) -> StoreResult<Vec<String>> {
-    let classes = sqlx::query_scalar!("select classes from models where digest = $1 for no key update", digest)
-        .fetch_one(&mut **tx)
-        .await?;
-    serde_json::from_value(classes).map_err(|error| StoreError::unreadable("classes of a model", &error))
 }
 
 /// The output of an evaluate job.
