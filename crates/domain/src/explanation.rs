@@ -71,7 +71,11 @@ mod tests {
         let label = refused(&Explained::Actual, "panda");
         assert!(label.contains("does not know \"panda\"") && label.contains("tells apart black, teddy"), "{label}");
         assert!(refused(&Explained::Class("Teddy".into()), "teddy").contains("\"Teddy\""));
-        assert_eq!(Explained::Predicted.class("panda", &known()), Ok(None), "of whatever it is, the model says something");
+        assert_eq!(
+            Explained::Predicted.class("panda", &known()),
+            Ok(None),
+            "of whatever it is, the model says something"
+        );
     }
 
     #[test]

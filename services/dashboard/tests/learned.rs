@@ -96,6 +96,13 @@ async fn an_evaluation_shows_the_errors_of_each_class_and_the_way_to_the_picture
 }
 
 #[tokio::test]
+async fn an_explanation_leads_to_its_heatmaps() {
+    let image = json!({"image_id": id(5, 3), "class": NASTY, "probability": 0.125, "predicted": "black"});
+    let page = page("explain", &json!({"model_digest": MODEL, "images": [image]}), Vec::new()).await;
+    page.shows("12.5 %").shows("&lt;script").shows(&format!("/models/{MODEL}/images/{}?class=%3Cscript%3E", id(5, 3)));
+}
+
+#[tokio::test]
 async fn a_fit_shows_its_line_and_the_way_there() {
     let output = json!({"coefficients": [2.987, 2.513], "loss": 0.0812, "optimum": [3.012, 2.481], "least_loss": 0.0809,
         "rate_limit": 0.993, "diverged": false, "verdict": format!("converged {NASTY}")});
@@ -187,7 +194,7 @@ async fn an_output_of_another_form_breaks_no_page() {
         names.map(|name| series(name, |step| if step < 5.0 { 1e300 } else { f64::NEG_INFINITY })).to_vec()
     };
     for output in &garbage {
-        for kind in ["train", "evaluate", "find_lr", "sgd_lab"] {
+        for kind in ["train", "evaluate", "explain", "find_lr", "sgd_lab"] {
             page(kind, output, metrics()).await;
         }
     }

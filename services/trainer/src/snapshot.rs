@@ -243,8 +243,7 @@ async fn prepare_shard(
     preprocessing: Preprocessing,
 ) -> Result<Vec<(usize, Vec<u8>)>, Failure> {
     let bytes = storage.get(&shard.parse()?).await?;
-    let prepare_one =
-        move |row: &ManifestRow| prepare(&preprocessing, row.image_id, &row.shard, picture(&bytes, row)?);
+    let prepare_one = move |row: &ManifestRow| prepare(&preprocessing, row.image_id, &row.shard, picture(&bytes, row)?);
     let prepare_all = move || rows.iter().map(|(index, row)| Ok((*index, prepare_one(row)?))).collect();
     tokio::task::spawn_blocking(prepare_all)
         .await

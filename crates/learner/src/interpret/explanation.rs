@@ -3,8 +3,8 @@
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::Heatmap;
-use crate::{LearnError, softmax};
 use crate::evaluation::largest;
+use crate::{LearnError, softmax};
 
 /// What a model says of a picture, and what in the picture it says so for.
 #[derive(Debug, Clone, PartialEq)]

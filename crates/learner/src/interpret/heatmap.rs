@@ -92,7 +92,8 @@ mod tests {
     fn a_picture_is_bright_where_the_evidence_lies_and_of_the_size_that_is_said() {
         let prepared = vec![100; 4 * 4 * 3];
         let drawn = |values: Vec<f32>| Heatmap { side: 2, values }.laid_over(&prepared, 4).unwrap();
-        let (dark, left, right) = (drawn(vec![0.0; 4]), drawn(vec![1.0, 0.0, 1.0, 0.0]), drawn(vec![0.0, 1.0, 0.0, 1.0]));
+        let (dark, left, right) =
+            (drawn(vec![0.0; 4]), drawn(vec![1.0, 0.0, 1.0, 0.0]), drawn(vec![0.0, 1.0, 0.0, 1.0]));
         assert!(dark.starts_with(b"\x89PNG") && dark != left && left != right);
         assert!(Heatmap { side: 1, values: vec![1.0] }.laid_over(&prepared, 5).is_err());
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use ursa_domain::recipe::{RateTest, Recipe};
 use ursa_domain::run::{
-    CheckpointInfo, EvaluationOrder, ExplanationOrder, Finding, FoundRates, ImageToExplain, RatePoint, RunOrder, RunResult,
-    Rung, SgdOutcome, SnapshotInfo, Suggestion, TrainedModel, TrainerEvent, TrainerInput,
+    CheckpointInfo, EvaluationOrder, ExplanationOrder, Finding, FoundRates, ImageToExplain, RatePoint, RunOrder,
+    RunResult, Rung, SgdOutcome, SnapshotInfo, Suggestion, TrainedModel, TrainerEvent, TrainerInput,
 };
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_proto::v1::{self, search_result::End as TrialEnd};

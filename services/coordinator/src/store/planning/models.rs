@@ -97,9 +97,8 @@ pub(super) async fn plan_evaluate(tx: &mut Tx, job: &LockedJob, spec: &EvaluateS
 /// One task. That the images are there and the model knows the classes is seen before anybody works on it.
 pub(super) async fn plan_explain(tx: &mut Tx, job: &LockedJob, spec: &ExplainSpec) -> StoreResult<Plan> {
     let model_digest = digest_of(tx, job, &spec.model).await?;
-    let known = sqlx::query_scalar!("select classes from models where digest = $1", model_digest)
-        .fetch_one(&mut **tx)
-        .await?;
+    let known =
+        sqlx::query_scalar!("select classes from models where digest = $1", model_digest).fetch_one(&mut **tx).await?;
     let known: Vec<String> =
         serde_json::from_value(known).map_err(|error| StoreError::unreadable("classes of a model", &error))?;
     let rows = sqlx::query!(
