@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use ursa_proto::v1;
 
-use crate::data::{EVALUATED, MODEL, NASTY, bears, job_id};
+use crate::data::{EVALUATED, MODEL, NASTY, bears, id, job_id};
 use crate::fake::Script;
 use crate::setup::{Page, start};
 

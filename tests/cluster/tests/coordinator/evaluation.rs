@@ -15,7 +15,7 @@ use v1::evaluate_spec::{Model, Snapshot};
 use v1::job_definition::Spec;
 use v1::task_order::Work;
 
-use crate::fixture::{Fixture, after, job, scrape, snapshot, train, trained, verify};
+use crate::fixture::{Fixture, job, trained, with_model};
 
 /// What the model tells apart: all that the pictures are, in another order than theirs, and what none of them is.
 const CLASSES: [&str; 3] = ["teddy", "panda", "black"];
@@ -68,23 +68,6 @@ impl Stage {
         };
         Ok(self.fixture.client().models().interpret_model(request).await?.into_inner())
     }
-}
-
-/// Has a worker make a snapshot, and a model that tells these classes apart; the worker, and the ids of all jobs, of which
-/// `more` are the last.
-async fn with_model(fixture: &Fixture, classes: &[&str], more: Vec<v1::JobDefinition>) -> (Worker, Vec<String>) {
-    let first = [scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()];
-    let ids = fixture.submit(first.into_iter().chain(more).collect()).await;
-    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
-    fixture.prepare_images(&mut worker).await;
-    let order = worker.next_task().await.unwrap();
-    let model_json =
-        serde_json::json!({"architecture": "resnet18", "classes": classes, "metrics": {"error_rate": 0.125}})
-            .to_string();
-    let model_digest = Digest::of(model_json.as_bytes()).to_string();
-    let result = v1::TrainResult { model_digest, model_json, ..v1::TrainResult::default() };
-    worker.complete(order.lease.as_ref().unwrap(), Done::Train(result)).await.unwrap();
-    (worker, ids)
 }
 
 fn named(number: u32) -> Snapshot {

@@ -8,6 +8,7 @@ mod claims;
 mod deadlines;
 mod duties;
 mod evaluation;
+mod explanation;
 mod fairness;
 mod fixture;
 mod interpretation;
