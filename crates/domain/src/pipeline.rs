@@ -537,7 +537,7 @@ mod tests {
         assert_eq!(checked(&[1], "01234567", Explained::Class("big bear".into())), Ok(()));
         let more: Vec<u128> = (0..=MAX_EXPLAINED as u128).collect();
         for (images, digest, of, said) in [
-            (&[][..], "01234567", Explained::Actual, "number of images is 0"),
+            (&[] as &[u128], "01234567", Explained::Actual, "number of images is 0"),
             (&more, "01234567", Explained::Actual, "number of images is 65"),
             (&[1, 2, 1], "01234567", Explained::Actual, "00000001 is named twice"),
             (&[1], "cafe", Explained::Actual, "at least 8 hexadecimal digits"),
