@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
     tonic_prost_build::configure()
         .bytes(".ursa.v1.GetImageResponse.data")
+        .bytes(".ursa.v1.Heatmap.overlay_png")
         .bytes(".inference")
         .compile_fds(descriptors)?;
     Ok(())

@@ -4,6 +4,7 @@
 
 mod changes;
 mod evaluated;
+mod explained;
 mod rates;
 mod searched;
 mod trained;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 pub use changes::Changes;
 pub use evaluated::Evaluated;
+pub use explained::{Explained, ExplainedImage};
 pub use rates::{FoundRates, RatePoint, Suggestion};
 pub use searched::Searched;
 pub use trained::{Finding, Run, Spread, Trained};
@@ -88,6 +90,7 @@ mod tests {
         {
             assert_eq!(Fitted::read(garbage), Fitted::default(), "{garbage}");
             assert_eq!(Evaluated::read(garbage), Evaluated::default(), "{garbage}");
+            assert_eq!(Explained::read(garbage), Explained::default(), "{garbage}");
             assert_eq!(FoundRates::read(garbage), FoundRates::default(), "{garbage}");
             assert_eq!(Trained::read(garbage), Trained::default(), "{garbage}");
             assert_eq!(Searched::read(garbage), Searched::default(), "{garbage}");

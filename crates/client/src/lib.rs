@@ -4,6 +4,7 @@
 //! The command line, the dashboard, workers and nodes all use this crate and nothing else to reach the coordinator.
 
 mod connection;
+pub mod explanation;
 pub mod learned;
 pub mod pipeline_file;
 pub mod priority;

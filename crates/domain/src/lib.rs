@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod duplicates;
 pub mod error_class;
 pub mod evaluation;
+pub mod explanation;
 pub mod inheritance;
 pub mod interpret;
 pub mod lifecycle;

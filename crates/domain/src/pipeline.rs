@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::explanation::Explained;
 use crate::policy::{JobPolicy, within};
 use crate::search::SearchSpec;
 use crate::spec::{
-    DeploySpec, EvaluateSpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef,
+    DeploySpec, EvaluateSpec, ExplainSpec, FindLrSpec, JobSpec, Learning, ModelRef, ProbeSpec, ScrapeSpec, SnapshotRef,
     SnapshotSpec, TrainSpec, VerifySpec,
 };
 
@@ -19,6 +20,8 @@ pub const MAX_PROBES: u32 = 1_000_000;
 pub const MAX_SEEDS: u32 = 50;
 /// The most points a learning curve may have.
 pub const MAX_SHARES: usize = 20;
+/// The most images one job explains.
+pub const MAX_EXPLAINED: usize = 64;
 /// The most jobs one pipeline may have.
 pub const MAX_JOBS: usize = 100;
 
@@ -237,6 +240,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), String> {
         JobSpec::Train(train) => check_train(train),
         JobSpec::Search(search) => check_search(search),
         JobSpec::Evaluate(evaluate) => check_evaluate(evaluate),
+        JobSpec::Explain(explain) => check_explain(explain),
         JobSpec::Deploy(deploy) => check_deploy(deploy),
         JobSpec::SgdLab(lab) => lab.check().map_err(|invalid| invalid.to_string()),
         JobSpec::Probe(probe) => check_probe(probe),
@@ -332,6 +336,19 @@ fn check_learning(from: &Learning) -> Result<(), String> {
 fn check_evaluate(spec: &EvaluateSpec) -> Result<(), String> {
     check_snapshot_ref(&spec.snapshot)?;
     check_model_ref(&spec.model)
+}
+
+fn check_explain(spec: &ExplainSpec) -> Result<(), String> {
+    check_model_ref(&spec.model)?;
+    within("the number of images", spec.images.len(), 1, MAX_EXPLAINED)?;
+    let mut seen = HashSet::new();
+    if let Some(image) = spec.images.iter().find(|image| !seen.insert(**image)) {
+        return Err(format!("image {image} is named twice"));
+    }
+    match &spec.of {
+        Explained::Class(class) if !is_class_name(class) => Err(format!("{class:?} cannot be the name of a class")),
+        _ => Ok(()),
+    }
 }
 
 fn check_deploy(spec: &DeploySpec) -> Result<(), String> {
@@ -505,6 +522,29 @@ mod tests {
         for (snapshot, model, said) in cases {
             let text = evaluated(snapshot, model).unwrap_err().to_string();
             assert!(text.starts_with("job \"evaluate\"") && text.contains(said), "{said}: {text}");
+        }
+    }
+
+    #[test]
+    fn images_are_explained_each_once_and_no_more_than_a_job_holds() {
+        let checked = |images: &[u128], digest: &str, of| {
+            let images = images.iter().copied().map(uuid::Uuid::from_u128).collect();
+            let spec = ExplainSpec { model: ModelRef::Digest(digest.into()), images, of };
+            check_spec(&JobSpec::Explain(spec))
+        };
+        let most: Vec<u128> = (0..MAX_EXPLAINED as u128).collect();
+        assert_eq!(checked(&most, "01234567", Explained::Predicted), Ok(()));
+        assert_eq!(checked(&[1], "01234567", Explained::Class("big bear".into())), Ok(()));
+        let more: Vec<u128> = (0..=MAX_EXPLAINED as u128).collect();
+        for (images, digest, of, said) in [
+            (&[] as &[u128], "01234567", Explained::Actual, "number of images is 0"),
+            (&more, "01234567", Explained::Actual, "number of images is 65"),
+            (&[1, 2, 1], "01234567", Explained::Actual, "00000001 is named twice"),
+            (&[1], "cafe", Explained::Actual, "at least 8 hexadecimal digits"),
+            (&[1], "01234567", Explained::Class("../bear".into()), "cannot be the name of a class"),
+        ] {
+            let text = checked(images, digest, of).unwrap_err();
+            assert!(text.contains(said), "{said}: {text}");
         }
     }
 

@@ -18,10 +18,13 @@ use crate::sgd_lab::SgdLab;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TrainerInput {
-    /// The run to execute; it, [`TrainerInput::Evaluate`] or [`TrainerInput::Lab`] is always the first line.
+    /// The run to execute; it, [`TrainerInput::Evaluate`], [`TrainerInput::Explain`] or [`TrainerInput::Lab`] is always the
+    /// first line.
     Run(Box<RunOrder>),
     /// The model to have a look at the pictures of a snapshot.
     Evaluate(Box<EvaluationOrder>),
+    /// The model to say what in pictures speaks for a class.
+    Explain(ExplanationOrder),
     /// The experiment to make.
     Lab(SgdLab),
     /// Stop after the present batch, see a checkpoint of it into the store, and exit: the next attempt goes on with the next
@@ -97,6 +100,38 @@ pub struct EvaluationOrder {
     pub cache_dir: String,
     /// Processor threads it may use.
     pub threads: u32,
+}
+
+/// Everything an explanation needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplanationOrder {
+    /// The task this explanation is an attempt of.
+    pub task_id: Uuid,
+    /// Which attempt, from 1: part of the keys of what it writes.
+    pub attempt: u32,
+    /// Digest of the model package, hex.
+    pub model_digest: String,
+    /// The images that are explained.
+    pub images: Vec<ImageToExplain>,
+    /// Where the object store is, in the form `ursa-storage` opens.
+    pub object_store: String,
+    /// Processor threads it may use.
+    pub threads: u32,
+}
+
+/// An image, where its normalised picture lies, and what of it is explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageToExplain {
+    /// Its id.
+    pub id: Uuid,
+    /// Key of the shard in the object store.
+    pub shard: String,
+    /// Where the picture lies in the shard: offset in bytes.
+    pub offset: u64,
+    /// Where the picture lies in the shard: length in bytes.
+    pub length: u64,
+    /// One of the model's classes; `None` is what the model takes the image for.
+    pub class: Option<String>,
 }
 
 /// A part of a run: epochs of it.
@@ -202,6 +237,8 @@ pub enum RunResult {
     Rates(FoundRates),
     /// How a model does on a snapshot.
     Evaluation(EvaluatedModel),
+    /// What in images speaks for a class, in the order of the images.
+    Explanations(Vec<ExplainedImage>),
     /// How an experiment ended.
     Lab(SgdOutcome),
     /// How good a trial was at the end of a rung from which it may go on.
@@ -234,15 +271,34 @@ pub struct TrainedModel {
 /// How a model does on a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluatedModel {
-    /// What it says of every picture.
-    pub predictions: StoredPredictions,
+    /// What it says of every picture, as Parquet.
+    pub predictions: StoredObject,
     /// How good that is.
     pub evaluation: Evaluation,
 }
 
-/// Predictions in the object store, as Parquet.
+/// What in an image speaks for a class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExplainedImage {
+    /// Its id.
+    pub id: Uuid,
+    /// The class that is explained.
+    pub class: String,
+    /// What the model gives it, as a fraction.
+    pub probability: f32,
+    /// The class that the model takes the image for.
+    pub predicted: String,
+    /// Rows and columns of the evidence.
+    pub side: u32,
+    /// The evidence by place, row by row, 0 and above, not scaled; all 0 where nothing speaks for the class.
+    pub values: Vec<f32>,
+    /// The picture as the model sees it, bright where the evidence lies: a PNG.
+    pub overlay: StoredObject,
+}
+
+/// What lies in the object store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredPredictions {
+pub struct StoredObject {
     /// Key in the object store.
     pub key: String,
     /// SHA-256, hex.

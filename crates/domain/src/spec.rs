@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::checkpoints::KeepCheckpoints;
+use crate::explanation::Explained;
 use crate::lifecycle::words;
 use crate::recipe::{self, Method, RateEnd, RateTest, Recipe};
 use crate::search::SearchSpec;
@@ -30,6 +31,8 @@ pub enum JobKind {
     Search,
     /// See how a model does on a snapshot.
     Evaluate,
+    /// See where in images the evidence for a class lies.
+    Explain,
     /// Serve a model under an endpoint's name.
     Deploy,
     /// SGD from scratch: fit a line to points, and watch.
@@ -46,6 +49,7 @@ words!(JobKind, "job kind", {
     Train => "train",
     Search => "search",
     Evaluate => "evaluate",
+    Explain => "explain",
     Deploy => "deploy",
     SgdLab => "sgd_lab",
     Probe => "probe",
@@ -65,7 +69,7 @@ impl JobKind {
 
     /// Whether attempts at it put objects under keys of their own, which have to go where they do not count.
     pub fn uploads(self) -> bool {
-        self.learns() || matches!(self, Self::Scrape | Self::Verify)
+        self.learns() || matches!(self, Self::Scrape | Self::Verify | Self::Explain)
     }
 }
 
@@ -87,6 +91,8 @@ pub enum JobSpec {
     Search(SearchSpec),
     /// See [`EvaluateSpec`].
     Evaluate(EvaluateSpec),
+    /// See [`ExplainSpec`].
+    Explain(ExplainSpec),
     /// See [`DeploySpec`].
     Deploy(DeploySpec),
     /// See [`SgdLab`].
@@ -106,6 +112,7 @@ impl JobSpec {
             Self::Train(_) => JobKind::Train,
             Self::Search(_) => JobKind::Search,
             Self::Evaluate(_) => JobKind::Evaluate,
+            Self::Explain(_) => JobKind::Explain,
             Self::Deploy(_) => JobKind::Deploy,
             Self::SgdLab(_) => JobKind::SgdLab,
             Self::Probe(_) => JobKind::Probe,
@@ -122,6 +129,7 @@ impl JobSpec {
             | Self::Train(_)
             | Self::Search(_)
             | Self::Evaluate(_)
+            | Self::Explain(_)
             | Self::Deploy(_)
             | Self::SgdLab(_)
             | Self::Probe(_) => None,
@@ -139,6 +147,7 @@ impl JobSpec {
             }
             Self::Search(spec) => spec.from.inputs(),
             Self::Evaluate(spec) => spec.snapshot.input().into_iter().chain(spec.model.input()).collect(),
+            Self::Explain(spec) => spec.model.input().into_iter().collect(),
             Self::Deploy(spec) => spec.model.input().into_iter().collect(),
         }
     }
@@ -373,6 +382,18 @@ pub struct EvaluateSpec {
     pub model: ModelRef,
 }
 
+/// See where in images the evidence for a class lies: for a model that need not be served, of images of any dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainSpec {
+    /// The model.
+    pub model: ModelRef,
+    /// The images, each once.
+    pub images: Vec<Uuid>,
+    /// For which class of each.
+    #[serde(default)]
+    pub of: Explained,
+}
+
 /// Serve a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeploySpec {
@@ -441,6 +462,7 @@ mod tests {
         read(r#"{"kind": "deploy", "endpoint": "bears", "model": {"from_job": "train"}, "timeout_seconds": 120}"#);
         read(r#"{"kind": "find_lr", "snapshot": {"from_job": "freeze"}, "recipe": {}}"#);
         read(r#"{"kind": "evaluate", "snapshot": {"from_job": "freeze"}, "model": {"digest": "01234567"}}"#);
+        read(r#"{"kind": "explain", "model": {"digest": "01234567"}, "images": []}"#);
         read(r#"{"kind": "sgd_lab"}"#);
         read(r#"{"kind": "probe", "tasks": 1, "duration_ms": 0}"#);
         let policy: JobPolicy = serde_json::from_str("{}").unwrap();

@@ -67,6 +67,15 @@ pub enum Key {
         /// The attempt.
         attempt: u32,
     },
+    /// What in an image speaks for a class, by one attempt of an explain task.
+    Heatmap {
+        /// The task.
+        task: Uuid,
+        /// The attempt.
+        attempt: u32,
+        /// The image.
+        image: Uuid,
+    },
     /// Lines that one attempt logged.
     Logs {
         /// The task.
@@ -122,19 +131,21 @@ impl Key {
             | Self::NormalShard { task, attempt }
             | Self::Checkpoint { task, attempt, .. }
             | Self::PackageClaim { task, attempt, .. }
-            | Self::Evaluation { task, attempt } => Some((task, attempt)),
+            | Self::Evaluation { task, attempt }
+            | Self::Heatmap { task, attempt, .. } => Some((task, attempt)),
             Self::Manifest { .. } | Self::ModelFile { .. } | Self::Logs { .. } | Self::Probe { .. } => None,
         }
     }
 
     /// Where everything lies that an attempt may upload, beside the objects of other attempts at the same task.
-    pub(crate) fn folders(task: Uuid, attempt: u32) -> [String; 5] {
+    pub(crate) fn folders(task: Uuid, attempt: u32) -> [String; 6] {
         [
             format!("shards/raw/{task}"),
             format!("shards/normal/{task}"),
             format!("checkpoints/{task}/{attempt}"),
             format!("packages/{task}/{attempt}"),
             format!("evaluations/{task}"),
+            format!("heatmaps/{task}/{attempt}"),
         ]
     }
 }
@@ -151,6 +162,7 @@ impl fmt::Display for Key {
             Self::ModelFile { digest, file } => write!(f, "models/{digest}/{}", file.as_str()),
             Self::PackageClaim { task, attempt, digest } => write!(f, "packages/{task}/{attempt}/{digest}"),
             Self::Evaluation { task, attempt } => write!(f, "evaluations/{task}/{attempt}.parquet"),
+            Self::Heatmap { task, attempt, image } => write!(f, "heatmaps/{task}/{attempt}/{image}.png"),
             Self::Logs { task, attempt, digest } => write!(f, "logs/{task}/{attempt}/{digest}.ndjson.zst"),
             Self::Probe { id } => write!(f, "probes/{id}"),
         }
@@ -188,6 +200,9 @@ fn parse(text: &str) -> Option<Key> {
             Key::PackageClaim { task: id(task)?, attempt: attempt.parse().ok()?, digest: digest.parse().ok()? }
         }
         ["evaluations", task, file] => Key::Evaluation { task: id(task)?, attempt: number(file, ".parquet")? },
+        ["heatmaps", task, attempt, file] => {
+            Key::Heatmap { task: id(task)?, attempt: attempt.parse().ok()?, image: id(file.strip_suffix(".png")?)? }
+        }
         ["logs", task, attempt, file] => Key::Logs {
             task: id(task)?,
             attempt: attempt.parse().ok()?,
@@ -214,7 +229,7 @@ fn model_file(name: &str) -> Option<ModelFile> {
 mod tests {
     use super::*;
 
-    fn one_of_each() -> [Key; 10] {
+    fn one_of_each() -> [Key; 11] {
         let (task, digest) = (Uuid::from_u128(7), Digest::of(b"x"));
         [
             Key::RawShard { task, attempt: 1 },
@@ -225,6 +240,7 @@ mod tests {
             Key::ModelFile { digest, file: ModelFile::Onnx },
             Key::PackageClaim { task, attempt: 5, digest },
             Key::Evaluation { task, attempt: 4 },
+            Key::Heatmap { task, attempt: 2, image: Uuid::from_u128(8) },
             Key::Logs { task, attempt: 3, digest },
             Key::Probe { id: task },
         ]
@@ -267,6 +283,8 @@ mod tests {
             &format!("packages/{task}/1/{task}"),
             &format!("evaluations/{task}/1.tar"),
             &format!("evaluations/{}/1.parquet", Digest::of(b"x")),
+            &format!("heatmaps/{task}/1/{task}.jpg"),
+            &format!("heatmaps/{task}/01/{task}.png"),
             &format!("logs/{task}/1/{}.ndjson", Digest::of(b"x")),
             &format!("logs/{task}/+1/{}.ndjson.zst", Digest::of(b"x")),
         ] {

@@ -102,6 +102,7 @@ async fn what_an_attempt_uploaded_is_found_and_nothing_else(store: Storage) {
             Key::Checkpoint { task, attempt, epoch: 2, step: 16 },
             Key::PackageClaim { task, attempt, digest: Digest::of(b"x") },
             Key::Evaluation { task, attempt },
+            Key::Heatmap { task, attempt, image: other },
         ]
     };
     let logs = Key::Logs { task, attempt: 1, digest: Digest::of(b"x") };

@@ -1,7 +1,7 @@
 //! Models on snapshots: the job that asks them, and what comes of it.
 
 use ursa_domain::evaluation::{ClassErrors, Evaluation};
-use ursa_domain::run::{EvaluatedModel, StoredPredictions};
+use ursa_domain::run::{EvaluatedModel, StoredObject};
 use ursa_domain::spec::{EvaluateSpec, ModelRef, SnapshotRef};
 
 use super::{BadField, required};
@@ -45,11 +45,11 @@ impl From<&EvaluateSpec> for v1::EvaluateSpec {
 
 impl From<EvaluatedModel> for v1::EvaluateResult {
     fn from(EvaluatedModel { predictions, evaluation }: EvaluatedModel) -> Self {
-        let StoredPredictions { key, sha256, bytes } = predictions;
+        let StoredObject { key, sha256, bytes } = predictions;
         let Evaluation { loss, classes } = evaluation;
         let class = |ClassErrors { class, wrong, of }| v1::ClassErrors { class, wrong, of };
         Self {
-            predictions: Some(v1::StoredPredictions { key, sha256, bytes }),
+            predictions: Some(v1::StoredObject { key, sha256, bytes }),
             loss,
             classes: classes.into_iter().map(class).collect(),
         }

@@ -1,6 +1,7 @@
 //! Between messages and the values of `ursa-domain`: the one place where defaults of the wire (0, empty) are filled in.
 
 mod evaluation;
+mod explanation;
 mod interpretation;
 mod learning;
 mod search;
@@ -197,6 +198,7 @@ impl TryFrom<v1::job_definition::Spec> for JobSpec {
             Spec::Train(train) => Self::Train(train.try_into()?),
             Spec::Search(search) => Self::Search(search.try_into()?),
             Spec::Evaluate(evaluate) => Self::Evaluate(evaluate.try_into()?),
+            Spec::Explain(explain) => Self::Explain(explain.try_into()?),
             Spec::Deploy(deploy) => Self::Deploy(deploy.try_into()?),
             Spec::SgdLab(lab) => Self::SgdLab(lab.into()),
             Spec::Probe(probe) => Self::Probe(ProbeSpec {

@@ -539,6 +539,7 @@ pub(crate) fn bears() -> Script {
         snapshots: vec![snapshot()],
         models: vec![model()],
         interpretation: Some(interpretation()),
+        heatmaps: Vec::new(),
         endpoints: vec![endpoint()],
         workers: vec![worker(1, "online"), worker(2, "offline")],
         nodes: vec![node()],

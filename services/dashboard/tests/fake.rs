@@ -35,6 +35,8 @@ pub(crate) struct Script {
     pub models: Vec<v1::Model>,
     /// Of every model, whichever side is asked for.
     pub interpretation: Option<v1::Interpretation>,
+    /// What explain jobs left behind.
+    pub heatmaps: Vec<v1::Heatmap>,
     pub endpoints: Vec<v1::Endpoint>,
     pub workers: Vec<v1::Worker>,
     pub nodes: Vec<v1::Node>,
@@ -123,8 +125,14 @@ fn page<T: Clone>(all: &[T], page: Option<v1::PageRequest>) -> (Vec<T>, String) 
 
 #[tonic::async_trait]
 impl JobService for Fake {
-    async fn submit_pipeline(&self, _: Request<v1::SubmitPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
-        Err(Status::unimplemented("the dashboard submits nothing"))
+    async fn submit_pipeline(&self, request: Request<v1::SubmitPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
+        let mut jobs = request.into_inner().pipeline.unwrap_or_default().jobs;
+        let Some(v1::job_definition::Spec::Explain(spec)) = jobs.remove(0).spec else {
+            return Err(Status::unimplemented("the dashboard submits nothing else"));
+        };
+        self.note(format!("explain {:?} of {:?} by {:?}", spec.of, spec.image_ids, spec.model));
+        let pipeline = self.read(|script| script.pipelines.first().cloned());
+        Ok(Response::new(v1::SubmitPipelineResponse { pipeline, already_existed: false }))
     }
 
     async fn get_pipeline(&self, request: Request<v1::GetPipelineRequest>) -> Answer<v1::Pipeline> {
@@ -313,6 +321,12 @@ impl ModelService for Fake {
         let refused = || ApiError::new(ErrorCode::IllegalState, format!("model {} has no predictions", request.digest));
         told.map(|told| Response::new(v1::Interpretation { side: request.side.clone(), ..told }))
             .ok_or_else(|| refused().into())
+    }
+
+    async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Answer<v1::Heatmap> {
+        let v1::GetHeatmapRequest { image_id, class, .. } = request.into_inner();
+        let is_meant = |one: &&v1::Heatmap| one.image_id == image_id && (class.is_empty() || one.class == class);
+        found("heatmap of image", &image_id, self.read(|script| script.heatmaps.iter().find(is_meant).cloned()))
     }
 }
 

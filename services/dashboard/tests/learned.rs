@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use ursa_proto::v1;
 
-use crate::data::{EVALUATED, MODEL, NASTY, bears, job_id};
+use crate::data::{EVALUATED, MODEL, NASTY, bears, id, job_id};
 use crate::fake::Script;
 use crate::setup::{Page, start};
 
@@ -93,6 +93,13 @@ async fn an_evaluation_shows_the_errors_of_each_class_and_the_way_to_the_picture
     page.shows("<b>15.0 %</b> error rate on all pictures").shows("9 of 60 pictures are wrong").shows("8.1–26.1 %");
     page.shows("the mean loss is 0.4211").shows("8 / 40").shows("20.0 %").shows("0 / 0").shows("&lt;script");
     page.shows(&format!("/models/{MODEL}?snapshot={EVALUATED}#mistakes"));
+}
+
+#[tokio::test]
+async fn an_explanation_leads_to_its_heatmaps() {
+    let image = json!({"image_id": id(5, 3), "class": NASTY, "probability": 0.125, "predicted": "black"});
+    let page = page("explain", &json!({"model_digest": MODEL, "images": [image]}), Vec::new()).await;
+    page.shows("12.5 %").shows("&lt;script").shows(&format!("/models/{MODEL}/images/{}?class=%3Cscript%3E", id(5, 3)));
 }
 
 #[tokio::test]
@@ -187,7 +194,7 @@ async fn an_output_of_another_form_breaks_no_page() {
         names.map(|name| series(name, |step| if step < 5.0 { 1e300 } else { f64::NEG_INFINITY })).to_vec()
     };
     for output in &garbage {
-        for kind in ["train", "evaluate", "find_lr", "sgd_lab"] {
+        for kind in ["train", "evaluate", "explain", "find_lr", "sgd_lab"] {
             page(kind, output, metrics()).await;
         }
     }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod data;
 #[cfg(test)]
+mod explained;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod guard;

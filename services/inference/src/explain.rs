@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ursa_learner::interpret::{Explanation, Heatmap};
+use ursa_learner::interpret::Explanation;
 use ursa_learner::softmax;
 
 use crate::error::ServeError;
@@ -38,9 +38,10 @@ impl Predictor {
         let prepared = self.prepare_one(picture, *model.preprocessing(), "the picture".into()).await?;
         let Explanation { logits, class, heatmap } = model.explain(prepared.clone(), wanted).await?;
         let (has_evidence, size) = (heatmap.has_evidence(), model.preprocessing().size);
-        let overlay = tokio::task::spawn_blocking(move || draw(&prepared, &heatmap, size))
+        let overlay = tokio::task::spawn_blocking(move || heatmap.laid_over(&prepared, size))
             .await
-            .map_err(|error| ServeError::Internal(error.to_string()))??;
+            .map_err(internal)?
+            .map_err(internal)?;
         let (probabilities, class) = (softmax(&logits), class as usize);
         Ok(Explained { endpoint, model, probabilities, class, has_evidence, overlay })
     }
@@ -52,7 +53,6 @@ fn index_of(model: &Model, class: &str) -> Result<u32, ServeError> {
     found.map(|index| index as u32).ok_or_else(unknown)
 }
 
-fn draw(prepared: &[u8], heatmap: &Heatmap, size: u32) -> Result<Vec<u8>, ServeError> {
-    ursa_vision::overlay(prepared, &heatmap.enlarged(size), size)
-        .map_err(|error| ServeError::Internal(error.to_string()))
+fn internal(error: impl ToString) -> ServeError {
+    ServeError::Internal(error.to_string())
 }

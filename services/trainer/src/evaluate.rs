@@ -6,16 +6,15 @@
 use tokio::runtime::Runtime;
 use ursa_domain::evaluation::{Evaluation, places};
 use ursa_domain::interpret::Prediction;
-use ursa_domain::run::{EvaluatedModel, EvaluationOrder, StoredPredictions, TrainerEvent};
-use ursa_learner::{Architecture, Classifier, best_device, set_threads};
+use ursa_domain::run::{EvaluatedModel, EvaluationOrder, StoredObject, TrainerEvent};
+use ursa_learner::{best_device, set_threads};
 use ursa_storage::manifest::Manifest;
-use ursa_storage::package::ModelPackage;
 use ursa_storage::predictions::{self, PredictionRow};
-use ursa_storage::{Digest, Key, Storage};
-use ursa_vision::Preprocessing;
+use ursa_storage::{Key, Storage};
 
 use crate::failure::Failure;
 use crate::input::Supervisor;
+use crate::packaged::{self, Packaged};
 use crate::snapshot::{self, Wanted};
 use crate::{describe, events, model};
 
@@ -32,10 +31,9 @@ async fn evaluate(
     order: &EvaluationOrder,
     supervisor: &Supervisor,
 ) -> Result<EvaluatedModel, Failure> {
-    let package = download(storage, &order.model_digest).await?;
-    let classifier = load(&package)?;
+    let Packaged { classes, classifier } = packaged::load(storage, &order.model_digest).await?;
     let wanted = Wanted::by(order, *classifier.preprocessing());
-    let manifest = in_terms_of(&package.manifest.classes, snapshot::manifest(storage, &wanted).await?)?;
+    let manifest = in_terms_of(&classes, snapshot::manifest(storage, &wanted).await?)?;
     tell_beginning(order, &manifest);
     let data = snapshot::load(storage, &manifest, &wanted, supervisor).await?;
     let (mut done, total) = (0, manifest.rows.len() as u64);
@@ -53,23 +51,6 @@ async fn evaluate(
     supervisor.check()?;
     let predictions = store(storage, order, &data.classes, &rows).await?;
     Ok(EvaluatedModel { predictions, evaluation })
-}
-
-async fn download(storage: &Storage, digest: &str) -> Result<ModelPackage, Failure> {
-    let digest: Digest = digest.parse().map_err(|error| Failure::fatal(format!("the model: {error}")))?;
-    Ok(ModelPackage::download(storage, &digest).await?)
-}
-
-fn load(package: &ModelPackage) -> Result<Classifier, Failure> {
-    let manifest = &package.manifest;
-    let unsupported = |error: &dyn std::fmt::Display| {
-        Failure::fatal(format!("model.json of the model: {error}; is this trainer older than the one that made it?"))
-    };
-    let architecture: Architecture = manifest.architecture.parse().map_err(|error| unsupported(&error))?;
-    let preprocessing: Preprocessing =
-        serde_json::from_value(manifest.preprocessing.clone()).map_err(|error| unsupported(&error))?;
-    let classes = manifest.classes.len();
-    Ok(Classifier::load(architecture, classes, preprocessing, &package.weights, best_device())?)
 }
 
 /// The manifest with the model's `classes` in place of its own.
@@ -99,12 +80,12 @@ async fn store(
     order: &EvaluationOrder,
     classes: &[String],
     rows: &[PredictionRow],
-) -> Result<StoredPredictions, Failure> {
+) -> Result<StoredObject, Failure> {
     let key = Key::Evaluation { task: order.task_id, attempt: order.attempt };
     let bytes = predictions::to_parquet(classes, rows)?;
     let size = bytes.len() as u64;
     let sha256 = storage.put(&key, bytes).await?.to_string();
-    Ok(StoredPredictions { key: key.to_string(), sha256, bytes: size })
+    Ok(StoredObject { key: key.to_string(), sha256, bytes: size })
 }
 
 fn tell_beginning(order: &EvaluationOrder, manifest: &Manifest) {

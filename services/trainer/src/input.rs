@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ursa_domain::run::{EvaluationOrder, RunOrder, TrainerInput};
+use ursa_domain::run::{EvaluationOrder, ExplanationOrder, RunOrder, TrainerInput};
 use ursa_domain::sgd_lab::SgdLab;
 
 use crate::events::{ORPHANED, exit_now};
@@ -17,6 +17,8 @@ pub(crate) enum Order {
     Run(Box<RunOrder>),
     /// Ask a model about a snapshot.
     Evaluate(Box<EvaluationOrder>),
+    /// Ask a model what in images speaks for a class.
+    Explain(ExplanationOrder),
     /// Fit a line to points.
     Lab(SgdLab),
 }
@@ -71,6 +73,7 @@ pub(crate) fn read_order(input: impl Read + Send + 'static) -> Result<(Order, Su
     let order = match serde_json::from_str(&line) {
         Ok(TrainerInput::Run(order)) => Order::Run(order),
         Ok(TrainerInput::Evaluate(order)) => Order::Evaluate(order),
+        Ok(TrainerInput::Explain(order)) => Order::Explain(order),
         Ok(TrainerInput::Lab(lab)) => Order::Lab(lab),
         Ok(TrainerInput::Cancel) => return Err(Failure::cancelled()),
         Err(error) => return Err(Failure::fatal(format!("the order cannot be read: {error}"))),

@@ -1,4 +1,4 @@
-//! One run per process, be it training, a test of learning rates, an evaluation or SGD from scratch: the order comes on standard input, events go to standard output, as JSON lines.
+//! One run per process, be it training, a test of learning rates, an evaluation, an explanation or SGD from scratch: the order comes on standard input, events go to standard output, as JSON lines.
 //!
 //! The process may be killed at any moment: what matters is in the object store, and the next attempt goes on from the last
 //! checkpoint. It knows neither coordinator nor database. It ends
@@ -12,10 +12,12 @@ mod convert;
 mod describe;
 mod evaluate;
 mod events;
+mod explain;
 mod failure;
 mod input;
 mod lab;
 mod model;
+mod packaged;
 mod peers;
 mod pixel_cache;
 mod pretrained;
@@ -98,6 +100,7 @@ fn execute(order: &Order, supervisor: &Supervisor) -> Result<RunResult, Failure>
     match order {
         Order::Run(order) => run::run(order, supervisor),
         Order::Evaluate(order) => evaluate::run(order, supervisor).map(RunResult::Evaluation),
+        Order::Explain(order) => explain::run(order, supervisor).map(RunResult::Explanations),
         Order::Lab(lab) => lab::run(lab, supervisor).map(RunResult::Lab),
     }
 }

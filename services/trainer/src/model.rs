@@ -91,8 +91,8 @@ async fn golden_examples(
 ) -> Result<GoldenExamples, Failure> {
     let (mut images, mut prepared) = (Vec::new(), Vec::new());
     for row in golden_rows(manifest) {
-        let file = snapshot::read_picture(storage, row).await?;
-        prepared.push(snapshot::prepare(classifier.preprocessing(), row, &file)?);
+        let file = snapshot::read_picture(storage, &row.shard, row.offset, row.length).await?;
+        prepared.push(snapshot::prepare(classifier.preprocessing(), row.image_id, &row.shard, &file)?);
         images.push(file.to_vec());
     }
     Ok(GoldenExamples { images, logits: classifier.logits(&prepared)? })

@@ -207,17 +207,22 @@ fn told(manifest: &Manifest, side: Side) -> (Vec<u32>, Vec<u128>) {
 }
 
 /// One picture file as it lies in its shard.
-pub(crate) async fn read_picture(storage: &Storage, row: &ManifestRow) -> Result<Bytes, Failure> {
-    Ok(storage.get_range(&row.shard.parse()?, row.offset..row.offset.saturating_add(row.length)).await?)
+pub(crate) async fn read_picture(storage: &Storage, shard: &str, offset: u64, length: u64) -> Result<Bytes, Failure> {
+    Ok(storage.get_range(&shard.parse()?, offset..offset.saturating_add(length)).await?)
 }
 
 /// One picture file as the network sees it.
-pub(crate) fn prepare(preprocessing: &Preprocessing, row: &ManifestRow, file: &[u8]) -> Result<Vec<u8>, Failure> {
+pub(crate) fn prepare(
+    preprocessing: &Preprocessing,
+    image: Uuid,
+    shard: &str,
+    file: &[u8],
+) -> Result<Vec<u8>, Failure> {
     // It was judged when it was verified, by rules that may be laxer than the usual ones.
     let limits = Limits { min_side: 1, ..Limits::default() };
     preprocessing
         .prepare(file, &limits)
-        .map_err(|refusal| Failure::fatal(format!("image {} in {} cannot be used: {refusal}", row.image_id, row.shard)))
+        .map_err(|refusal| Failure::fatal(format!("image {image} in {shard} cannot be used: {refusal}")))
 }
 
 type Rows = Vec<(usize, ManifestRow)>;
@@ -238,9 +243,8 @@ async fn prepare_shard(
     preprocessing: Preprocessing,
 ) -> Result<Vec<(usize, Vec<u8>)>, Failure> {
     let bytes = storage.get(&shard.parse()?).await?;
-    let prepare_all = move || {
-        rows.iter().map(|(index, row)| Ok((*index, prepare(&preprocessing, row, picture(&bytes, row)?)?))).collect()
-    };
+    let prepare_one = move |row: &ManifestRow| prepare(&preprocessing, row.image_id, &row.shard, picture(&bytes, row)?);
+    let prepare_all = move || rows.iter().map(|(index, row)| Ok((*index, prepare_one(row)?))).collect();
     tokio::task::spawn_blocking(prepare_all)
         .await
         .map_err(|error| Failure::retryable(format!("preparing {shard} failed: {error}")))?

@@ -6,6 +6,8 @@
 mod convert;
 #[path = "cases/evaluate.rs"]
 mod evaluate;
+#[path = "cases/explain.rs"]
+mod explain;
 #[path = "cases/memory.rs"]
 mod memory;
 #[path = "cases/peers.rs"]

@@ -46,6 +46,7 @@ async fn work_on(tools: &Arc<Tools>, attempt: &Attempt, work: Work) -> Result<Do
         Work::Train(task) => learn::train(tools, attempt, task).await.map(Done::Train),
         Work::Search(task) => learn::search(tools, attempt, task).await.map(Done::Search),
         Work::Evaluate(task) => learn::evaluate(tools, attempt, task).await.map(Done::Evaluate),
+        Work::Explain(task) => learn::explain(tools, attempt, task).await.map(Done::Explain),
         Work::SgdLab(task) => learn::sgd_lab(tools, attempt, task).await.map(Done::SgdLab),
         Work::Probe(task) => attempt.unless_stopped(probe::work(attempt, task)).await.map(Done::Probe),
     }

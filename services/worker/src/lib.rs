@@ -113,7 +113,7 @@ async fn leave(floor: &Floor, config: &Config) {
 /// Who the worker is. One whose trainer does not run offers no training, unless training was asked for.
 async fn identify(config: &Config) -> anyhow::Result<Identity> {
     let mut kinds = config.kinds();
-    let needs_trainer = |kind: &JobKind| kind.learns() || *kind == JobKind::SgdLab;
+    let needs_trainer = |kind: &JobKind| kind.learns() || matches!(kind, JobKind::Explain | JobKind::SgdLab);
     if kinds.iter().any(needs_trainer) {
         match trainer::describe(&config.trainer()).await {
             Ok(description) => tracing::info!(%description, "training runs here"),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use ursa_domain::checkpoints::KeepCheckpoints;
+use ursa_domain::explanation::Explained;
 use ursa_domain::recipe::{Augmentation, Mix, Momentum, PretrainedWeights, RateTest, Stage};
 use ursa_domain::search::Space;
 use ursa_domain::sgd_lab::Noise;
@@ -25,6 +26,7 @@ enum Kind {
     Train,
     Search,
     Evaluate,
+    Explain,
     Deploy,
     SgdLab,
     Probe,
@@ -113,7 +115,10 @@ pub(super) struct JobEntry {
     noise: Option<Noise>,
     learning_rate: Option<f64>,
     steps: Option<u32>,
-    // evaluate, deploy, and what learns and goes on from a model
+    // explain
+    images: Option<Vec<String>>,
+    of: Option<Explained>,
+    // evaluate, explain, deploy, and what learns and goes on from a model
     model: Option<String>,
     model_from: Option<String>,
     // deploy
@@ -143,6 +148,7 @@ impl Kind {
             Spec::Train(_) => Self::Train,
             Spec::Search(_) => Self::Search,
             Spec::Evaluate(_) => Self::Evaluate,
+            Spec::Explain(_) => Self::Explain,
             Spec::Deploy(_) => Self::Deploy,
             Spec::SgdLab(_) => Self::SgdLab,
             Spec::Probe(_) => Self::Probe,
@@ -159,6 +165,7 @@ impl Kind {
             Self::Train => Spec::Train(v1::TrainSpec::default()),
             Self::Search => Spec::Search(v1::SearchSpec::default()),
             Self::Evaluate => Spec::Evaluate(v1::EvaluateSpec::default()),
+            Self::Explain => Spec::Explain(v1::ExplainSpec::default()),
             Self::Deploy => Spec::Deploy(v1::DeploySpec::default()),
             Self::SgdLab => Spec::SgdLab(v1::SgdLabSpec::default()),
             Self::Probe => Spec::Probe(v1::ProbeSpec::default()),
@@ -193,6 +200,7 @@ impl JobEntry {
             Spec::Train(train) => entry.apply_train(train)?,
             Spec::Search(search) => entry.apply_search(search)?,
             Spec::Evaluate(evaluate) => entry.apply_evaluate(evaluate)?,
+            Spec::Explain(explain) => entry.apply_explain(explain)?,
             Spec::Deploy(deploy) => entry.apply_deploy(deploy)?,
             Spec::SgdLab(lab) => entry.apply_sgd_lab(lab),
             Spec::Probe(probe) => entry.apply_probe(probe),
@@ -203,11 +211,11 @@ impl JobEntry {
 
     /// A key that the job's kind does not know would be ignored silently otherwise.
     fn refuse_keys_of_other_kinds(&self, kind: Kind) -> Result<(), String> {
-        use Kind::{Deploy, Evaluate, FindLr, Probe, Scrape, Search, SgdLab, Snapshot, Train, Verify};
+        use Kind::{Deploy, Evaluate, Explain, FindLr, Probe, Scrape, Search, SgdLab, Snapshot, Train, Verify};
         const LEARN: &[Kind] = &[FindLr, Train, Search];
         const LOOK: &[Kind] = &[FindLr, Train, Search, Evaluate];
-        const GO_ON: &[Kind] = &[FindLr, Train, Search, Evaluate, Deploy];
-        let keys: [(&str, bool, &[Kind]); 61] = [
+        const GO_ON: &[Kind] = &[FindLr, Train, Search, Evaluate, Explain, Deploy];
+        let keys: [(&str, bool, &[Kind]); 63] = [
             ("dataset", self.dataset.is_some(), &[Scrape, Verify, Snapshot]),
             ("classes", self.classes.is_some(), &[Scrape]),
             ("max_images_per_class", self.max_images_per_class.is_some(), &[Scrape]),
@@ -262,6 +270,8 @@ impl JobEntry {
             ("noise", self.noise.is_some(), &[SgdLab]),
             ("learning_rate", self.learning_rate.is_some(), &[SgdLab]),
             ("steps", self.steps.is_some(), &[SgdLab]),
+            ("images", self.images.is_some(), &[Explain]),
+            ("of", self.of.is_some(), &[Explain]),
             ("endpoint", self.endpoint.is_some(), &[Deploy]),
             ("model", self.model.is_some(), GO_ON),
             ("model_from", self.model_from.is_some(), GO_ON),
@@ -341,6 +351,25 @@ impl JobEntry {
         lab.seed = self.seed.or(lab.seed);
     }
 
+    fn apply_explain(self, explain: &mut v1::ExplainSpec) -> Result<(), String> {
+        use v1::explain_spec::{Model, Of};
+        match (self.model_from, self.model) {
+            (None, None) => {}
+            (Some(job), None) => explain.model = Some(Model::ModelFromJob(job)),
+            (None, Some(digest)) => explain.model = Some(Model::ModelDigest(digest)),
+            (Some(_), Some(_)) => return Err(NEEDS_MODEL.into()),
+        }
+        set(&mut explain.image_ids, self.images);
+        if let Some(of) = self.of {
+            explain.of = match of {
+                Explained::Actual => None,
+                Explained::Predicted => Some(Of::Predicted(true)),
+                Explained::Class(class) => Some(Of::Class(class)),
+            };
+        }
+        Ok(())
+    }
+
     fn apply_deploy(self, deploy: &mut v1::DeploySpec) -> Result<(), String> {
         use v1::deploy_spec::Model;
         match (self.model_from, self.model) {
@@ -392,6 +421,8 @@ fn require(spec: &Spec) -> Result<(), String> {
             (Some(_), None) => Err(NEEDS_MODEL.into()),
             (Some(_), Some(_)) => Ok(()),
         },
+        Spec::Explain(explain) if explain.image_ids.is_empty() => Err(missing("images")),
+        Spec::Explain(explain) => explain.model.as_ref().map(drop).ok_or_else(|| NEEDS_MODEL.into()),
         Spec::Deploy(deploy) => named("endpoint", &deploy.endpoint)
             .and_then(|()| deploy.model.as_ref().map(drop).ok_or_else(|| NEEDS_MODEL.into())),
         Spec::SgdLab(_) | Spec::Probe(_) => Ok(()),

@@ -85,6 +85,7 @@ fn message(spec: JobSpec) -> Result<Spec, String> {
         JobSpec::FindLr(find_lr) => Spec::FindLr((&find_lr).into()),
         JobSpec::Search(search) => Spec::Search((&search).into()),
         JobSpec::Evaluate(evaluate) => Spec::Evaluate((&evaluate).into()),
+        JobSpec::Explain(explain) => Spec::Explain((&explain).into()),
         JobSpec::Train(train) => Spec::Train((&train).into()),
         JobSpec::SgdLab(lab) => Spec::SgdLab((&lab).into()),
         JobSpec::Deploy(deploy) => Spec::Deploy(v1::DeploySpec {
@@ -149,6 +150,7 @@ jobs:
     priority: 0
   old: {kind: train, snapshot: bears@3, after: [train]}
   newer: {kind: evaluate, snapshot: bears@4, model_from: train, after: [old]}
+  why: {kind: explain, model_from: train, images: [0193a1b2-c3d4-7e5f-8a6b-123456789abc], of: {class: teddy}}
   deploy: {kind: deploy, endpoint: bears, model_from: train, after: [old]}
   report: {kind: probe, tasks: 2, duration_ms: 5, failures: 1, workers: 2, after: [deploy], condition: always}
 ";

@@ -3,8 +3,8 @@
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::Heatmap;
-use crate::LearnError;
 use crate::evaluation::largest;
+use crate::{LearnError, softmax};
 
 /// What a model says of a picture, and what in the picture it says so for.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,16 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// What the model gives the class that is explained, as a fraction.
+    pub fn probability(&self) -> f32 {
+        softmax(&self.logits)[self.class as usize]
+    }
+
+    /// The class that the model takes the picture for: an index.
+    pub fn predicted(&self) -> u32 {
+        largest(&self.logits) as u32
+    }
+
     /// From the body's `activations`, f32 `[1, features, side, side]`, and the `head` that turns them into logits
     /// `[1, classes]`. Explains `class`, or what the head says most. The channels are weighted by the mean gradient of the
     /// class's logit; what speaks against the class is left out.
@@ -118,6 +128,19 @@ mod tests {
         let explanation = red_is_class_one().explain(&red_in(0, 0), Some(2)).unwrap();
         assert_eq!(explanation.class, 2);
         assert!(!explanation.heatmap.has_evidence() && explanation.logits[1] > explanation.logits[2]);
+    }
+
+    #[test]
+    fn the_class_that_was_missed_has_evidence_of_its_own_whatever_the_model_takes_the_picture_for() {
+        let classifier = red_is_class_one();
+        let (predicted, missed) = (classifier.explain(&red_in(1, 0), None), classifier.explain(&red_in(1, 0), Some(2)));
+        let (predicted, missed) = (predicted.unwrap(), missed.unwrap());
+        assert_eq!((predicted.class, predicted.predicted(), missed.class, missed.predicted()), (1, 1, 2, 1));
+        assert_ne!(predicted.heatmap, missed.heatmap);
+        assert_eq!([&predicted, &missed].map(|one| one.heatmap.values.len()), [16, 16]);
+        assert!(predicted.probability() > missed.probability());
+        let sum: f32 = (0..3).map(|class| classifier.explain(&red_in(1, 0), Some(class)).unwrap().probability()).sum();
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::LearnError;
+
 /// Evidence by place, on a grid much coarser than the picture (7×7 for 224 pixels).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heatmap {
@@ -33,6 +35,12 @@ impl Heatmap {
             mix(above, below, y.share).clamp(0.0, 1.0)
         };
         places.iter().flat_map(|y| places.iter().map(move |x| pixel(y, x))).collect()
+    }
+
+    /// A prepared picture of `size`×`size` pixels, bright where the evidence lies: a PNG.
+    pub fn laid_over(&self, prepared: &[u8], size: u32) -> Result<Vec<u8>, LearnError> {
+        ursa_vision::overlay(prepared, &self.enlarged(size), size)
+            .map_err(|error| LearnError::UnusableData(error.to_string()))
     }
 }
 
@@ -78,5 +86,15 @@ mod tests {
             assert_eq!(Heatmap { side: 2, values }.enlarged(2), [0.0; 4]);
         }
         assert!(!Heatmap { side: 1, values: vec![0.0] }.has_evidence());
+    }
+
+    #[test]
+    fn a_picture_is_bright_where_the_evidence_lies_and_of_the_size_that_is_said() {
+        let prepared = vec![100; 4 * 4 * 3];
+        let drawn = |values: Vec<f32>| Heatmap { side: 2, values }.laid_over(&prepared, 4).unwrap();
+        let (dark, left, right) =
+            (drawn(vec![0.0; 4]), drawn(vec![1.0, 0.0, 1.0, 0.0]), drawn(vec![0.0, 1.0, 0.0, 1.0]));
+        assert!(dark.starts_with(b"\x89PNG") && dark != left && left != right);
+        assert!(Heatmap { side: 1, values: vec![1.0] }.laid_over(&prepared, 5).is_err());
     }
 }

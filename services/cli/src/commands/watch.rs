@@ -39,6 +39,11 @@ pub(super) async fn until_ended(client: &Client, subject: Subject) -> anyhow::Re
     }
 }
 
+/// Waits until the subject has ended and shows nothing of it.
+pub(super) async fn silently(client: &Client, subject: Subject) -> anyhow::Result<()> {
+    events(client, subject, |_| {}).await
+}
+
 async fn with_bars(client: &Client, subject: Subject) -> anyhow::Result<()> {
     let mut bars = JobBars::new();
     let print = bars.printer();

@@ -27,6 +27,8 @@ pub(crate) struct Script {
     pub runs: Vec<v1::RunMetrics>,
     /// Of the only model that has predictions.
     pub interpretation: v1::Interpretation,
+    /// What explain jobs left behind.
+    pub heatmaps: Vec<v1::Heatmap>,
     /// What it answers to each part of a request to steer jobs.
     pub steered: Vec<v1::SteerJobsResponse>,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Fake {
     script: Arc<Script>,
     asked: Arc<Mutex<Vec<String>>>,
     reruns: Arc<Mutex<Vec<v1::RerunPipelineRequest>>>,
+    submitted: Arc<Mutex<Vec<v1::PipelineSpec>>>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -45,7 +48,8 @@ type Endless<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Fake {
     /// Starts one; its address, and it.
     pub(crate) async fn start(script: Script) -> (String, Self) {
-        let fake = Self { script: Arc::new(script), asked: Arc::default(), reruns: Arc::default() };
+        let script = Arc::new(script);
+        let fake = Self { script, asked: Arc::default(), reruns: Arc::default(), submitted: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = Server::builder()
@@ -68,6 +72,11 @@ impl Fake {
     /// The pipelines it was asked to run again.
     pub(crate) fn reruns(&self) -> Vec<v1::RerunPipelineRequest> {
         self.reruns.lock().unwrap().clone()
+    }
+
+    /// The pipelines it was asked to run.
+    pub(crate) fn submitted(&self) -> Vec<v1::PipelineSpec> {
+        self.submitted.lock().unwrap().clone()
     }
 
     fn note(&self, what: String) {
@@ -107,8 +116,9 @@ fn not_asked<T>() -> Answer<T> {
 impl JobService for Fake {
     type WatchEventsStream = Endless<v1::Event>;
 
-    async fn submit_pipeline(&self, _: Request<v1::SubmitPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
-        not_asked()
+    async fn submit_pipeline(&self, request: Request<v1::SubmitPipelineRequest>) -> Answer<v1::SubmitPipelineResponse> {
+        self.submitted.lock().unwrap().extend(request.into_inner().pipeline);
+        Ok(Response::new(v1::SubmitPipelineResponse { pipeline: Some(self.pipeline()), already_existed: false }))
     }
     async fn get_pipeline(&self, _: Request<v1::GetPipelineRequest>) -> Answer<v1::Pipeline> {
         Ok(Response::new(self.pipeline()))
@@ -210,6 +220,13 @@ impl ModelService for Fake {
         let (side, snapshot_number) =
             if snapshot.is_empty() { (named(side, "valid"), 1) } else { (named(side, "all"), 4) };
         Ok(Response::new(v1::Interpretation { side, snapshot_number, ..found.clone() }))
+    }
+
+    async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Answer<v1::Heatmap> {
+        let v1::GetHeatmapRequest { digest, image_id, class } = request.into_inner();
+        self.note(format!("heatmap of {image_id} for {class} by {digest}"));
+        let found = self.script.heatmaps.iter().find(|one| one.image_id == image_id && one.class == class);
+        found.cloned().map(Response::new).ok_or_else(|| ApiError::not_found("heatmap of image", image_id).into())
     }
 }
 

@@ -196,22 +196,23 @@ async fn who_watches_is_told_at_the_end_what_was_found() {
 
 #[tokio::test]
 async fn an_output_of_another_form_breaks_no_command() {
+    const KINDS: [&str; 5] = ["train", "evaluate", "explain", "find_lr", "sgd_lab"];
     let garbage = [
         json!({}),
         json!([1, 2]),
         json!("x"),
         json!({"model_digest": 7, "error_rates": "x", "findings": [1, {}, {"recipe": []}], "runs": {"a": 1}, "spread": [[]]}),
         json!({"model_digest": "é", "runs": [{"seed": 1, "error_rate": -3, "validated": 1, "errors": 9}, {"seed": 2, "error_rate": 1e300}]}),
+        json!({"model_digest": "é", "images": [7, {"image_id": "a"}, {"image_id": "b", "class": "", "probability": -1, "predicted": ""}]}),
         json!({"suggestions": [{"rate": 1e-3}], "curve": {"columns": 3, "points": [[1e-3, 1.0], [1e300, 1e300], [1e-300], "x"]}}),
         json!({"coefficients": [1], "loss": "x", "optimum": {}, "verdict": ["x"], "diverged": "yes"}),
         json!({"model_digest": "é", "loss": 1e300, "classes": [{"class": "x", "wrong": u64::MAX, "of": u64::MAX},
             {"class": "y", "wrong": u64::MAX, "of": u64::MAX}, {"class": "z", "wrong": 2, "of": 1}, 7]}),
     ];
     for output in garbage {
-        let details =
-            ["train", "evaluate", "find_lr", "sgd_lab"].map(|kind| detail(kind, kind, &output, &json!({"kind": kind})));
+        let details = KINDS.map(|kind| detail(kind, kind, &output, &json!({"kind": kind})));
         let (address, _fake) = Fake::start(Script { details: details.into(), ..Script::default() }).await;
-        for kind in ["train", "evaluate", "find_lr", "sgd_lab"] {
+        for kind in KINDS {
             let text = printed(&address, &["jobs", "get", kind]).await;
             says(&text, &[&format!("Kind         {kind}")]);
             assert!(!text.contains("NaN") && !text.contains("inf"), "{output}:\n{text}");

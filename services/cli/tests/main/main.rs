@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod engine;
+mod explain;
 mod fake;
 mod interpret;
 mod learned;

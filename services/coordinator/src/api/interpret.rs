@@ -13,7 +13,7 @@ use ursa_storage::predictions::{self, Predictions};
 use ursa_storage::{Digest, Key, ModelFile, StorageError};
 use uuid::Uuid;
 
-use super::{id, refuse, storage_refused};
+use super::{id, internal, refuse, storage_refused};
 use crate::context::Context;
 
 const DEFAULT_LIMIT: u32 = 20;
@@ -79,10 +79,6 @@ impl Interpreter {
         add_urls(context, &mut told).await?;
         Ok(told)
     }
-}
-
-fn internal(error: impl ToString) -> Status {
-    ApiError::new(ErrorCode::Internal, error.to_string()).into()
 }
 
 /// `None` is both. Of its own snapshot a model is judged by what it has not learned from, unless more is wanted.

@@ -2,6 +2,7 @@
 
 mod datasets;
 mod endpoints;
+mod heatmap;
 mod interpret;
 mod jobs;
 mod logs;
@@ -52,6 +53,11 @@ fn storage_refused(error: &StorageError) -> Status {
         _ => ErrorCode::Internal,
     };
     ApiError::new(code, error.to_string()).into()
+}
+
+/// What nobody who asks can do anything about.
+fn internal(error: impl ToString) -> Status {
+    ApiError::new(ErrorCode::Internal, error.to_string()).into()
 }
 
 const DEFAULT_PAGE: u32 = 100;

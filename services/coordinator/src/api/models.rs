@@ -5,7 +5,7 @@ use ursa_proto::v1;
 use ursa_proto::v1::model_service_server::ModelService;
 
 use super::interpret::Interpreter;
-use super::{Answer, next_page, page, refuse};
+use super::{Answer, heatmap, next_page, page, refuse};
 use crate::context::Context;
 
 /// See the module.
@@ -39,5 +39,9 @@ impl ModelService for ModelApi {
 
     async fn interpret_model(&self, request: Request<v1::InterpretModelRequest>) -> Answer<v1::Interpretation> {
         self.interpreter.interpret(&self.context, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_heatmap(&self, request: Request<v1::GetHeatmapRequest>) -> Answer<v1::Heatmap> {
+        heatmap::get(&self.context, &request.into_inner()).await.map(Response::new)
     }
 }

@@ -134,6 +134,7 @@ impl WorkerApi {
             Done::Train(result) => store.complete_train(&lease, &result).await,
             Done::Search(result) => store.complete_search(&lease, &result).await,
             Done::Evaluate(result) => store.complete_evaluate(&lease, &result).await,
+            Done::Explain(result) => store.complete_explain(&lease, &result).await,
             Done::SgdLab(result) => store.complete_sgd_lab(&lease, &result).await,
             // Its room is noted together with that of the others that end with it.
             Done::Probe(_) => {

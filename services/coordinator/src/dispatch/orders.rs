@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 use ursa_domain::recipe::{RateTest, Recipe};
-use ursa_domain::run::{CheckpointInfo, Rung, SnapshotInfo};
+use ursa_domain::run::{CheckpointInfo, ImageToExplain, Rung, SnapshotInfo};
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::spec::{ScrapeOptions, VerifySpec};
 use ursa_domain::{ErrorClass, JobKind};
@@ -91,6 +91,10 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
         JobKind::Evaluate => {
             let payload: EvaluatePayload = read(task)?;
             Work::Evaluate(payload.into())
+        }
+        JobKind::Explain => {
+            let payload: ExplainPayload = read(task)?;
+            Work::Explain(payload.into())
         }
         JobKind::SgdLab => {
             let lab: SgdLab = read(task)?;
@@ -201,6 +205,19 @@ impl From<EvaluatePayload> for v1::EvaluateTask {
             snapshot_digest: payload.snapshot.digest,
             model_digest: payload.model_digest,
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct ExplainPayload {
+    model_digest: String,
+    images: Vec<ImageToExplain>,
+}
+
+impl From<ExplainPayload> for v1::ExplainTask {
+    fn from(payload: ExplainPayload) -> Self {
+        let images = payload.images.into_iter().map(v1::ImageToExplain::from).collect();
+        Self { model_digest: payload.model_digest, images }
     }
 }
 

@@ -58,6 +58,7 @@ impl Store {
             r#"select key as "name!" from checkpoints where task_id = $1 and attempt = $2 and key = any ($3)
             union all select key from shards where key = any ($3)
             union all select predictions_key from evaluations where predictions_key = any ($3)
+            union all select overlay_key from heatmaps where overlay_key = any ($3)
             union all select digest from models where digest = any ($3)"#,
             attempt.task_id,
             attempt.attempt,

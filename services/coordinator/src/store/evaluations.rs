@@ -3,14 +3,15 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ursa_domain::evaluation::{ClassErrors, Evaluation};
-use ursa_domain::run::{SnapshotInfo, StoredPredictions};
+use ursa_domain::run::{SnapshotInfo, StoredObject};
 use ursa_domain::{JobKind, Lease};
 use ursa_proto::v1;
 
 use super::fencing::hold_to_complete;
+use super::models::lock_model;
 use super::results::check_evaluation;
 use super::tasks::succeed;
-use super::{Store, StoreError, StoreResult, Tx, ensure_rows, jobs};
+use super::{Store, StoreError, StoreResult, ensure_rows, jobs};
 
 /// As many are told of one model.
 const MAX_EVALUATIONS: i64 = 100;
@@ -95,7 +96,7 @@ impl Store {
         &self,
         model_digest: &str,
         snapshot_digest: &str,
-    ) -> StoreResult<Option<StoredPredictions>> {
+    ) -> StoreResult<Option<StoredObject>> {
         let row = sqlx::query!(
             "select predictions_key, predictions_sha256, predictions_bytes from evaluations
             where model_digest = $1 and snapshot_digest = $2",
@@ -104,20 +105,12 @@ impl Store {
         )
         .fetch_optional(&self.pool)
         .await?;
-        Ok(row.map(|row| StoredPredictions {
+        Ok(row.map(|row| StoredObject {
             key: row.predictions_key,
             sha256: row.predictions_sha256,
             bytes: row.predictions_bytes as u64,
         }))
     }
-}
-
-/// Locks a model, so that its evaluations count one after the other; its classes.
-async fn lock_model(tx: &mut Tx, digest: &str) -> StoreResult<Vec<String>> {
-    let classes = sqlx::query_scalar!("select classes from models where digest = $1 for no key update", digest)
-        .fetch_one(&mut **tx)
-        .await?;
-    serde_json::from_value(classes).map_err(|error| StoreError::unreadable("classes of a model", &error))
 }
 
 /// The output of an evaluate job.

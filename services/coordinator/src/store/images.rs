@@ -102,6 +102,18 @@ impl Store {
         let shard = row.normal_shard.ok_or_else(|| ApiError::not_found("normalised picture of image", id))?;
         Ok(location(shard, row.normal_offset, row.normal_length))
     }
+
+    /// The class that an image is labelled with.
+    pub(crate) async fn label_of(&self, id: Uuid) -> StoreResult<String> {
+        let label = sqlx::query_scalar!(
+            "select c.name from images i join classes c on c.dataset_id = i.dataset_id and c.index = i.class_index
+            where i.id = $1",
+            id,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(label.ok_or_else(|| ApiError::not_found("image", id))?)
+    }
 }
 
 fn location(shard: String, offset: i64, length: i64) -> ImageLocation {
@@ -162,7 +174,7 @@ fn ids<'a>(field: &str, texts: impl Iterator<Item = &'a String>) -> StoreResult<
     Ok(texts.map(|text| parse_id(field, text)).collect::<Result<_, _>>()?)
 }
 
-fn column<R, T>(rows: &[R], pick: impl Fn(&R) -> T) -> Vec<T> {
+pub(super) fn column<R, T>(rows: &[R], pick: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(pick).collect()
 }
 

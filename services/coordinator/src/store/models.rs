@@ -122,6 +122,14 @@ impl Store {
     }
 }
 
+/// Locks a model, so that what is said of it counts one after the other; its classes.
+pub(super) async fn lock_model(tx: &mut Tx, digest: &str) -> StoreResult<Vec<String>> {
+    let classes = sqlx::query_scalar!("select classes from models where digest = $1 for no key update", digest)
+        .fetch_one(&mut **tx)
+        .await?;
+    serde_json::from_value(classes).map_err(|error| StoreError::unreadable("classes of a model", &error))
+}
+
 /// Whether a digest of `what` may begin so.
 pub(super) fn check_prefix(what: &str, prefix: &str) -> Result<(), ApiError> {
     if (8..=64).contains(&prefix.len()) && prefix.chars().all(|c| c.is_ascii_hexdigit()) {

@@ -1,8 +1,13 @@
 //! What a worker's results must be before they may count. Pure: what only the rows can tell is checked with the writes.
 
 use ursa_domain::Lease;
+use ursa_domain::explanation::place;
+use ursa_domain::run::ImageToExplain;
 use ursa_proto::{ApiError, v1};
 use ursa_storage::{Digest, Key};
+
+/// Rows of a map of evidence: those of a picture of 2048 pixels.
+const MAX_SIDE: u32 = 64;
 
 /// A picture that is said to lie in a shard.
 struct Picture<'a> {
@@ -59,19 +64,58 @@ pub(super) fn check_evaluation<'a>(
     result: &'a v1::EvaluateResult,
     known: &[String],
     images: u64,
-) -> Result<&'a v1::StoredPredictions, ApiError> {
+) -> Result<&'a v1::StoredObject, ApiError> {
     let predictions = result.predictions.as_ref().ok_or_else(|| ApiError::invalid("predictions: is missing"))?;
     let key = Key::Evaluation { task: lease.task_id, attempt: lease.attempt };
-    check_key("predictions.key", &predictions.key, &key)?;
-    check_size("predictions.bytes", predictions.bytes)?;
-    if let Err(error) = predictions.sha256.parse::<Digest>() {
-        return Err(ApiError::invalid(format!("predictions.sha256: {error}")));
-    }
+    check_object("predictions", predictions, &key)?;
     if !result.loss.is_finite() {
         return Err(ApiError::invalid(format!("loss is {}: a model's mean loss is a finite number", result.loss)));
     }
     check_classes(&result.classes, known, images)?;
     Ok(predictions)
+}
+
+/// There is a heatmap of each of `images`, in order: of the class that was asked for, and of those that the model has, `known`.
+/// Their pictures lie where this very attempt writes them.
+pub(super) fn check_heatmaps<'a>(
+    lease: &Lease,
+    result: &'a v1::ExplainResult,
+    images: &[ImageToExplain],
+    known: &[String],
+) -> Result<Vec<&'a v1::StoredObject>, ApiError> {
+    let told: Vec<&str> = result.images.iter().map(|image| image.image_id.as_str()).collect();
+    let asked: Vec<String> = images.iter().map(|image| image.id.to_string()).collect();
+    if told != asked {
+        return Err(ApiError::invalid(format!("images are {told:?}; those of the task are {asked:?}")));
+    }
+    images.iter().zip(&result.images).map(|(asked, told)| check_heatmap(lease, asked, told, known)).collect()
+}
+
+fn check_heatmap<'a>(
+    lease: &Lease,
+    asked: &ImageToExplain,
+    told: &'a v1::ExplainedImage,
+    known: &[String],
+) -> Result<&'a v1::StoredObject, ApiError> {
+    let invalid = |reason: String| ApiError::invalid(format!("image {}: {reason}", asked.id));
+    let v1::ExplainedImage { class, probability, predicted, side, values, overlay, .. } = told;
+    if let Some(wanted) = asked.class.as_ref().filter(|wanted| *wanted != class) {
+        return Err(invalid(format!("class is {class:?}; {wanted:?} was asked for")));
+    }
+    for class in [class, predicted] {
+        place(class, known).map_err(|unknown| invalid(unknown.to_string()))?;
+    }
+    if !(0.0..=1.0).contains(probability) {
+        return Err(invalid(format!("probability is {probability}: it is a fraction")));
+    }
+    let has_places = (1..=MAX_SIDE).contains(side) && values.len() as u64 == u64::from(*side).pow(2);
+    if !has_places || !values.iter().all(|value| value.is_finite() && *value >= 0.0) {
+        let count = values.len();
+        return Err(invalid(format!("{count} values are no evidence in {side}×{side} places, each 0 or more")));
+    }
+    let overlay = overlay.as_ref().ok_or_else(|| invalid("overlay: is missing".into()))?;
+    check_object("overlay", overlay, &Key::Heatmap { task: lease.task_id, attempt: lease.attempt, image: asked.id })?;
+    Ok(overlay)
 }
 
 fn check_classes(classes: &[v1::ClassErrors], known: &[String], images: u64) -> Result<(), ApiError> {
@@ -103,6 +147,13 @@ fn check_shard(shard: Option<&v1::Shard>, key: &Key, pictures: &[Picture<'_>]) -
     check_key("shard.key", &shard.key, key)?;
     check_size("shard.bytes", shard.bytes)?;
     pictures.iter().try_for_each(|picture| check_inside(shard, picture))
+}
+
+fn check_object(field: &str, object: &v1::StoredObject, key: &Key) -> Result<(), ApiError> {
+    check_key(&format!("{field}.key"), &object.key, key)?;
+    check_size(&format!("{field}.bytes"), object.bytes)?;
+    let digest = object.sha256.parse::<Digest>();
+    digest.map(drop).map_err(|error| ApiError::invalid(format!("{field}.sha256: {error}")))
 }
 
 fn check_size(field: &str, bytes: u64) -> Result<(), ApiError> {

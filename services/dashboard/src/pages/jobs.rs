@@ -12,8 +12,8 @@ use crate::view::layout::{Nav, Refresh, View};
 use crate::view::{parts, text};
 
 const PAGE_SIZE: u32 = 50;
-const KINDS: [&str; 10] =
-    ["scrape", "verify", "snapshot", "find_lr", "train", "search", "evaluate", "deploy", "sgd_lab", "probe"];
+const KINDS: [&str; 11] =
+    ["scrape", "verify", "snapshot", "find_lr", "train", "search", "evaluate", "explain", "deploy", "sgd_lab", "probe"];
 const STATES: [&str; 7] = ["waiting", "running", "cancelling", "succeeded", "failed", "cancelled", "skipped"];
 
 /// Which jobs.

@@ -45,6 +45,7 @@ pub(crate) fn router(app: App) -> Router {
         ("/datasets/{name}", get(dataset::show)),
         ("/datasets/{name}/sources", get(sources::show)),
         ("/models", get(models::show)),
+        ("/models/{digest}/images/{image}", get(model::why::show)),
         ("/endpoints", get(endpoints::show)),
         ("/queues", get(queues::show)),
         ("/schedules", get(schedules::show)),
@@ -72,6 +73,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/workers/{id}/resume", post(workers::resume))
         .route("/datasets/{name}/retry", post(sources::retry))
         .route("/models/{digest}", get(model::show))
+        .route("/models/{digest}/images/{image}", post(model::why::submit))
+        .route("/models/{digest}/images/{image}/heatmap.png", get(model::why::picture))
         .route("/images/{id}", get(images::show))
         .route("/events", get(events::stream))
         .route("/assets/{name}", get(assets::get))

@@ -168,12 +168,6 @@ fn bars(prediction: &node::Prediction) -> Markup {
 
 /// The picture as the model sees it, bright where the evidence lies.
 fn evidence(prediction: &node::Prediction) -> Markup {
-    let class = &prediction.class;
-    html! { @if !prediction.overlay_png.is_empty() { figure.evidence {
-        img src=(format!("data:image/png;base64,{}", prediction.overlay_png)) alt=(format!("where the evidence for {class} lies"));
-        figcaption.quiet {
-            @if prediction.has_evidence { "Bright: what speaks for " (class) ", in the part of the picture that the model sees." }
-            @else { "Nothing in the picture speaks for " (class) "." }
-        }
-    } } }
+    let source = format!("data:image/png;base64,{}", prediction.overlay_png);
+    html! { @if !prediction.overlay_png.is_empty() { (parts::evidence(&source, &prediction.class, prediction.has_evidence)) } }
 }

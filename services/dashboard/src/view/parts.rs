@@ -121,6 +121,17 @@ pub(crate) fn model_link(digest: &str) -> Markup {
     } }
 }
 
+/// A picture as a model sees it, bright where the evidence for a class lies.
+pub(crate) fn evidence(source: &str, class: &str, has_evidence: bool) -> Markup {
+    html! { figure.evidence {
+        img src=(source) alt=(format!("where the evidence for {class} lies"));
+        figcaption.quiet {
+            @if has_evidence { "Bright: what speaks for " (class) ", in the part of the picture that the model sees." }
+            @else { "Nothing in the picture speaks for " (class) "." }
+        }
+    } }
+}
+
 /// A job as a chip that leads to it.
 pub(crate) fn job_chip(job: &v1::Job) -> Markup {
     html! {

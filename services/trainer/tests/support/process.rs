@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
-use ursa_domain::run::{EvaluationOrder, RunOrder, TrainerEvent, TrainerInput};
+use ursa_domain::run::{EvaluationOrder, ExplanationOrder, RunOrder, TrainerEvent, TrainerInput};
 use ursa_domain::sgd_lab::SgdLab;
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -33,6 +33,12 @@ impl Trainer {
     pub(crate) fn start_evaluation(order: &EvaluationOrder) -> Self {
         let mut trainer = Self::spawn();
         trainer.write(&TrainerInput::Evaluate(Box::new(order.clone())));
+        trainer
+    }
+
+    pub(crate) fn start_explanation(order: &ExplanationOrder) -> Self {
+        let mut trainer = Self::spawn();
+        trainer.write(&TrainerInput::Explain(order.clone()));
         trainer
     }
 

@@ -7,7 +7,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use ursa_domain::recipe::{Architecture, Rate, Recipe, Stage};
-use ursa_domain::run::{EvaluationOrder, RunOrder, SnapshotInfo};
+use ursa_domain::run::{EvaluationOrder, ExplanationOrder, ImageToExplain, RunOrder, SnapshotInfo};
 use ursa_domain::split::Side;
 use ursa_storage::manifest::{Manifest, ManifestRow};
 use ursa_storage::shard::ShardWriter;
@@ -91,6 +91,31 @@ impl World {
             model_digest: model_digest.to_owned(),
             object_store: order.object_store,
             cache_dir: order.cache_dir,
+            threads: order.threads,
+        }
+    }
+
+    /// Has the model explain the images of these rows: for `class`, or for what it takes each for.
+    pub(crate) fn explanation(
+        &self,
+        model_digest: &str,
+        rows: &[ManifestRow],
+        class: Option<&str>,
+    ) -> ExplanationOrder {
+        let order = self.order(1);
+        let image = |row: &ManifestRow| ImageToExplain {
+            id: row.image_id,
+            shard: row.shard.clone(),
+            offset: row.offset,
+            length: row.length,
+            class: class.map(str::to_owned),
+        };
+        ExplanationOrder {
+            task_id: Uuid::from_u128(21),
+            attempt: 2,
+            model_digest: model_digest.to_owned(),
+            images: rows.iter().map(image).collect(),
+            object_store: order.object_store,
             threads: order.threads,
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use ursa_domain::recipe::{RateTest, Recipe};
 use ursa_domain::run::{
-    CheckpointInfo, EvaluationOrder, Finding, FoundRates, RatePoint, RunOrder, RunResult, Rung, SgdOutcome,
-    SnapshotInfo, Suggestion, TrainedModel, TrainerEvent, TrainerInput,
+    CheckpointInfo, EvaluationOrder, ExplanationOrder, Finding, FoundRates, ImageToExplain, RatePoint, RunOrder,
+    RunResult, Rung, SgdOutcome, SnapshotInfo, Suggestion, TrainedModel, TrainerEvent, TrainerInput,
 };
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_proto::v1::{self, search_result::End as TrialEnd};
@@ -81,6 +81,22 @@ pub(crate) async fn evaluate(
     let order = evaluation_order(tools, attempt, task)?;
     match learn(tools, attempt, TrainerInput::Evaluate(Box::new(order))).await? {
         RunResult::Evaluation(evaluated) => Ok(evaluated.into()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Has a model say what in images speaks for a class, in a process of its own. It takes seconds, and somebody waits for it:
+/// it needs neither a turn nor a GPU.
+pub(crate) async fn explain(
+    tools: &Tools,
+    attempt: &Attempt,
+    task: v1::ExplainTask,
+) -> Result<v1::ExplainResult, WorkError> {
+    let order = explanation_order(tools, attempt, task)?;
+    match run(tools, attempt, &TrainerInput::Explain(order)).await? {
+        RunResult::Explanations(images) => {
+            Ok(v1::ExplainResult { images: images.into_iter().map(v1::ExplainedImage::from).collect() })
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -263,6 +279,18 @@ fn evaluation_order(tools: &Tools, attempt: &Attempt, task: v1::EvaluateTask) ->
         model_digest: task.model_digest,
         object_store: tools.storage.location().to_owned(),
         cache_dir: tools.cache_dir.display().to_string(),
+        threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
+    })
+}
+
+fn explanation_order(tools: &Tools, attempt: &Attempt, task: v1::ExplainTask) -> Result<ExplanationOrder, WorkError> {
+    let images = task.images.into_iter().map(ImageToExplain::try_from).collect::<Result<Vec<_>, _>>();
+    Ok(ExplanationOrder {
+        task_id: attempt.task_id(),
+        attempt: attempt.number(),
+        model_digest: task.model_digest,
+        images: images.map_err(|error| unreadable("images", &error))?,
+        object_store: tools.storage.location().to_owned(),
         threads: threads(tools.threads, attempt.gpus().len(), tools.gpus.count()),
     })
 }

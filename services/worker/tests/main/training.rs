@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ursa_proto::v1::{self, StopReason, StopStage};
 
-use crate::support::{Coordinator, PATIENCE, Seen, Worker, evaluate, train};
+use crate::support::{Coordinator, PATIENCE, Seen, Worker, evaluate, explain, train};
 
 fn sees(seen: &Seen, gpus: &str) -> bool {
     seen.lines.contains(&format!("sees {gpus} of PCI_BUS_ID"))
@@ -55,6 +55,30 @@ async fn an_evaluation_is_a_run_as_any_other_and_its_result_is_handed_in_whole()
     assert_eq!(result.classes, [v1::ClassErrors { class: "black".into(), wrong: 1, of: 4 }]);
     assert!((result.loss - 0.25).abs() < 1e-12);
     coordinator.sees("its log", |seen| sees(seen, "1")).await;
+}
+
+#[tokio::test]
+async fn an_explanation_waits_for_no_run_and_is_handed_in_whole() {
+    let coordinator = Coordinator::start().await;
+    let _worker = Worker::start(&[&coordinator], &[]);
+    let (training, order) = (train("obedient", &[]), explain("quick"));
+    coordinator.order(&[&training]);
+    coordinator.sees("the training run", |seen| !seen.lines.is_empty()).await;
+    coordinator.order(&[&order]);
+    let completion = coordinator.sees_completion(&order).await;
+    let Some(v1::complete_task_request::Result::Explain(result)) = completion.result else { panic!("{completion:?}") };
+    let overlay = Some(v1::StoredObject { key: "k".into(), sha256: "s".into(), bytes: 9 });
+    let expected = v1::ExplainedImage {
+        image_id: "00000000-0000-0000-0000-000000000007".into(),
+        class: "teddy".into(),
+        probability: 0.25,
+        predicted: "black".into(),
+        side: 1,
+        values: vec![0.5],
+        overlay,
+    };
+    assert_eq!(result.images, [expected]);
+    coordinator.sees("the training run go on", |seen| seen.running(&training).is_some()).await;
 }
 
 #[tokio::test]

@@ -4,18 +4,18 @@ use serde_json::Value;
 use ursa_cluster::Worker;
 use ursa_domain::evaluation::Evaluation;
 use ursa_domain::interpret::Prediction;
-use ursa_domain::run::{EvaluatedModel, StoredPredictions};
+use ursa_domain::run::{EvaluatedModel, StoredObject};
 use ursa_domain::split::Side;
 use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_storage::Key;
 use ursa_storage::predictions::{PredictionRow, to_parquet};
-use ursa_storage::{Digest, Key};
 use uuid::Uuid;
 use v1::complete_task_request::Result as Done;
 use v1::evaluate_spec::{Model, Snapshot};
 use v1::job_definition::Spec;
 use v1::task_order::Work;
 
-use crate::fixture::{Fixture, after, job, scrape, snapshot, train, trained, verify};
+use crate::fixture::{Fixture, job, trained, with_model};
 
 /// What the model tells apart: all that the pictures are, in another order than theirs, and what none of them is.
 const CLASSES: [&str; 3] = ["teddy", "panda", "black"];
@@ -70,23 +70,6 @@ impl Stage {
     }
 }
 
-/// Has a worker make a snapshot, and a model that tells these classes apart; the worker, and the ids of all jobs, of which
-/// `more` are the last.
-async fn with_model(fixture: &Fixture, classes: &[&str], more: Vec<v1::JobDefinition>) -> (Worker, Vec<String>) {
-    let first = [scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()];
-    let ids = fixture.submit(first.into_iter().chain(more).collect()).await;
-    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
-    fixture.prepare_images(&mut worker).await;
-    let order = worker.next_task().await.unwrap();
-    let model_json =
-        serde_json::json!({"architecture": "resnet18", "classes": classes, "metrics": {"error_rate": 0.125}})
-            .to_string();
-    let model_digest = Digest::of(model_json.as_bytes()).to_string();
-    let result = v1::TrainResult { model_digest, model_json, ..v1::TrainResult::default() };
-    worker.complete(order.lease.as_ref().unwrap(), Done::Train(result)).await.unwrap();
-    (worker, ids)
-}
-
 fn named(number: u32) -> Snapshot {
     Snapshot::SnapshotName(v1::SnapshotName { dataset: "bears".into(), number })
 }
@@ -138,7 +121,7 @@ async fn evaluated(fixture: &Fixture, order: &v1::TaskOrder, rows: &[PredictionR
     let sha256 = fixture.storage().put(&key, bytes).await.unwrap().to_string();
     let predictions: Vec<_> = rows.iter().map(|row| row.prediction.clone()).collect();
     let evaluation = Evaluation::of(&predictions, &classes);
-    EvaluatedModel { predictions: StoredPredictions { key: key.to_string(), sha256, bytes: size }, evaluation }.into()
+    EvaluatedModel { predictions: StoredObject { key: key.to_string(), sha256, bytes: size }, evaluation }.into()
 }
 
 #[tokio::test]

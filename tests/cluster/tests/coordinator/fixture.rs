@@ -274,3 +274,24 @@ pub(crate) fn trained() -> v1::complete_task_request::Result {
         ..v1::TrainResult::default()
     })
 }
+
+/// Has a worker make a snapshot, and a model that tells these classes apart; the worker, and the ids of all jobs, of which
+/// `more` are the last.
+pub(crate) async fn with_model(
+    fixture: &Fixture,
+    classes: &[&str],
+    more: Vec<v1::JobDefinition>,
+) -> (Worker, Vec<String>) {
+    let first = [scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()];
+    let ids = fixture.submit(first.into_iter().chain(more).collect()).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    fixture.prepare_images(&mut worker).await;
+    let order = worker.next_task().await.unwrap();
+    let model_json =
+        serde_json::json!({"architecture": "resnet18", "classes": classes, "metrics": {"error_rate": 0.125}})
+            .to_string();
+    let model_digest = Digest::of(model_json.as_bytes()).to_string();
+    let result = v1::TrainResult { model_digest, model_json, ..v1::TrainResult::default() };
+    worker.complete(order.lease.as_ref().unwrap(), v1::complete_task_request::Result::Train(result)).await.unwrap();
+    (worker, ids)
+}

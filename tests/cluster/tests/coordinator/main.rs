@@ -9,6 +9,7 @@ mod cleaning;
 mod deadlines;
 mod duties;
 mod evaluation;
+mod explanation;
 mod fairness;
 mod fixture;
 mod inheritance;

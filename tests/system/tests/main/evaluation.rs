@@ -1,4 +1,4 @@
-//! A model that was trained here is asked about its own snapshot again, and about a later one.
+//! A model that was trained here is asked about its own snapshot again, about a later one, and for its reasons.
 
 use serde_json::Value;
 use ursa_proto::v1::job_definition::Spec;
@@ -54,5 +54,22 @@ async fn a_model_says_of_a_later_snapshot_what_it_says_of_the_same_pictures_in_i
         (interpret(&system, model, "", "all").await, interpret(&system, model, &digest(other), "").await);
     assert_eq!((later.snapshot_number, later.images, &later.confusion), (2, own.images, &own.confusion));
     assert_ne!(interpret(&system, model, &digest(other), "valid").await.images, own.images);
+    says_why(&system, model, &own).await;
     nothing_alarming(&mut system, &[]);
+}
+
+/// What speaks for the label of the picture with the highest loss: of the same answer that the loss was measured by.
+async fn says_why(system: &System, model: &str, found: &v1::Interpretation) {
+    let image = &found.top_losses[0];
+    let reasons = ursa_client::explanation::request(model, vec![image.image_id.clone()], None);
+    let ids = submit(system, reasons.pipeline.unwrap()).await;
+    ended(system, &ids["explain"], "succeeded").await;
+    let request =
+        v1::GetHeatmapRequest { digest: model.into(), image_id: image.image_id.clone(), class: String::new() };
+    let heatmap = system.client.models().get_heatmap(request).await.unwrap().into_inner();
+    let class = |index: u32| &found.classes[index as usize];
+    assert_eq!((&heatmap.class, &heatmap.predicted), (class(image.actual), class(image.predicted)));
+    assert!((heatmap.probability - image.probability_of_actual).abs() < 1e-3, "{heatmap:?}");
+    assert_eq!(heatmap.values.len() as u32, heatmap.side.pow(2));
+    assert!(heatmap.overlay_png.starts_with(b"\x89PNG"));
 }

@@ -298,6 +298,24 @@ mod tests {
     }
 
     #[test]
+    fn images_are_explained_for_a_class() {
+        use v1::explain_spec::{Model, Of};
+        let read = |of: &str| match spec(&format!("{{kind: explain, model: 9f2c4e1a, images: [a, b]{of}}}")).unwrap() {
+            Spec::Explain(explain) => {
+                assert_eq!(explain.model, Some(Model::ModelDigest("9f2c4e1a".into())));
+                assert_eq!(explain.image_ids, ["a", "b"]);
+                explain.of
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([read(""), read(", of: actual")], [None, None]);
+        assert_eq!(read(", of: predicted"), Some(Of::Predicted(true)));
+        assert_eq!(read(", of: {class: big bear}"), Some(Of::Class("big bear".into())));
+        let missing = spec("{kind: explain, model: 9f2c4e1a}").unwrap_err();
+        assert!(missing.contains("\"images\" is missing"), "{missing}");
+    }
+
+    #[test]
     fn a_space_is_written_as_one_thinks_of_it() {
         let yaml = "
             kind: search
@@ -330,6 +348,8 @@ mod tests {
             ("{kind: train, snapshot: bears, test: {steps: 3}}", "test"),
             ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, fine_tune: true}", "fine_tune"),
             ("{kind: sgd_lab, epochs: 3}", "epochs"),
+            ("{kind: explain, model: 9f2c4e1a, images: [a], snapshot: bears}", "snapshot"),
+            ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, images: [a]}", "images"),
             ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, epochs: 3}", "epochs"),
             ("{kind: evaluate, snapshot: bears, model: 9f2c4e1a, side: valid}", "side"),
             ("{kind: train, snapshot: bears, trials: 3}", "trials"),

@@ -1,5 +1,6 @@
 //! `ursa models`.
 
+mod explain;
 mod interpret;
 mod show;
 
@@ -26,6 +27,12 @@ pub(crate) enum Command {
   ursa models interpret 9f2c4e1a --snapshot 5b0d7c21
   ursa models interpret 9f2c4e1a --output json")]
     Interpret(interpret::Flags),
+    /// Draw what in images speaks for a class, whether the model is served or not.
+    #[command(after_help = "Examples:
+  ursa models explain 9f2c4e1a 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa models explain 9f2c4e1a 0193a1b2-c3d4-7e5f-8a6b-123456789abc --predicted --folder why
+  ursa models explain 9f2c4e1a 0193a1b2-c3d4-7e5f-8a6b-123456789abc --class teddy --output json")]
+    Explain(explain::Flags),
 }
 
 const MODELS: &[Column] = &[
@@ -49,5 +56,6 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             output.print_text(&model, "Model", || show::detail(&model))
         }
         Command::Interpret(flags) => interpret::run(flags, client, output).await,
+        Command::Explain(flags) => explain::run(flags, client, output).await,
     }
 }

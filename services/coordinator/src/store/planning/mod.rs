@@ -18,7 +18,7 @@ use super::events::{NewEvent, record};
 use super::jobs::{Feeding, LockedJob, lock, lock_to_move, moved, readiness_of, release_waiting, transition};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
 use images::{assign_sources, plan_scrape, plan_snapshot, plan_verify};
-use models::{plan_deploy, plan_evaluate, plan_find_lr, plan_train};
+use models::{plan_deploy, plan_evaluate, plan_explain, plan_find_lr, plan_train};
 use search::{feed_search, goes_on, plan_search};
 
 /// What became of a waiting job.
@@ -240,6 +240,7 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec, code: &str) -> Store
         JobSpec::Train(train) => plan_train(tx, job, train).await?,
         JobSpec::Search(search) => plan_search(tx, job, search).await?,
         JobSpec::Evaluate(evaluate) => plan_evaluate(tx, job, evaluate).await?,
+        JobSpec::Explain(explain) => plan_explain(tx, job, explain).await?,
         JobSpec::Deploy(deploy) => plan_deploy(tx, job, deploy).await?,
         JobSpec::SgdLab(lab) => plan_sgd_lab(lab),
         JobSpec::Probe(probe) => plan_probe(probe),

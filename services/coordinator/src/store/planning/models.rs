@@ -1,10 +1,14 @@
-//! Planning what is done with models: find a rate, train, evaluate, deploy.
+//! Planning what is done with models: find a rate, train, evaluate, explain, deploy.
+
+use std::collections::HashMap;
 
 use serde_json::{Value, json};
 use ursa_domain::evaluation::places;
 use ursa_domain::recipe::Recipe;
-use ursa_domain::run::Suggestion;
-use ursa_domain::spec::{DeploySpec, EvaluateSpec, FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec};
+use ursa_domain::run::{ImageToExplain, Suggestion};
+use ursa_domain::spec::{
+    DeploySpec, EvaluateSpec, ExplainSpec, FindLrSpec, FoundRate, Learning, ModelRef, SnapshotRef, TrainSpec,
+};
 use ursa_domain::split::ClassCount;
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
@@ -88,6 +92,35 @@ pub(super) async fn plan_evaluate(tx: &mut Tx, job: &LockedJob, spec: &EvaluateS
     let images: u64 = counts.iter().map(|count| count.train + count.valid).sum();
     payload["images"] = json!(images);
     Ok(Plan::one("images", payload, images).of_inputs(inputs))
+}
+
+/// One task. That the images are there and the model knows the classes is seen before anybody works on it.
+pub(super) async fn plan_explain(tx: &mut Tx, job: &LockedJob, spec: &ExplainSpec) -> StoreResult<Plan> {
+    let model_digest = digest_of(tx, job, &spec.model).await?;
+    let known =
+        sqlx::query_scalar!("select classes from models where digest = $1", model_digest).fetch_one(&mut **tx).await?;
+    let known: Vec<String> =
+        serde_json::from_value(known).map_err(|error| StoreError::unreadable("classes of a model", &error))?;
+    let rows = sqlx::query!(
+        r#"select i.id, i.normal_shard as "shard!", i.normal_offset, i.normal_length, c.name as label
+        from images i join classes c on c.dataset_id = i.dataset_id and c.index = i.class_index
+        where i.id = any ($1) and i.normal_shard is not null"#,
+        &spec.images,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let class = spec.of.class(&row.label, &known);
+        let class = class.map_err(|unknown| ApiError::invalid(format!("image {}: {unknown}", row.id)))?;
+        let class = class.map(str::to_owned);
+        let (offset, length) = (row.normal_offset as u64, row.normal_length as u64);
+        found.insert(row.id, ImageToExplain { id: row.id, shard: row.shard, offset, length, class });
+    }
+    let take = |id: &Uuid| found.remove(id).ok_or_else(|| ApiError::not_found("verified image", id));
+    let images: Vec<ImageToExplain> = spec.images.iter().map(take).collect::<Result<_, _>>()?;
+    let payload = json!({"model_digest": model_digest, "images": images});
+    Ok(Plan::one("images", payload.clone(), images.len() as u64).of_inputs(payload))
 }
 
 async fn find_snapshot(tx: &mut Tx, job: &LockedJob, snapshot: &SnapshotRef) -> StoreResult<Value> {

@@ -3,6 +3,7 @@
 mod by_run;
 mod curves;
 mod evaluate;
+mod explain;
 mod find_lr;
 mod findings;
 mod logs;

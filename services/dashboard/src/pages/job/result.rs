@@ -5,7 +5,7 @@ use serde_json::Value;
 use ursa_client::learned::{Run, Trained};
 use ursa_proto::v1;
 
-use super::{evaluate, find_lr, findings, runs, search, sgd_lab};
+use super::{evaluate, explain, find_lr, findings, runs, search, sgd_lab};
 use crate::view::{confusion, parts, text};
 
 /// The output for people; nothing where there is none. `classes` are those of the model it trained.
@@ -21,6 +21,7 @@ pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String])
             return html! { (trained(detail, job, &output, classes)) (search::content(detail, job)) };
         }
         "evaluate" => evaluate::result(&job.output_json),
+        "explain" => explain::result(&job.output_json),
         "sgd_lab" => sgd_lab::result(&job.output_json),
         "deploy" => deploy(&output),
         _ => None,

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 use ursa_proto::v1;
 
-use super::Wanted;
+use super::{Wanted, why};
 use crate::app::{App, ask};
 use crate::view::plot::{Axes, Line, Plot};
 use crate::view::{confusion, parts, text};
@@ -171,6 +171,7 @@ fn picture(found: &v1::Interpretation, image: &v1::JudgedImage) -> Markup {
             @if image.actual == image.predicted { " " span.right { "right" } } @else { " → " span.bad { (said) } }
             span.quiet { (text::percent(image.probability.into())) " sure, loss " (format!("{:.2}", image.loss)) }
             span.quiet { "margin " (text::percent(image.margin.into())) }
+            (parts::action(&why::address(&found.digest, &image.image_id, label), "Why?", ""))
         }
     } }
 }

@@ -1,6 +1,7 @@
 //! `/models/{digest}`: one model: how good it is, where it came from, what it gets wrong, and its package's manifest.
 
 mod mistakes;
+pub(crate) mod why;
 
 use axum::extract::{Path, Query, State};
 use maud::{Markup, html};
@@ -31,16 +32,19 @@ pub(crate) async fn show(
     Path(digest): Path<String>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Markup, PageError> {
-    let may_name_one = (8..=64).contains(&digest.len()) && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !may_name_one {
-        return Err(PageError::not_found("model", &digest));
-    }
+    let digest = parse_digest(digest)?;
     let model = ask(app.client.models().get_model(v1::GetModelRequest { digest })).await?;
     let manifest: Value = serde_json::from_str(&model.model_json).unwrap_or_default();
     let title = format!("Model {}", text::short_id(&model.digest));
     let mistakes = mistakes::section(&app, &model, &manifest, &wanted).await;
     // Immutable, hence not live.
     Ok(layout::page(&title, Nav::Models, content(&model, &manifest, &mistakes)))
+}
+
+/// What cannot name a model names nothing.
+fn parse_digest(digest: String) -> Result<String, PageError> {
+    let may_name_one = (8..=64).contains(&digest.len()) && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if may_name_one { Ok(digest) } else { Err(PageError::not_found("model", &digest)) }
 }
 
 fn content(model: &v1::Model, manifest: &Value, mistakes: &Markup) -> Markup {

@@ -7,7 +7,7 @@ mod worker;
 use std::time::Duration;
 
 pub(crate) use coordinator::{Coordinator, Seen};
-pub(crate) use order::{evaluate, probe, stop, train};
+pub(crate) use order::{evaluate, explain, probe, stop, train};
 pub(crate) use worker::{Worker, arguments};
 
 /// How long anything may take.

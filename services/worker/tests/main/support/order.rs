@@ -40,6 +40,18 @@ pub(crate) fn evaluate(manner: &str, gpus: &[u32]) -> v1::TaskOrder {
     v1::TaskOrder { gpus: gpus.to_vec(), ..order(Work::Evaluate(task)) }
 }
 
+/// An explanation of one image by the script beside this file, which acts as `manner` says.
+pub(crate) fn explain(manner: &str) -> v1::TaskOrder {
+    let image = v1::ImageToExplain {
+        image_id: Uuid::from_u128(7).to_string(),
+        shard_key: manner.to_owned(),
+        shard_offset: 512,
+        shard_length: 90,
+        class: "teddy".into(),
+    };
+    order(Work::Explain(v1::ExplainTask { model_digest: "9f2c".into(), images: vec![image] }))
+}
+
 /// An order to stop what `order` began.
 pub(crate) fn stop(order: &v1::TaskOrder, reason: v1::StopReason) -> v1::StopOrder {
     v1::StopOrder { lease: order.lease.clone(), reason: reason.into() }

@@ -2,13 +2,14 @@
 
 mod epochs;
 mod evaluate;
+mod explain;
 mod find_lr;
 mod search;
 mod sgd_lab;
 mod train;
 
 use ursa_client::Client;
-use ursa_client::learned::{Evaluated, Fitted, FoundRates, Searched, Trained};
+use ursa_client::learned::{Evaluated, Explained, Fitted, FoundRates, Searched, Trained};
 use ursa_proto::{ApiError, v1};
 
 /// Columns of text: what is longer is wrapped.
@@ -16,7 +17,7 @@ const WIDTH: usize = 100;
 
 /// Whether jobs of this kind leave behind something that is told here.
 pub(in crate::commands) fn is_told(kind: &str) -> bool {
-    matches!(kind, "evaluate" | "find_lr" | "search" | "sgd_lab" | "train")
+    matches!(kind, "evaluate" | "explain" | "find_lr" | "search" | "sgd_lab" | "train")
 }
 
 /// What a job found so far, from what the coordinator tells of it and the measurements it has; nothing where there is
@@ -45,6 +46,7 @@ async fn measured(client: &Client, job_id: &str, names: &[&str]) -> Result<Vec<v
 fn told(job: &v1::Job, spec_json: &str, runs: &[v1::RunMetrics]) -> String {
     let parts = match job.kind.as_str() {
         "evaluate" => evaluate::parts(&Evaluated::read(&job.output_json)),
+        "explain" => explain::parts(&Explained::read(&job.output_json)),
         "find_lr" => find_lr::parts(&FoundRates::read(&job.output_json)),
         "sgd_lab" => {
             let metrics = runs.first().map_or(&[][..], |run| run.series.as_slice());
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_output_that_is_none_says_nothing() {
-        for kind in ["train", "search", "evaluate", "find_lr", "sgd_lab", "scrape", ""] {
+        for kind in ["train", "search", "evaluate", "explain", "find_lr", "sgd_lab", "scrape", ""] {
             for output in
                 ["", "{}", "null", "[1]", r#"{"runs":"x","curve":7,"findings":[3],"suggestions":{},"verdict":1}"#]
             {
