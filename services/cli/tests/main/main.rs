@@ -5,6 +5,7 @@ mod engine;
 mod fake;
 mod interpret;
 mod learned;
+mod logs;
 mod predict;
 mod searched;
 mod up;
