@@ -1,11 +1,12 @@
-//! The Rust client: a connection to the coordinator with every service on it, typed errors, pipeline files, what jobs that
-//! learn leave behind, and the session that workers and nodes keep up.
+//! The Rust client: a connection to the coordinator with every service on it, typed errors, pipeline files, lists
+//! of any length, what jobs that learn leave behind, and the session that workers and nodes keep up.
 //!
 //! The command line, the dashboard, workers and nodes all use this crate and nothing else to reach the coordinator.
 
 mod connection;
 pub mod explanation;
 pub mod learned;
+pub mod pages;
 pub mod pipeline_file;
 pub mod priority;
 pub mod session;

@@ -123,9 +123,15 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> String {
 
 /// Prints a line of result. A reader that has gone is no error worth a word.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    line_if_read(text).map(drop)
+}
+
+/// Prints a line of result, and says whether its reader is still there.
+pub(crate) fn line_if_read(text: &str) -> anyhow::Result<bool> {
     match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => Ok(outcome?),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

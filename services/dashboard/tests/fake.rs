@@ -243,8 +243,9 @@ impl JobService for Fake {
 
 #[tonic::async_trait]
 impl DatasetService for Fake {
-    async fn list_datasets(&self, _: Request<v1::ListDatasetsRequest>) -> Answer<v1::ListDatasetsResponse> {
-        Ok(Response::new(v1::ListDatasetsResponse { datasets: self.read(|script| script.datasets.clone()) }))
+    async fn list_datasets(&self, request: Request<v1::ListDatasetsRequest>) -> Answer<v1::ListDatasetsResponse> {
+        let (datasets, next_page_token) = self.read(|script| page(&script.datasets, request.into_inner().page));
+        Ok(Response::new(v1::ListDatasetsResponse { datasets, next_page_token }))
     }
 
     async fn get_dataset(&self, request: Request<v1::GetDatasetRequest>) -> Answer<v1::Dataset> {
@@ -288,8 +289,9 @@ impl DatasetService for Fake {
         Ok(Response::new(v1::SubmitPipelineResponse { pipeline, already_existed: false }))
     }
 
-    async fn list_snapshots(&self, _: Request<v1::ListSnapshotsRequest>) -> Answer<v1::ListSnapshotsResponse> {
-        Ok(Response::new(v1::ListSnapshotsResponse { snapshots: self.read(|script| script.snapshots.clone()) }))
+    async fn list_snapshots(&self, request: Request<v1::ListSnapshotsRequest>) -> Answer<v1::ListSnapshotsResponse> {
+        let (snapshots, next_page_token) = self.read(|script| page(&script.snapshots, request.into_inner().page));
+        Ok(Response::new(v1::ListSnapshotsResponse { snapshots, next_page_token }))
     }
 }
 
@@ -332,8 +334,9 @@ impl ModelService for Fake {
 
 #[tonic::async_trait]
 impl EndpointService for Fake {
-    async fn list_endpoints(&self, _: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
-        Ok(Response::new(v1::ListEndpointsResponse { endpoints: self.read(|script| script.endpoints.clone()) }))
+    async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
+        let (endpoints, next_page_token) = self.read(|script| page(&script.endpoints, request.into_inner().page));
+        Ok(Response::new(v1::ListEndpointsResponse { endpoints, next_page_token }))
     }
 
     async fn get_endpoint(&self, request: Request<v1::GetEndpointRequest>) -> Answer<v1::Endpoint> {
@@ -382,8 +385,9 @@ impl WorkerService for Fake {
         no_worker()
     }
 
-    async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
-        Ok(Response::new(v1::ListWorkersResponse { workers: self.read(|script| script.workers.clone()) }))
+    async fn list_workers(&self, request: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
+        let (workers, next_page_token) = self.read(|script| page(&script.workers, request.into_inner().page));
+        Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
 
     async fn drain_worker(&self, request: Request<v1::DrainWorkerRequest>) -> Answer<v1::Worker> {
@@ -401,15 +405,17 @@ impl NodeService for Fake {
         Err(Status::unimplemented("the dashboard is no node"))
     }
 
-    async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
-        Ok(Response::new(v1::ListNodesResponse { nodes: self.read(|script| script.nodes.clone()) }))
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        let (nodes, next_page_token) = self.read(|script| page(&script.nodes, request.into_inner().page));
+        Ok(Response::new(v1::ListNodesResponse { nodes, next_page_token }))
     }
 }
 
 #[tonic::async_trait]
 impl QueueService for Fake {
-    async fn list_projects(&self, _: Request<v1::ListProjectsRequest>) -> Answer<v1::ListProjectsResponse> {
-        Ok(Response::new(v1::ListProjectsResponse { projects: self.read(|script| script.projects.clone()) }))
+    async fn list_projects(&self, request: Request<v1::ListProjectsRequest>) -> Answer<v1::ListProjectsResponse> {
+        let (projects, next_page_token) = self.read(|script| page(&script.projects, request.into_inner().page));
+        Ok(Response::new(v1::ListProjectsResponse { projects, next_page_token }))
     }
 
     async fn put_project(&self, _: Request<v1::PutProjectRequest>) -> Answer<v1::Project> {
@@ -422,8 +428,9 @@ impl QueueService for Fake {
         found("project", &name, self.read(|script| script.projects.iter().find(|one| one.name == name).cloned()))
     }
 
-    async fn list_queues(&self, _: Request<v1::ListQueuesRequest>) -> Answer<v1::ListQueuesResponse> {
-        Ok(Response::new(v1::ListQueuesResponse { queues: self.read(|script| script.queues.clone()) }))
+    async fn list_queues(&self, request: Request<v1::ListQueuesRequest>) -> Answer<v1::ListQueuesResponse> {
+        let (queues, next_page_token) = self.read(|script| page(&script.queues, request.into_inner().page));
+        Ok(Response::new(v1::ListQueuesResponse { queues, next_page_token }))
     }
 
     async fn pause_queue(&self, request: Request<v1::PauseQueueRequest>) -> Answer<v1::Queue> {
@@ -465,8 +472,14 @@ impl WebhookService for Fake {
         Err(Status::unimplemented("the dashboard makes no webhooks"))
     }
 
-    async fn list_webhooks(&self, _: Request<v1::ListWebhooksRequest>) -> Answer<v1::ListWebhooksResponse> {
-        Ok(Response::new(v1::ListWebhooksResponse { webhooks: self.read(|script| script.webhooks.clone()) }))
+    async fn list_webhooks(&self, request: Request<v1::ListWebhooksRequest>) -> Answer<v1::ListWebhooksResponse> {
+        let (webhooks, next_page_token) = self.read(|script| page(&script.webhooks, request.into_inner().page));
+        Ok(Response::new(v1::ListWebhooksResponse { webhooks, next_page_token }))
+    }
+
+    async fn get_webhook(&self, request: Request<v1::GetWebhookRequest>) -> Answer<v1::Webhook> {
+        let id = request.into_inner().id;
+        found("webhook", &id, self.read(|script| script.webhooks.iter().find(|one| one.id == id).cloned()))
     }
 
     async fn delete_webhook(&self, _: Request<v1::DeleteWebhookRequest>) -> Answer<v1::DeleteWebhookResponse> {

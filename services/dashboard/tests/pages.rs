@@ -329,6 +329,50 @@ async fn long_lists_come_in_pages() {
     second.lacks("Further ones");
 }
 
+/// So many rows like those there are.
+fn stretch<T: Clone>(rows: &mut Vec<T>, number: usize) {
+    *rows = rows.iter().cycle().take(number).cloned().collect();
+}
+
+#[tokio::test]
+async fn every_list_leads_to_its_next_page() {
+    let mut script = bears();
+    stretch(&mut script.workers, 51);
+    stretch(&mut script.nodes, 51);
+    stretch(&mut script.webhooks, 51);
+    stretch(&mut script.datasets, 51);
+    stretch(&mut script.endpoints, 51);
+    stretch(&mut script.projects, 51);
+    let (dashboard, _fake) = start(script).await;
+    for path in ["/workers", "/nodes", "/webhooks", "/datasets", "/endpoints", "/queues"] {
+        dashboard.get(path).await.shows(&format!("href=\"{path}?page=50\""));
+        dashboard.get(&format!("{path}?page=50")).await.lacks("Further ones").lacks("class=\"card empty\"");
+    }
+}
+
+#[tokio::test]
+async fn snapshots_and_pictures_of_a_dataset_are_leafed_through_each_by_itself() {
+    let mut script = bears();
+    stretch(&mut script.snapshots, 21);
+    let (dashboard, _fake) = start(script).await;
+    let first = dashboard.get("/datasets/bears?class=black").await;
+    first.shows("href=\"/datasets/bears?class=black&amp;snapshots=20\"");
+    let second = dashboard.get("/datasets/bears?snapshots=20").await;
+    second.shows("href=\"/datasets/bears?snapshots=20&amp;page=60\"").lacks("&amp;snapshots=");
+    dashboard.get("/datasets/bears?page=60").await.shows("href=\"/datasets/bears?page=60&amp;snapshots=20\"");
+    dashboard.get("/datasets/bears?snapshots=20&page=60").await.lacks("Further ones");
+}
+
+#[tokio::test]
+async fn an_endpoint_beyond_those_that_can_be_chosen_from_is_chosen_all_the_same() {
+    let mut script = bears();
+    stretch(&mut script.endpoints, 1001);
+    let (dashboard, _fake) = start(script).await;
+    dashboard.get("/try?endpoint=wolves").await.shows("<option value=\"wolves\" selected>wolves</option>");
+    let (dashboard, _fake) = start(bears()).await;
+    dashboard.get("/try?endpoint=wolves").await.lacks("wolves").shows("<option value=\"bears\">bears</option>");
+}
+
 #[tokio::test]
 async fn failed_urls_are_listed_all_or_by_error() {
     let (dashboard, _fake) = start(bears()).await;

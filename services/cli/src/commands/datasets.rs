@@ -4,13 +4,16 @@ use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
-use super::pages::first_page;
+use super::pages::Limit;
 use crate::output::{Column, Output};
 
-#[derive(Debug, Clone, Subcommand)]
+#[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List datasets.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Show one dataset with its counts.
     Get {
         /// Its name.
@@ -26,6 +29,8 @@ pub(crate) enum Command {
         /// Only this class.
         #[arg(long, default_value = "", hide_default_value = true)]
         class: String,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// List what became of every URL.
     Sources {
@@ -34,6 +39,8 @@ pub(crate) enum Command {
         /// Only this outcome (pending, fetched, failed) or error class, for instance timeout.
         #[arg(long, default_value = "", hide_default_value = true)]
         outcome: String,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Fetch URLs that failed once more.
     RetrySources {
@@ -46,6 +53,8 @@ pub(crate) enum Command {
     Snapshots {
         /// The dataset.
         name: String,
+        #[command(flatten)]
+        limit: Limit,
     },
 }
 
@@ -77,61 +86,40 @@ const SNAPSHOTS: &[Column] = &[
 const JOBS: &[Column] = &[("ID", "id"), ("NAME", "name"), ("STATE", "state")];
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
-    let mut datasets = client.datasets();
-    match Request::from(command.clone()) {
-        Request::List => {
-            let list = datasets.list_datasets(v1::ListDatasetsRequest {}).await.map_err(ApiError::from)?.into_inner();
-            output.print(&list, "ListDatasetsResponse", "datasets", DATASETS)
+    match command {
+        Command::List { limit } => {
+            let ask = async |page| client.datasets().list_datasets(v1::ListDatasetsRequest { page }).await;
+            output.print(&limit.walk(ask).await?, "ListDatasetsResponse", "datasets", DATASETS)
         }
-        Request::Get(request) => {
-            let dataset = datasets.get_dataset(request).await.map_err(ApiError::from)?.into_inner();
-            output.print(&dataset, "Dataset", "", DATASETS)
+        Command::Get { name } => {
+            let request = v1::GetDatasetRequest { name: name.clone() };
+            let dataset = client.datasets().get_dataset(request).await.map_err(ApiError::from)?;
+            output.print(dataset.get_ref(), "Dataset", "", DATASETS)
         }
-        Request::Images(request) => {
-            let list = datasets.list_images(request).await.map_err(ApiError::from)?.into_inner();
-            output.print(&list, "ListImagesResponse", "images", IMAGES)
+        Command::Images { name, verdict, class, limit } => {
+            let request = |page| v1::ListImagesRequest {
+                dataset: name.clone(),
+                verdict: verdict.clone(),
+                class: class.clone(),
+                page,
+            };
+            let ask = async |page| client.datasets().list_images(request(page)).await;
+            output.print(&limit.walk(ask).await?, "ListImagesResponse", "images", IMAGES)
         }
-        Request::Sources(request) => {
-            let list = datasets.list_sources(request).await.map_err(ApiError::from)?.into_inner();
-            output.print(&list, "ListSourcesResponse", "sources", SOURCES)
+        Command::Sources { name, outcome, limit } => {
+            let request = |page| v1::ListSourcesRequest { dataset: name.clone(), outcome: outcome.clone(), page };
+            let ask = async |page| client.datasets().list_sources(request(page)).await;
+            output.print(&limit.walk(ask).await?, "ListSourcesResponse", "sources", SOURCES)
         }
-        Request::Retry(request) => {
-            let answer = datasets.retry_sources(request).await.map_err(ApiError::from)?.into_inner();
+        Command::RetrySources { name, ids } => {
+            let request = v1::RetrySourcesRequest { dataset: name.clone(), source_ids: ids.clone() };
+            let answer = client.datasets().retry_sources(request).await.map_err(ApiError::from)?.into_inner();
             output.print(&answer.pipeline.unwrap_or_default(), "Pipeline", "jobs", JOBS)
         }
-        Request::Snapshots(request) => {
-            let list = datasets.list_snapshots(request).await.map_err(ApiError::from)?.into_inner();
-            output.print(&list, "ListSnapshotsResponse", "snapshots", SNAPSHOTS)
-        }
-    }
-}
-
-/// What to ask the coordinator.
-enum Request {
-    List,
-    Get(v1::GetDatasetRequest),
-    Images(v1::ListImagesRequest),
-    Sources(v1::ListSourcesRequest),
-    Retry(v1::RetrySourcesRequest),
-    Snapshots(v1::ListSnapshotsRequest),
-}
-
-impl From<Command> for Request {
-    fn from(command: Command) -> Self {
-        let page = first_page();
-        match command {
-            Command::List => Self::List,
-            Command::Get { name } => Self::Get(v1::GetDatasetRequest { name }),
-            Command::Images { name: dataset, verdict, class } => {
-                Self::Images(v1::ListImagesRequest { dataset, verdict, class, page })
-            }
-            Command::Sources { name: dataset, outcome } => {
-                Self::Sources(v1::ListSourcesRequest { dataset, outcome, page })
-            }
-            Command::RetrySources { name: dataset, ids: source_ids } => {
-                Self::Retry(v1::RetrySourcesRequest { dataset, source_ids })
-            }
-            Command::Snapshots { name: dataset } => Self::Snapshots(v1::ListSnapshotsRequest { dataset }),
+        Command::Snapshots { name, limit } => {
+            let request = |page| v1::ListSnapshotsRequest { dataset: name.clone(), page };
+            let ask = async |page| client.datasets().list_snapshots(request(page)).await;
+            output.print(&limit.walk(ask).await?, "ListSnapshotsResponse", "snapshots", SNAPSHOTS)
         }
     }
 }

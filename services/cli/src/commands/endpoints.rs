@@ -4,12 +4,16 @@ use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
+use super::pages::Limit;
 use crate::output::{Column, Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List endpoints.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Point an endpoint at a model; nodes follow.
     Deploy {
         /// The endpoint; made if it does not exist.
@@ -31,9 +35,9 @@ const ASSIGNMENTS: &[Column] = &[
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
-        Command::List => {
-            let list = client.endpoints().list_endpoints(v1::ListEndpointsRequest {}).await.map_err(ApiError::from)?;
-            output.print(list.get_ref(), "ListEndpointsResponse", "endpoints", ENDPOINTS)
+        Command::List { limit } => {
+            let ask = async |page| client.endpoints().list_endpoints(v1::ListEndpointsRequest { page }).await;
+            output.print(&limit.walk(ask).await?, "ListEndpointsResponse", "endpoints", ENDPOINTS)
         }
         Command::Deploy { endpoint, digest } => {
             let request = v1::DeployRequest { endpoint: endpoint.clone(), model_digest: digest.clone() };

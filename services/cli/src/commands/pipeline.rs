@@ -65,9 +65,9 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             if *watch { follow(client, output, pipeline.id).await } else { Ok(()) }
         }
         Command::List { project, limit } => {
-            let list = limit.walk(async |page| one_page(client, project, page).await).await?;
-            let list = v1::ListPipelinesResponse { pipelines: list.rows, next_page_token: list.next_page_token };
-            output.print(&list, "ListPipelinesResponse", "pipelines", PIPELINES)
+            let request = |page| v1::ListPipelinesRequest { page, project: project.clone() };
+            let ask = async |page| client.jobs().list_pipelines(request(page)).await;
+            output.print(&limit.walk(ask).await?, "ListPipelinesResponse", "pipelines", PIPELINES)
         }
         Command::Get { id } => {
             let pipeline = get(client, id).await?;
@@ -77,16 +77,6 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             }
         }
     }
-}
-
-async fn one_page(
-    client: &Client,
-    project: &str,
-    page: v1::PageRequest,
-) -> Result<(Vec<v1::Pipeline>, String), ApiError> {
-    let request = v1::ListPipelinesRequest { page: Some(page), project: project.to_owned() };
-    let list = client.jobs().list_pipelines(request).await?.into_inner();
-    Ok((list.pipelines, list.next_page_token))
 }
 
 /// A pipeline that was just made, by its jobs.

@@ -4,12 +4,16 @@ use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
+use super::pages::Limit;
 use crate::output::{Column, Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List projects with their shares, quotas and what they use.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Make a project, or change its share and quotas; what is not given goes back to its default.
     #[command(after_help = "Examples:
   ursa project put zoo --weight 2
@@ -52,9 +56,9 @@ const PROJECTS: &[Column] = &[
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
-        Command::List => {
-            let list = client.queues().list_projects(v1::ListProjectsRequest {}).await.map_err(ApiError::from)?;
-            output.print(list.get_ref(), "ListProjectsResponse", "projects", PROJECTS)
+        Command::List { limit } => {
+            let ask = async |page| client.queues().list_projects(v1::ListProjectsRequest { page }).await;
+            output.print(&limit.walk(ask).await?, "ListProjectsResponse", "projects", PROJECTS)
         }
         Command::Put { name, weight, max_running, max_gpus } => {
             let request = v1::PutProjectRequest {

@@ -5,13 +5,17 @@ use serde_json::{Value, json};
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
+use super::pages::Limit;
 use crate::output::{Column, Output};
 use crate::text;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List queues: the tasks of one kind each.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Let no more tasks of a kind begin; what runs goes on.
     #[command(after_help = "Example:\n  ursa queue pause train")]
     Pause {
@@ -30,9 +34,9 @@ const QUEUES: &[Column] =
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
-        Command::List => {
+        Command::List { limit } => {
             let list =
-                client.queues().list_queues(v1::ListQueuesRequest {}).await.map_err(ApiError::from)?.into_inner();
+                limit.walk(async |page| client.queues().list_queues(v1::ListQueuesRequest { page }).await).await?;
             output.print_shown(&list, "ListQueuesResponse", || list.queues.iter().map(row).collect(), QUEUES)
         }
         Command::Pause { kind } => pause(kind, true, client, output).await,

@@ -110,9 +110,8 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             output.print(schedule.get_ref(), "Schedule", "", SCHEDULES)
         }
         Command::List { limit } => {
-            let list = limit.walk(async |page| one_page(client, page).await).await?;
-            let list = v1::ListSchedulesResponse { schedules: list.rows, next_page_token: list.next_page_token };
-            output.print(&list, "ListSchedulesResponse", "schedules", SCHEDULES)
+            let ask = async |page| client.schedules().list_schedules(v1::ListSchedulesRequest { page }).await;
+            output.print(&limit.walk(ask).await?, "ListSchedulesResponse", "schedules", SCHEDULES)
         }
         Command::Show { name } => {
             let request = v1::GetScheduleRequest { name: name.clone() };
@@ -130,11 +129,6 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             output.print_done(answer.get_ref(), "DeleteScheduleResponse", &format!("schedule {name} is forgotten"))
         }
     }
-}
-
-async fn one_page(client: &Client, page: v1::PageRequest) -> Result<(Vec<v1::Schedule>, String), ApiError> {
-    let list = client.schedules().list_schedules(v1::ListSchedulesRequest { page: Some(page) }).await?.into_inner();
-    Ok((list.schedules, list.next_page_token))
 }
 
 async fn pause(name: &str, paused: bool, client: &Client, output: &Output) -> anyhow::Result<()> {

@@ -2,11 +2,11 @@
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use ursa_client::Client;
+use ursa_client::{Client, pages};
 use ursa_proto::{ApiError, v1};
 
 use super::Misuse;
-use super::pages::{self, Limit};
+use super::pages::Limit;
 use crate::output::{Column, Output};
 use crate::text;
 
@@ -97,25 +97,14 @@ pub(crate) async fn run(arguments: &Arguments, client: &Client, output: &Output)
 }
 
 async fn list(wanted: &Wanted, client: &Client, output: &Output) -> anyhow::Result<()> {
-    let request = v1::ListTasksRequest {
-        page: None,
+    let request = |page| v1::ListTasksRequest {
+        page,
         job_id: wanted.job.clone(),
         state: wanted.state.clone(),
         project: wanted.project.clone(),
     };
-    let tasks = wanted.limit.walk(async |page| one_page(client, &request, page).await).await?;
-    let list = v1::ListTasksResponse { tasks: tasks.rows, next_page_token: tasks.next_page_token };
+    let list = wanted.limit.walk(async |page| client.jobs().list_tasks(request(page)).await).await?;
     output.print_shown(&list, "ListTasksResponse", || list.tasks.iter().map(row).collect(), TASKS)
-}
-
-async fn one_page(
-    client: &Client,
-    request: &v1::ListTasksRequest,
-    page: v1::PageRequest,
-) -> Result<(Vec<v1::Task>, String), ApiError> {
-    let request = v1::ListTasksRequest { page: Some(page), ..request.clone() };
-    let list = client.jobs().list_tasks(request).await?.into_inner();
-    Ok((list.tasks, list.next_page_token))
 }
 
 async fn replay(ids: &[String], job: Option<&str>, client: &Client, output: &Output) -> anyhow::Result<()> {
@@ -136,8 +125,9 @@ async fn replay(ids: &[String], job: Option<&str>, client: &Client, output: &Out
 
 /// Ids of the dead tasks of a job.
 async fn dead_ones(client: &Client, job: &str) -> Result<Vec<String>, ApiError> {
-    let request = v1::ListTasksRequest { job_id: job.to_owned(), state: "dead".into(), ..Default::default() };
-    let tasks = pages::all(async |page| one_page(client, &request, page).await).await?;
+    let request =
+        |page| v1::ListTasksRequest { page, job_id: job.to_owned(), state: "dead".into(), ..Default::default() };
+    let tasks = pages::all(async |page| client.jobs().list_tasks(request(page)).await).await?;
     Ok(tasks.into_iter().map(|task| task.id).collect())
 }
 

@@ -13,9 +13,14 @@ use crate::progress::JobBars;
 
 /// The kind of event that says how far a job is.
 const PROGRESS: &str = "job.progress";
+/// As a place to watch from, in `WatchEventsRequest`.
+const FROM_THE_START: i64 = 0;
+/// The same.
+const ONLY_WHAT_IS_NEW: i64 = -1;
 /// In a pipe, so that a log of hours can be read.
 const BETWEEN_PROGRESS: Duration = Duration::from_secs(5);
-const RECONNECT: Duration = Duration::from_secs(1);
+/// Until the next try to reach a coordinator that was lost.
+pub(super) const RECONNECT: Duration = Duration::from_secs(1);
 /// How often bars are brought up to date.
 const LOOK: Duration = Duration::from_millis(400);
 
@@ -25,7 +30,7 @@ pub(super) async fn until_ended(client: &Client, subject: Subject) -> anyhow::Re
         with_bars(client, subject).await
     } else {
         let mut last_progress: Option<Instant> = None;
-        events(client, subject, |event| {
+        events(client, subject, FROM_THE_START, |event| {
             if event.kind == PROGRESS {
                 if last_progress.is_some_and(|last| last.elapsed() < BETWEEN_PROGRESS) {
                     return;
@@ -39,15 +44,15 @@ pub(super) async fn until_ended(client: &Client, subject: Subject) -> anyhow::Re
     }
 }
 
-/// Waits until the subject has ended and shows nothing of it.
-pub(super) async fn silently(client: &Client, subject: Subject) -> anyhow::Result<()> {
-    events(client, subject, |_| {}).await
+/// Waits until the subject has ended, through losses of the connection, and shows nothing.
+pub(super) async fn end(client: &Client, subject: Subject) -> anyhow::Result<()> {
+    events(client, subject, ONLY_WHAT_IS_NEW, |_| {}).await
 }
 
 async fn with_bars(client: &Client, subject: Subject) -> anyhow::Result<()> {
     let mut bars = JobBars::new();
     let print = bars.printer();
-    let mut ended = std::pin::pin!(events(client, subject.clone(), |event| {
+    let mut ended = std::pin::pin!(events(client, subject.clone(), FROM_THE_START, |event| {
         if is_worth_a_line(event) {
             print(&text(event));
         }
@@ -105,8 +110,12 @@ fn text(event: &v1::Event) -> String {
     format!("{:<16} {}", event.kind, event.message)
 }
 
-async fn events(client: &Client, subject: Subject, mut show: impl FnMut(&v1::Event)) -> anyhow::Result<()> {
-    let mut after_id = 0;
+async fn events(
+    client: &Client,
+    subject: Subject,
+    mut after_id: i64,
+    mut show: impl FnMut(&v1::Event),
+) -> anyhow::Result<()> {
     loop {
         match follow(client, subject.clone(), &mut after_id, &mut show).await {
             Ok(()) => return Ok(()),
@@ -128,7 +137,10 @@ async fn follow(
     let request = v1::WatchEventsRequest { subject: Some(subject), after_id: *after_id };
     let mut events = client.jobs().watch_events(request).await?.into_inner();
     while let Some(event) = events.message().await? {
-        *after_id = event.id.max(*after_id);
+        // Progress is not recorded and has no place.
+        if event.id > 0 {
+            *after_id = event.id;
+        }
         show(&event);
     }
     Ok(())

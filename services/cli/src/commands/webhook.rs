@@ -27,7 +27,10 @@ The header Ursa-Signature is `t=SECONDS,v1=HEX`: the HMAC-SHA-256 of `SECONDS.BO
         project: String,
     },
     /// List webhooks.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Forget a webhook and its deliveries.
     Remove {
         /// Its id.
@@ -72,9 +75,9 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             say("keep the secret: it signs every delivery and is not shown again");
             Ok(())
         }
-        Command::List => {
-            let list = webhooks.list_webhooks(v1::ListWebhooksRequest {}).await.map_err(ApiError::from)?;
-            output.print(list.get_ref(), "ListWebhooksResponse", "webhooks", WEBHOOKS)
+        Command::List { limit } => {
+            let ask = async |page| client.webhooks().list_webhooks(v1::ListWebhooksRequest { page }).await;
+            output.print(&limit.walk(ask).await?, "ListWebhooksResponse", "webhooks", WEBHOOKS)
         }
         Command::Remove { id } => {
             let request = v1::DeleteWebhookRequest { id: id.clone() };
@@ -82,9 +85,9 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             output.print_done(answer.get_ref(), "DeleteWebhookResponse", &format!("webhook {id} is forgotten"))
         }
         Command::Deliveries { id, limit } => {
-            let list = limit.walk(async |page| one_page(client, id, page).await).await?;
-            let list = v1::ListDeliveriesResponse { deliveries: list.rows, next_page_token: list.next_page_token };
-            output.print(&list, "ListDeliveriesResponse", "deliveries", DELIVERIES)
+            let request = |page| v1::ListDeliveriesRequest { page, webhook_id: id.clone() };
+            let ask = async |page| client.webhooks().list_deliveries(request(page)).await;
+            output.print(&limit.walk(ask).await?, "ListDeliveriesResponse", "deliveries", DELIVERIES)
         }
         Command::Redeliver { id } => {
             let request = v1::RedeliverEventRequest { id: *id };
@@ -92,14 +95,4 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
             output.print(delivery.get_ref(), "Delivery", "", DELIVERIES)
         }
     }
-}
-
-async fn one_page(
-    client: &Client,
-    webhook: &str,
-    page: v1::PageRequest,
-) -> Result<(Vec<v1::Delivery>, String), ApiError> {
-    let request = v1::ListDeliveriesRequest { page: Some(page), webhook_id: webhook.to_owned() };
-    let list = client.webhooks().list_deliveries(request).await?.into_inner();
-    Ok((list.deliveries, list.next_page_token))
 }

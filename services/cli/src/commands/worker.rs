@@ -3,16 +3,20 @@
 use anyhow::bail;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use ursa_client::Client;
+use ursa_client::{Client, pages};
 use ursa_proto::{ApiError, v1};
 
+use super::pages::Limit;
 use crate::output::{Column, Output};
 use crate::text;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List workers seen in the last day.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Have a worker finish what it has and take no more, for instance before its machine is switched off.
     #[command(after_help = "Examples:
   ursa worker drain forest-1
@@ -44,9 +48,9 @@ const WORKERS: &[Column] = &[
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
-        Command::List => {
-            let workers = list(client).await?;
-            let list = v1::ListWorkersResponse { workers };
+        Command::List { limit } => {
+            let list =
+                limit.walk(async |page| client.workers().list_workers(v1::ListWorkersRequest { page }).await).await?;
             output.print_shown(&list, "ListWorkersResponse", || list.workers.iter().map(row).collect(), WORKERS)
         }
         Command::Drain { worker } => drain(worker, true, client, output).await,
@@ -54,12 +58,9 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
     }
 }
 
-async fn list(client: &Client) -> Result<Vec<v1::Worker>, ApiError> {
-    Ok(client.workers().list_workers(v1::ListWorkersRequest {}).await?.into_inner().workers)
-}
-
 async fn drain(name_or_id: &str, drain: bool, client: &Client, output: &Output) -> anyhow::Result<()> {
-    let id = find(&list(client).await?, name_or_id)?.id.clone();
+    let ask = async |page| client.workers().list_workers(v1::ListWorkersRequest { page }).await;
+    let id = find(&pages::all(ask).await?, name_or_id)?.id.clone();
     let request = v1::DrainWorkerRequest { id, drain };
     let worker = client.workers().drain_worker(request).await.map_err(ApiError::from)?.into_inner();
     output.print_shown(&worker, "Worker", || vec![row(&worker)], WORKERS)

@@ -88,10 +88,12 @@ async fn jobs_say_whose_they_are_why_they_wait_and_whose_work_they_took_over() {
 #[tokio::test]
 async fn a_long_list_is_cut_at_the_limit_with_a_word_about_it() {
     let (address, _fake) = Fake::start(script()).await;
-    let output = ursa(&address, &["jobs", "list", "--limit", "1", "--output", "json"]).await;
-    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((list["jobs"].as_array().unwrap().len(), &list["next_page_token"]), (1, &json!("1")));
-    assert!(text(&output.stderr).contains("more than these 1"), "{}", text(&output.stderr));
+    for (command, rows) in [("jobs", "jobs"), ("queue", "queues")] {
+        let output = ursa(&address, &[command, "list", "--limit", "1", "--output", "json"]).await;
+        let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((list[rows].as_array().unwrap().len(), &list["next_page_token"]), (1, &json!("1")));
+        assert!(text(&output.stderr).contains("more than these 1"), "{}", text(&output.stderr));
+    }
 }
 
 #[tokio::test]
@@ -316,6 +318,7 @@ async fn every_command_explains_itself_and_its_group_has_an_example() {
     for command in [
         ["rerun"].as_slice(),
         &["jobs", "list"],
+        &["jobs", "logs"],
         &["jobs", "cancel"],
         &["jobs", "retry"],
         &["jobs", "prioritise"],

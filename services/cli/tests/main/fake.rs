@@ -23,6 +23,8 @@ pub(crate) struct Script {
     pub tasks: Vec<v1::Task>,
     pub workers: Vec<v1::Worker>,
     pub deliveries: Vec<v1::Delivery>,
+    /// By id; given one at a time, and the second time it is asked it is away.
+    pub logs: Vec<v1::LogLine>,
     pub metrics: Vec<v1::MetricSeries>,
     pub runs: Vec<v1::RunMetrics>,
     /// Of the only model that has predictions.
@@ -183,8 +185,14 @@ impl JobService for Fake {
         // Everything has happened and is over.
         Ok(Response::new(Box::pin(tokio_stream::empty())))
     }
-    async fn list_logs(&self, _: Request<v1::ListLogsRequest>) -> Answer<v1::ListLogsResponse> {
-        not_asked()
+    async fn list_logs(&self, request: Request<v1::ListLogsRequest>) -> Answer<v1::ListLogsResponse> {
+        let after_id = request.into_inner().after_id;
+        self.note(format!("logs after {after_id}"));
+        if self.asked().len() == 2 {
+            return Err(ApiError::new(ErrorCode::Unavailable, "it is away").into());
+        }
+        let next = self.script.logs.iter().find(|line| line.id > after_id).cloned();
+        Ok(Response::new(v1::ListLogsResponse { lines: next.into_iter().collect() }))
     }
     async fn list_metrics(&self, request: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
         let (series, runs) = (self.script.metrics.clone(), self.script.runs.clone());
@@ -232,9 +240,10 @@ impl ModelService for Fake {
 
 #[tonic::async_trait]
 impl QueueService for Fake {
-    async fn list_projects(&self, _: Request<v1::ListProjectsRequest>) -> Answer<v1::ListProjectsResponse> {
+    async fn list_projects(&self, request: Request<v1::ListProjectsRequest>) -> Answer<v1::ListProjectsResponse> {
         let project = v1::Project { name: "zoo".into(), weight: 2.0, max_gpus: Some(4), ..Default::default() };
-        Ok(Response::new(v1::ListProjectsResponse { projects: vec![project] }))
+        let (projects, next_page_token) = page(&[project], request.into_inner().page);
+        Ok(Response::new(v1::ListProjectsResponse { projects, next_page_token }))
     }
     async fn put_project(&self, request: Request<v1::PutProjectRequest>) -> Answer<v1::Project> {
         let request = request.into_inner();
@@ -246,10 +255,11 @@ impl QueueService for Fake {
         self.note(format!("project {name} paused={paused}"));
         Ok(Response::new(v1::Project { name, paused, ..Default::default() }))
     }
-    async fn list_queues(&self, _: Request<v1::ListQueuesRequest>) -> Answer<v1::ListQueuesResponse> {
+    async fn list_queues(&self, request: Request<v1::ListQueuesRequest>) -> Answer<v1::ListQueuesResponse> {
         let queue =
             |kind: &str, ready| v1::Queue { kind: kind.into(), ready, oldest_seconds: 185.0, ..Default::default() };
-        Ok(Response::new(v1::ListQueuesResponse { queues: vec![queue("train", 3), queue("probe", 0)] }))
+        let (queues, next_page_token) = page(&[queue("train", 3), queue("probe", 0)], request.into_inner().page);
+        Ok(Response::new(v1::ListQueuesResponse { queues, next_page_token }))
     }
     async fn pause_queue(&self, request: Request<v1::PauseQueueRequest>) -> Answer<v1::Queue> {
         let v1::PauseQueueRequest { kind, paused } = request.into_inner();
@@ -312,6 +322,9 @@ impl WebhookService for Fake {
     async fn list_webhooks(&self, _: Request<v1::ListWebhooksRequest>) -> Answer<v1::ListWebhooksResponse> {
         Ok(Response::new(v1::ListWebhooksResponse::default()))
     }
+    async fn get_webhook(&self, _: Request<v1::GetWebhookRequest>) -> Answer<v1::Webhook> {
+        not_asked()
+    }
     async fn delete_webhook(&self, request: Request<v1::DeleteWebhookRequest>) -> Answer<v1::DeleteWebhookResponse> {
         self.note(format!("delete webhook {}", request.into_inner().id));
         Ok(Response::new(v1::DeleteWebhookResponse {}))
@@ -352,8 +365,9 @@ impl WorkerService for Fake {
     async fn fail_task(&self, _: Request<v1::FailTaskRequest>) -> Answer<v1::FailTaskResponse> {
         not_asked()
     }
-    async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
-        Ok(Response::new(v1::ListWorkersResponse { workers: self.script.workers.clone() }))
+    async fn list_workers(&self, request: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
+        let (workers, next_page_token) = page(&self.script.workers, request.into_inner().page);
+        Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
     async fn drain_worker(&self, request: Request<v1::DrainWorkerRequest>) -> Answer<v1::Worker> {
         let v1::DrainWorkerRequest { id, drain } = request.into_inner();

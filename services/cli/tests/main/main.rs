@@ -6,6 +6,7 @@ mod explain;
 mod fake;
 mod interpret;
 mod learned;
+mod logs;
 mod predict;
 mod searched;
 mod up;

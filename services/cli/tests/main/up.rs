@@ -145,11 +145,11 @@ async fn everything_starts_in_order_and_nothing_is_left_after_the_stop() {
     let started: Vec<_> = up.ready["processes"].as_array().unwrap().iter().map(|p| p["name"].clone()).collect();
     assert_eq!(started, ["postgres", "coordinator", "worker-1", "node-1", "node-2", "dashboard"]);
     assert_eq!(up.ready["nodes"].as_array().unwrap().len(), 2);
-    let nodes = up.coordinator().nodes().list_nodes(v1::ListNodesRequest {}).await.unwrap().into_inner().nodes;
+    let nodes = up.coordinator().nodes().list_nodes(v1::ListNodesRequest::default()).await.unwrap().into_inner().nodes;
     let online: Vec<_> = nodes.iter().map(|node| (node.name.as_str(), node.state.as_str())).collect();
     assert_eq!(online, [("node-1", "online"), ("node-2", "online")]);
     let workers =
-        up.coordinator().workers().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers;
+        up.coordinator().workers().list_workers(v1::ListWorkersRequest::default()).await.unwrap().into_inner().workers;
     assert_eq!((workers[0].id.as_str(), workers[0].state.as_str()), (worker_id(&up.ready), "online"));
     let pids = all_pids(&up.ready);
     assert!(pids.iter().copied().all(is_alive));

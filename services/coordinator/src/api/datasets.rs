@@ -12,7 +12,7 @@ use ursa_proto::v1::dataset_service_server::DatasetService;
 use ursa_proto::{ApiError, ErrorCode, v1};
 use ursa_storage::Key;
 
-use super::{Answer, id, jobs, next_page, page, page_after, refuse, storage_refused};
+use super::{Answer, id, jobs, pages, refuse, storage_refused};
 use crate::context::Context;
 use crate::store::Submission;
 
@@ -24,27 +24,26 @@ const MAX_RETRIED_SOURCES: usize = 10_000;
 
 #[tonic::async_trait]
 impl DatasetService for DatasetApi {
-    async fn list_datasets(&self, _: Request<v1::ListDatasetsRequest>) -> Answer<v1::ListDatasetsResponse> {
-        let datasets = self.0.store.datasets(None).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListDatasetsResponse { datasets }))
+    async fn list_datasets(&self, request: Request<v1::ListDatasetsRequest>) -> Answer<v1::ListDatasetsResponse> {
+        let (size, after) = pages::read(request.into_inner().page, pages::name)?;
+        let mut datasets = self.0.store.datasets(after.as_deref(), size as i64 + 1).await.map_err(refuse)?;
+        let next_page_token = pages::next(&mut datasets, size, |dataset| dataset.name.clone());
+        Ok(Response::new(v1::ListDatasetsResponse { datasets, next_page_token }))
     }
 
     async fn get_dataset(&self, request: Request<v1::GetDatasetRequest>) -> Answer<v1::Dataset> {
-        let name = request.into_inner().name;
-        let dataset = self.0.store.datasets(Some(&name)).await.map_err(refuse)?.pop();
-        Ok(Response::new(dataset.ok_or_else(|| ApiError::not_found("dataset", name))?))
+        Ok(Response::new(self.0.store.dataset(&request.into_inner().name).await.map_err(refuse)?))
     }
 
     async fn list_images(&self, request: Request<v1::ListImagesRequest>) -> Answer<v1::ListImagesResponse> {
         let request = request.into_inner();
-        let (size, token) = page(request.page)?;
-        let after = page_after(token)?;
+        let (size, after) = pages::read(request.page, pages::id)?;
         let store = &self.0.store;
         let mut images = store
             .images(&request.dataset, &request.verdict, &request.class, after, size as i64 + 1)
             .await
             .map_err(refuse)?;
-        let next_page_token = next_page(&mut images, size, |image| image.id.clone());
+        let next_page_token = pages::next(&mut images, size, |image| image.id.clone());
         Ok(Response::new(v1::ListImagesResponse { images, next_page_token }))
     }
 
@@ -61,12 +60,11 @@ impl DatasetService for DatasetApi {
 
     async fn list_sources(&self, request: Request<v1::ListSourcesRequest>) -> Answer<v1::ListSourcesResponse> {
         let request = request.into_inner();
-        let (size, token) = page(request.page)?;
-        let after = page_after(token)?;
+        let (size, after) = pages::read(request.page, pages::id)?;
         let store = &self.0.store;
         let mut sources =
             store.sources(&request.dataset, &request.outcome, after, size as i64 + 1).await.map_err(refuse)?;
-        let next_page_token = next_page(&mut sources, size, |source| source.id.clone());
+        let next_page_token = pages::next(&mut sources, size, |source| source.id.clone());
         Ok(Response::new(v1::ListSourcesResponse { sources, next_page_token }))
     }
 
@@ -89,8 +87,11 @@ impl DatasetService for DatasetApi {
     }
 
     async fn list_snapshots(&self, request: Request<v1::ListSnapshotsRequest>) -> Answer<v1::ListSnapshotsResponse> {
-        let snapshots = self.0.store.snapshots(&request.into_inner().dataset).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListSnapshotsResponse { snapshots }))
+        let request = request.into_inner();
+        let (size, before) = pages::read(request.page, pages::number)?;
+        let mut snapshots = self.0.store.snapshots(&request.dataset, before, size as i64 + 1).await.map_err(refuse)?;
+        let next_page_token = pages::next(&mut snapshots, size, |snapshot| snapshot.number.to_string());
+        Ok(Response::new(v1::ListSnapshotsResponse { snapshots, next_page_token }))
     }
 }
 

@@ -5,7 +5,7 @@ use ursa_domain::pipeline::is_name;
 use ursa_proto::v1::endpoint_service_server::EndpointService;
 use ursa_proto::{ApiError, v1};
 
-use super::{Answer, refuse};
+use super::{Answer, pages, refuse};
 use crate::context::Context;
 
 /// See the module.
@@ -14,9 +14,13 @@ pub(crate) struct EndpointApi(pub Context);
 
 #[tonic::async_trait]
 impl EndpointService for EndpointApi {
-    async fn list_endpoints(&self, _: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
-        let endpoints = self.0.store.endpoints(None, self.0.config.patience()).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListEndpointsResponse { endpoints }))
+    async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
+        let (size, after) = pages::read(request.into_inner().page, pages::name)?;
+        let patience = self.0.config.patience();
+        let mut endpoints =
+            self.0.store.endpoints(after.as_deref(), size as i64 + 1, patience).await.map_err(refuse)?;
+        let next_page_token = pages::next(&mut endpoints, size, |endpoint| endpoint.name.clone());
+        Ok(Response::new(v1::ListEndpointsResponse { endpoints, next_page_token }))
     }
 
     async fn get_endpoint(&self, request: Request<v1::GetEndpointRequest>) -> Answer<v1::Endpoint> {

@@ -13,7 +13,7 @@ use ursa_proto::{ApiError, timestamp, v1};
 use uuid::Uuid;
 
 use super::waiting::Explainer;
-use super::{Answer, id, kind, logs, next_page, page, page_after, refuse, steer, watch};
+use super::{Answer, id, kind, logs, pages, refuse, steer, watch};
 use crate::context::Context;
 use crate::store::{JobQuery, JobRow, PipelineRow, Submission, TaskQuery};
 
@@ -63,11 +63,10 @@ impl JobService for JobApi {
 
     async fn list_pipelines(&self, request: Request<v1::ListPipelinesRequest>) -> Answer<v1::ListPipelinesResponse> {
         let request = request.into_inner();
-        let (size, token) = page(request.page)?;
-        let before = page_after(token)?;
+        let (size, before) = pages::read(request.page, pages::id)?;
         let project = Some(request.project.as_str()).filter(|project| !project.is_empty());
         let mut rows = self.0.store.pipelines(project, before, size as i64 + 1).await.map_err(refuse)?;
-        let next_page_token = next_page(&mut rows, size, |(row, _)| row.id.to_string());
+        let next_page_token = pages::next(&mut rows, size, |(row, _)| row.id.to_string());
         let message = |(row, jobs): (PipelineRow, Vec<JobRow>)| {
             pipeline_message(&row, jobs.into_iter().map(job_message).collect())
         };
@@ -79,7 +78,7 @@ impl JobService for JobApi {
 
     async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
         let request = request.into_inner();
-        let (size, token) = page(request.page)?;
+        let (size, before) = pages::read(request.page, pages::id)?;
         let pipeline = optional_id("pipeline_id", &request.pipeline_id)?.map(|id| [id]);
         let query = JobQuery {
             pipelines: pipeline.as_ref().map(<[_; 1]>::as_slice),
@@ -89,11 +88,11 @@ impl JobService for JobApi {
                 .filter(|word| !word.is_empty())
                 .map(|word| kind("kind", word))
                 .transpose()?,
-            before: page_after(token)?,
+            before,
             ..JobQuery::default()
         };
         let mut rows = self.0.store.jobs(&query, size as i64 + 1).await.map_err(refuse)?;
-        let next_page_token = next_page(&mut rows, size, |row| row.id.to_string());
+        let next_page_token = pages::next(&mut rows, size, |row| row.id.to_string());
         Ok(Response::new(v1::ListJobsResponse { jobs: self.explained(rows).await?, next_page_token }))
     }
 

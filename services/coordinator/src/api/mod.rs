@@ -8,6 +8,7 @@ mod jobs;
 mod logs;
 mod models;
 mod nodes;
+mod pages;
 mod queues;
 mod scaler;
 mod schedules;
@@ -21,7 +22,7 @@ mod workers;
 use tonic::{Response, Status};
 use ursa_domain::JobKind;
 use ursa_domain::pipeline::is_name;
-use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_proto::{ApiError, ErrorCode};
 use ursa_storage::StorageError;
 
 pub(crate) use datasets::DatasetApi;
@@ -60,28 +61,6 @@ fn internal(error: impl ToString) -> Status {
     ApiError::new(ErrorCode::Internal, error.to_string()).into()
 }
 
-const DEFAULT_PAGE: u32 = 100;
-const MAX_PAGE: u32 = 1000;
-
-/// Size of a page, and the token to start after.
-fn page(request: Option<v1::PageRequest>) -> Result<(usize, Option<String>), Status> {
-    let request = request.unwrap_or_default();
-    let size = if request.size == 0 { DEFAULT_PAGE } else { request.size };
-    if size > MAX_PAGE {
-        return Err(ApiError::invalid(format!("page.size is {size}; the maximum is {MAX_PAGE}")).into());
-    }
-    Ok((size as usize, Some(request.token).filter(|token| !token.is_empty())))
-}
-
-/// Cuts a list that was read with one row too many, and gives the token of the next page.
-fn next_page<T>(rows: &mut Vec<T>, size: usize, token: impl Fn(&T) -> String) -> String {
-    if rows.len() <= size {
-        return String::new();
-    }
-    rows.truncate(size);
-    rows.last().map(token).unwrap_or_default()
-}
-
 /// Reads an id out of a request.
 fn id(field: &str, text: &str) -> Result<uuid::Uuid, Status> {
     ursa_proto::parse_id(field, text).map_err(|bad| ApiError::from(bad).into())
@@ -96,11 +75,6 @@ fn name<'a>(field: &str, text: &'a str) -> Result<&'a str, Status> {
         "{field} {text:?} is not a name: use 1 to 100 letters, digits, '-', '_' and '.', not starting with '.'"
     );
     Err(ApiError::invalid(message).into())
-}
-
-/// Reads the id a page starts after.
-fn page_after(token: Option<String>) -> Result<Option<uuid::Uuid>, Status> {
-    token.map(|token| id("page.token", &token)).transpose()
 }
 
 /// Reads a kind of job out of a request.

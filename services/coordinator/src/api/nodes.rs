@@ -5,7 +5,7 @@ use ursa_proto::v1;
 use ursa_proto::v1::node_service_server::NodeService;
 
 use super::session::{Orders, Prompt, serve};
-use super::{Answer, check_protocol, id, refuse};
+use super::{Answer, check_protocol, id, pages, refuse};
 use crate::context::Context;
 use crate::store::Topic;
 
@@ -27,9 +27,12 @@ impl NodeService for NodeApi {
         Ok(Response::new(orders))
     }
 
-    async fn list_nodes(&self, _: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
-        let nodes = self.0.store.nodes(self.0.config.patience()).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListNodesResponse { nodes }))
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Answer<v1::ListNodesResponse> {
+        let (size, after) = pages::read(request.into_inner().page, pages::name_and_id)?;
+        let patience = self.0.config.patience();
+        let mut nodes = self.0.store.nodes(after.as_ref(), size as i64 + 1, patience).await.map_err(refuse)?;
+        let next_page_token = pages::next(&mut nodes, size, |node| pages::of_name_and_id(&node.name, &node.id));
+        Ok(Response::new(v1::ListNodesResponse { nodes, next_page_token }))
     }
 }
 

@@ -7,7 +7,7 @@ use ursa_domain::schedule::{Missed, Schedule};
 use ursa_proto::v1::schedule_service_server::ScheduleService;
 use ursa_proto::{ApiError, v1};
 
-use super::{Answer, name, next_page, page, refuse};
+use super::{Answer, name, pages, refuse};
 use crate::context::Context;
 use crate::store::NewSchedule;
 
@@ -45,9 +45,9 @@ impl ScheduleService for ScheduleApi {
     }
 
     async fn list_schedules(&self, request: Request<v1::ListSchedulesRequest>) -> Answer<v1::ListSchedulesResponse> {
-        let (size, after) = page(request.into_inner().page)?;
+        let (size, after) = pages::read(request.into_inner().page, pages::name)?;
         let mut schedules = self.0.store.schedules(after.as_deref(), size as i64 + 1).await.map_err(refuse)?;
-        let next_page_token = next_page(&mut schedules, size, |schedule| schedule.name.clone());
+        let next_page_token = pages::next(&mut schedules, size, |schedule| schedule.name.clone());
         Ok(Response::new(v1::ListSchedulesResponse { schedules, next_page_token }))
     }
 

@@ -9,7 +9,7 @@ use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
 use super::jobs::{optional_id, optional_state};
-use super::{id, kind, next_page, page, page_after, refuse};
+use super::{id, kind, pages, refuse};
 use crate::context::Context;
 use crate::store::{JobFilter, StoreError, StoreResult, TaskQuery};
 
@@ -26,9 +26,9 @@ pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> R
     if limit > MAX_AT_A_TIME {
         return Err(ApiError::invalid(format!("limit is {limit}; the maximum is {MAX_AT_A_TIME}")).into());
     }
-    let before = page_after(Some(request.token).filter(|token| !token.is_empty()))?;
+    let before = pages::after("token", &request.token, pages::id)?;
     let mut found = context.store.find_jobs(&filter, before, i64::from(limit) + 1).await.map_err(refuse)?;
-    let next_token = next_page(&mut found, limit as usize, Uuid::to_string);
+    let next_token = pages::next(&mut found, limit as usize, Uuid::to_string);
     let store = &context.store;
     let steered = match action {
         Action::Cancel(_) => one_by_one(&found, |job| store.cancel_job(job)).await,
@@ -87,7 +87,7 @@ pub(super) async fn list_tasks(
     context: &Context,
     request: v1::ListTasksRequest,
 ) -> Result<v1::ListTasksResponse, Status> {
-    let (size, token) = page(request.page)?;
+    let (size, after) = pages::read(request.page, place)?;
     let text = |text| Some(text).filter(|text: &&str| !text.is_empty());
     let job = optional_id("job_id", &request.job_id)?;
     // Of all jobs, the tasks that somebody has to look at.
@@ -101,18 +101,16 @@ pub(super) async fn list_tasks(
             ApiError::invalid("job_id: is missing; without one only dead and failed tasks can be listed").into()
         );
     }
-    let query =
-        TaskQuery { job, state, project: text(&request.project), after: token.map(|token| place(&token)).transpose()? };
+    let query = TaskQuery { job, state, project: text(&request.project), after };
     let mut tasks = context.store.tasks(&query, size as i64 + 1).await.map_err(refuse)?;
-    let next_page_token = next_page(&mut tasks, size, |task| format!("{} {}", task.job_id, task.ordinal));
+    let next_page_token = pages::next(&mut tasks, size, |task| format!("{} {}", task.job_id, task.ordinal));
     Ok(v1::ListTasksResponse { tasks, next_page_token })
 }
 
 /// A job and a place in it.
-fn place(token: &str) -> Result<(Uuid, i32), Status> {
-    let parts =
-        token.split_once(' ').and_then(|(job, ordinal)| Some((Uuid::try_parse(job).ok()?, ordinal.parse().ok()?)));
-    Ok(parts.ok_or_else(|| ApiError::invalid(format!("page.token: {token:?} is none")))?)
+fn place(token: &str) -> Option<(Uuid, i32)> {
+    let (job, ordinal) = token.split_once(' ')?;
+    Some((pages::id(job)?, pages::number(ordinal)?))
 }
 
 /// Gives tasks another round, job by job.

@@ -5,7 +5,7 @@ use ursa_domain::webhook::{DEFAULT_KINDS, FAMILIES, MAX_URL_BYTES, is_beginning_
 use ursa_proto::v1::webhook_service_server::WebhookService;
 use ursa_proto::{ApiError, v1};
 
-use super::{Answer, id, name, next_page, page, refuse};
+use super::{Answer, id, name, pages, refuse};
 use crate::context::Context;
 use crate::store::NewWebhook;
 
@@ -32,9 +32,16 @@ impl WebhookService for WebhookApi {
         Ok(Response::new(v1::CreateWebhookResponse { webhook: Some(webhook), secret }))
     }
 
-    async fn list_webhooks(&self, _: Request<v1::ListWebhooksRequest>) -> Answer<v1::ListWebhooksResponse> {
-        let webhooks = self.0.store.webhooks().await.map_err(refuse)?;
-        Ok(Response::new(v1::ListWebhooksResponse { webhooks }))
+    async fn get_webhook(&self, request: Request<v1::GetWebhookRequest>) -> Answer<v1::Webhook> {
+        let id = id("id", &request.into_inner().id)?;
+        Ok(Response::new(self.0.store.webhook(id).await.map_err(refuse)?))
+    }
+
+    async fn list_webhooks(&self, request: Request<v1::ListWebhooksRequest>) -> Answer<v1::ListWebhooksResponse> {
+        let (size, after) = pages::read(request.into_inner().page, pages::id)?;
+        let mut webhooks = self.0.store.webhooks(after, size as i64 + 1).await.map_err(refuse)?;
+        let next_page_token = pages::next(&mut webhooks, size, |webhook| webhook.id.clone());
+        Ok(Response::new(v1::ListWebhooksResponse { webhooks, next_page_token }))
     }
 
     async fn delete_webhook(&self, request: Request<v1::DeleteWebhookRequest>) -> Answer<v1::DeleteWebhookResponse> {
@@ -46,10 +53,9 @@ impl WebhookService for WebhookApi {
     async fn list_deliveries(&self, request: Request<v1::ListDeliveriesRequest>) -> Answer<v1::ListDeliveriesResponse> {
         let request = request.into_inner();
         let webhook = id("webhook_id", &request.webhook_id)?;
-        let (size, token) = page(request.page)?;
-        let before = token.map(|token| delivery_id(&token)).transpose()?;
+        let (size, before) = pages::read(request.page, pages::number)?;
         let mut deliveries = self.0.store.deliveries(webhook, before, size as i64 + 1).await.map_err(refuse)?;
-        let next_page_token = next_page(&mut deliveries, size, |delivery| delivery.id.to_string());
+        let next_page_token = pages::next(&mut deliveries, size, |delivery| delivery.id.to_string());
         Ok(Response::new(v1::ListDeliveriesResponse { deliveries, next_page_token }))
     }
 
@@ -87,8 +93,4 @@ fn kinds(wanted: Vec<String>) -> Result<Vec<String>, Status> {
             Err(ApiError::invalid(message).into())
         }
     }
-}
-
-fn delivery_id(token: &str) -> Result<i64, Status> {
-    token.parse().map_err(|_| ApiError::invalid(format!("page.token: {token:?} is none of ours")).into())
 }

@@ -11,7 +11,7 @@ use ursa_proto::v1::worker_service_server::WorkerService;
 use ursa_proto::{ApiError, ErrorCode, v1};
 
 use super::session::Orders;
-use super::{Answer, check_protocol, id, refuse};
+use super::{Answer, check_protocol, id, pages, refuse};
 use crate::context::Context;
 use crate::dispatch::{Attachment, Door, ORDERS_IN_FLIGHT, Report};
 use crate::reconcile::leftovers;
@@ -106,9 +106,12 @@ impl WorkerService for WorkerApi {
         Ok(Response::new(v1::FailTaskResponse {}))
     }
 
-    async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
-        let workers = self.0.store.workers(self.0.config.patience()).await.map_err(refuse)?;
-        Ok(Response::new(v1::ListWorkersResponse { workers }))
+    async fn list_workers(&self, request: Request<v1::ListWorkersRequest>) -> Answer<v1::ListWorkersResponse> {
+        let (size, after) = pages::read(request.into_inner().page, pages::name_and_id)?;
+        let patience = self.0.config.patience();
+        let mut workers = self.0.store.workers(after.as_ref(), size as i64 + 1, patience).await.map_err(refuse)?;
+        let next_page_token = pages::next(&mut workers, size, |worker| pages::of_name_and_id(&worker.name, &worker.id));
+        Ok(Response::new(v1::ListWorkersResponse { workers, next_page_token }))
     }
 
     async fn drain_worker(&self, request: Request<v1::DrainWorkerRequest>) -> Answer<v1::Worker> {
@@ -116,9 +119,7 @@ impl WorkerService for WorkerApi {
         let worker = id("id", &request.id)?;
         self.0.store.drain_worker(worker, request.drain).await.map_err(refuse)?;
         self.0.roster.drain(worker, request.drain);
-        let workers = self.0.store.workers(self.0.config.patience()).await.map_err(refuse)?;
-        let found = workers.into_iter().find(|row| row.id == request.id);
-        Ok(Response::new(found.ok_or_else(|| ApiError::not_found("worker", worker))?))
+        Ok(Response::new(self.0.store.worker(worker, self.0.config.patience()).await.map_err(refuse)?))
     }
 }
 

@@ -2,21 +2,39 @@
 
 use std::collections::HashMap;
 
-use ursa_proto::v1;
+use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
 use super::{Store, StoreResult};
 
 impl Store {
-    /// All datasets, or the one called `name`, with counts.
-    pub(crate) async fn datasets(&self, name: Option<&str>) -> StoreResult<Vec<v1::Dataset>> {
+    /// One dataset, with counts.
+    pub(crate) async fn dataset(&self, name: &str) -> StoreResult<v1::Dataset> {
+        let dataset = self.select_datasets(Some(name), None, 1).await?.pop();
+        Ok(dataset.ok_or_else(|| ApiError::not_found("dataset", name))?)
+    }
+
+    /// Datasets with names after `after`, in their order, with counts.
+    pub(crate) async fn datasets(&self, after: Option<&str>, limit: i64) -> StoreResult<Vec<v1::Dataset>> {
+        self.select_datasets(None, after, limit).await
+    }
+
+    async fn select_datasets(
+        &self,
+        name: Option<&str>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> StoreResult<Vec<v1::Dataset>> {
         let rows = sqlx::query!(
             r#"select d.id, d.name, d.created_at,
                 coalesce((select max(number) from snapshots s where s.dataset_id = d.id), 0) as "latest!"
-            from datasets d where $1::text is null or d.name = $1 order by d.name"#,
+            from datasets d where ($1::text is null or d.name = $1) and ($2::text is null or d.name > $2)
+            order by d.name limit $3"#,
             name,
+            after,
+            limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         let mut datasets = Vec::with_capacity(rows.len());
         for row in rows {

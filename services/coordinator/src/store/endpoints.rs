@@ -53,30 +53,50 @@ impl Store {
             .collect())
     }
 
-    /// All endpoints, or the one called `name`, with what the nodes make of them.
-    pub(crate) async fn endpoints(&self, name: Option<&str>, patience: Duration) -> StoreResult<Vec<v1::Endpoint>> {
+    /// One endpoint, with what the nodes that reported within `patience` make of it.
+    pub(crate) async fn endpoint(&self, name: &str, patience: Duration) -> StoreResult<v1::Endpoint> {
+        let endpoint = self.select_endpoints(Some(name), None, 1, patience).await?.pop();
+        Ok(endpoint.ok_or_else(|| ApiError::not_found("endpoint", name))?)
+    }
+
+    /// Endpoints with names after `after`, in their order, with what the nodes that reported within `patience` make of them.
+    pub(crate) async fn endpoints(
+        &self,
+        after: Option<&str>,
+        limit: i64,
+        patience: Duration,
+    ) -> StoreResult<Vec<v1::Endpoint>> {
+        self.select_endpoints(None, after, limit, patience).await
+    }
+
+    async fn select_endpoints(
+        &self,
+        name: Option<&str>,
+        after: Option<&str>,
+        limit: i64,
+        patience: Duration,
+    ) -> StoreResult<Vec<v1::Endpoint>> {
         let rows = sqlx::query!(
-            "select name, model_digest, generation, updated_at from endpoints where $1::text is null or name = $1 order by name",
+            "select name, model_digest, generation, updated_at from endpoints
+            where ($1::text is null or name = $1) and ($2::text is null or name > $2) order by name limit $3",
             name,
+            after,
+            limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
-        let mut endpoints = Vec::with_capacity(rows.len());
-        for row in rows {
-            endpoints.push(v1::Endpoint {
-                assignments: self.assignments_of(&row.name, &row.model_digest, patience).await?,
+        let (names, digests): (Vec<_>, Vec<_>) =
+            rows.iter().map(|row| (row.name.clone(), row.model_digest.clone())).unzip();
+        let mut assignments = self.assignments(&names, &digests, patience).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| v1::Endpoint {
+                assignments: assignments.remove(&row.name).unwrap_or_default(),
                 name: row.name,
                 model_digest: row.model_digest,
                 generation: row.generation as u64,
                 updated_at: Some(ursa_proto::timestamp(row.updated_at)),
-            });
-        }
-        Ok(endpoints)
-    }
-
-    /// One endpoint.
-    pub(crate) async fn endpoint(&self, name: &str, patience: Duration) -> StoreResult<v1::Endpoint> {
-        let endpoint = self.endpoints(Some(name), patience).await?.pop();
-        Ok(endpoint.ok_or_else(|| ApiError::not_found("endpoint", name))?)
+            })
+            .collect())
     }
 }

@@ -1,5 +1,6 @@
 //! Models, and the completion of the tasks that learn, some of which register them.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
@@ -81,24 +82,29 @@ impl Store {
         Ok(model.ok_or_else(|| ApiError::not_found("model", digest))?)
     }
 
-    /// Models registered before the one with digest `after`, newest first.
-    pub(crate) async fn models(&self, after: Option<&str>, limit: i64) -> StoreResult<Vec<v1::Model>> {
-        self.select_models(None, after, limit).await
+    /// Models before a place in their order, newest first: by when they were registered, and their digest.
+    pub(crate) async fn models(
+        &self,
+        before: Option<&(DateTime<Utc>, String)>,
+        limit: i64,
+    ) -> StoreResult<Vec<v1::Model>> {
+        self.select_models(None, before, limit).await
     }
 
     async fn select_models(
         &self,
         digest: Option<&str>,
-        after: Option<&str>,
+        before: Option<&(DateTime<Utc>, String)>,
         limit: i64,
     ) -> StoreResult<Vec<v1::Model>> {
         let rows = sqlx::query!(
             "select digest, architecture, classes, error_rate, model_json, job_id, snapshot_id, created_at from models
             where ($1::text is null or digest = $1)
-                and ($2::text is null or (created_at, digest) < (select m.created_at, m.digest from models m where m.digest = $2))
-            order by created_at desc, digest desc limit $3",
+                and ($2::timestamptz is null or (created_at, digest) < ($2, $3::text))
+            order by created_at desc, digest desc limit $4",
             digest,
-            after,
+            before.map(|(at, _)| *at),
+            before.map(|(_, digest)| digest.as_str()),
             limit,
         )
         .fetch_all(&self.lists)

@@ -1,5 +1,6 @@
 //! Inference nodes as they last reported, and what each makes of the endpoints.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ursa_proto::v1;
@@ -32,25 +33,33 @@ impl Store {
         tx.commit().await
     }
 
-    /// Nodes seen in the last day; one that did not report for `patience` is offline.
-    pub(crate) async fn nodes(&self, patience: Duration) -> StoreResult<Vec<v1::Node>> {
+    /// Nodes seen in the last day after a place in their order, which is by name and id. One that did not report for
+    /// `patience` is offline.
+    pub(crate) async fn nodes(
+        &self,
+        after: Option<&(String, Uuid)>,
+        limit: i64,
+        patience: Duration,
+    ) -> StoreResult<Vec<v1::Node>> {
         let rows = sqlx::query!(
             r#"select id, name, version, http_address, grpc_address, last_seen_at,
                 last_seen_at > now() - make_interval(secs => $1) as "online!"
-            from nodes where last_seen_at > now() - interval '1 day' order by name, id"#,
+            from nodes where last_seen_at > now() - interval '1 day'
+                and ($2::text is null or (name, id) > ($2, $3::uuid))
+            order by name, id limit $4"#,
             patience.as_secs_f64(),
+            after.map(|(name, _)| name.as_str()),
+            after.map(|(_, id)| *id),
+            limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
-        let assignments = self.assignments(patience).await?;
+        let online: Vec<Uuid> = rows.iter().filter(|row| row.online).map(|row| row.id).collect();
+        let mut statuses = self.statuses(&online).await?;
         Ok(rows
             .into_iter()
             .map(|row| v1::Node {
-                endpoints: assignments
-                    .iter()
-                    .filter(|(node, _, _)| *node == row.id)
-                    .map(|(_, _, s)| s.clone())
-                    .collect(),
+                endpoints: statuses.remove(&row.id).unwrap_or_default(),
                 id: row.id.to_string(),
                 name: row.name,
                 state: if row.online { "online" } else { "offline" }.into(),
@@ -62,76 +71,66 @@ impl Store {
             .collect())
     }
 
-    /// What every node that is online makes of every endpoint: (node, node as shown, status).
-    async fn assignments(&self, patience: Duration) -> StoreResult<Vec<(Uuid, v1::Assignment, v1::EndpointStatus)>> {
+    /// What some nodes said of the endpoints they know, in the order of these.
+    async fn statuses(&self, nodes: &[Uuid]) -> StoreResult<HashMap<Uuid, Vec<v1::EndpointStatus>>> {
         let rows = sqlx::query!(
-            "select n.id, n.name, n.http_address, n.grpc_address, a.endpoint, a.model_digest, a.serving_digest, a.state, a.error
-            from assignments a join nodes n on n.id = a.node_id
-            where n.last_seen_at > now() - make_interval(secs => $1) order by n.name, n.id, a.endpoint",
+            "select node_id, endpoint, model_digest, serving_digest, state, error from assignments
+            where node_id = any ($1) order by node_id, endpoint",
+            nodes,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut statuses: HashMap<Uuid, Vec<v1::EndpointStatus>> = HashMap::new();
+        for row in rows {
+            statuses.entry(row.node_id).or_default().push(v1::EndpointStatus {
+                endpoint: row.endpoint,
+                model_digest: row.model_digest,
+                serving_digest: row.serving_digest,
+                state: row.state,
+                error: row.error,
+            });
+        }
+        Ok(statuses)
+    }
+
+    /// What each node that is online makes of some endpoints, which shall serve the models of `digests`, side by side. A node
+    /// that has not heard of an endpoint, or of its present model, is `pending`.
+    pub(super) async fn assignments(
+        &self,
+        endpoints: &[String],
+        digests: &[String],
+        patience: Duration,
+    ) -> StoreResult<HashMap<String, Vec<v1::Assignment>>> {
+        let rows = sqlx::query!(
+            r#"select e.name as "endpoint!", n.id as "id!", n.name as "name!", n.http_address as "http_address!",
+                n.grpc_address as "grpc_address!",
+                coalesce(a.serving_digest, '') as "serving_digest!",
+                case when a.model_digest = e.digest then a.state else 'pending' end as "state!",
+                case when a.model_digest = e.digest then a.error else '' end as "error!"
+            from unnest($1::text[], $2::text[]) as e (name, digest)
+            cross join nodes n
+            left join assignments a on a.node_id = n.id and a.endpoint = e.name
+            where n.last_seen_at > now() - make_interval(secs => $3)
+            order by n.name, n.id"#,
+            endpoints,
+            digests,
             patience.as_secs_f64(),
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| {
-                let assignment = v1::Assignment {
-                    node_id: row.id.to_string(),
-                    node_name: row.name,
-                    http_address: row.http_address,
-                    grpc_address: row.grpc_address,
-                    serving_digest: row.serving_digest.clone(),
-                    state: row.state.clone(),
-                    error: row.error.clone(),
-                };
-                let status = v1::EndpointStatus {
-                    endpoint: row.endpoint,
-                    model_digest: row.model_digest,
-                    serving_digest: row.serving_digest,
-                    state: row.state,
-                    error: row.error,
-                };
-                (row.id, assignment, status)
-            })
-            .collect())
-    }
-
-    /// What each node that is online makes of one endpoint. A node that has not heard of it, or of its present model, is
-    /// `pending`.
-    pub(super) async fn assignments_of(
-        &self,
-        endpoint: &str,
-        digest: &str,
-        patience: Duration,
-    ) -> StoreResult<Vec<v1::Assignment>> {
-        let mut known = self.assignments(patience).await?;
-        known.retain(|(_, _, status)| status.endpoint == endpoint);
-        let nodes = self.nodes(patience).await?;
-        Ok(nodes
-            .into_iter()
-            .filter(|node| node.state == "online")
-            .map(|node| {
-                let found = known.iter().find(|(_, assignment, _)| assignment.node_id == node.id);
-                let mut assignment = found.map_or_else(|| pending(&node), |(_, assignment, _)| assignment.clone());
-                if found.is_some_and(|(_, _, status)| status.model_digest != digest) {
-                    assignment.state = "pending".into();
-                    assignment.error = String::new();
-                }
-                assignment
-            })
-            .collect())
-    }
-}
-
-fn pending(node: &v1::Node) -> v1::Assignment {
-    v1::Assignment {
-        node_id: node.id.clone(),
-        node_name: node.name.clone(),
-        http_address: node.http_address.clone(),
-        grpc_address: node.grpc_address.clone(),
-        serving_digest: String::new(),
-        state: "pending".into(),
-        error: String::new(),
+        let mut assignments: HashMap<String, Vec<v1::Assignment>> = HashMap::new();
+        for row in rows {
+            assignments.entry(row.endpoint).or_default().push(v1::Assignment {
+                node_id: row.id.to_string(),
+                node_name: row.name,
+                http_address: row.http_address,
+                grpc_address: row.grpc_address,
+                serving_digest: row.serving_digest,
+                state: row.state,
+                error: row.error,
+            });
+        }
+        Ok(assignments)
     }
 }
 

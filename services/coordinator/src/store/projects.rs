@@ -1,7 +1,8 @@
 //! Projects and queues: shares, quotas, pauses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use ursa_domain::JobKind;
 use ursa_domain::scheduling::ProjectView;
 use ursa_proto::{ApiError, timestamp, v1};
@@ -73,9 +74,12 @@ pub(super) async fn lock_quotas(tx: &mut Tx, names: &[String]) -> StoreResult<Ve
 impl Store {
     /// Every project with what it has at work.
     pub(crate) async fn project_usage(&self) -> StoreResult<Vec<ProjectUsage>> {
-        let rows = sqlx::query_file_as!(ProjectUsage, "src/store/sql/project_usage.sql", None::<&[String]>)
-            .fetch_all(&self.pool)
-            .await?;
+        self.usage_of(None).await
+    }
+
+    async fn usage_of(&self, names: Option<&[String]>) -> StoreResult<Vec<ProjectUsage>> {
+        let rows =
+            sqlx::query_file_as!(ProjectUsage, "src/store/sql/project_usage.sql", names).fetch_all(&self.pool).await?;
         Ok(rows)
     }
 
@@ -85,14 +89,39 @@ impl Store {
         Ok(kinds.into_iter().collect())
     }
 
-    /// Every project, by name.
-    pub(crate) async fn projects(&self) -> StoreResult<Vec<v1::Project>> {
-        let created = sqlx::query!("select name, created_at from projects").fetch_all(&self.pool).await?;
-        let usage = self.project_usage().await?;
+    /// One project.
+    pub(crate) async fn project(&self, name: &str) -> StoreResult<v1::Project> {
+        let project = self.select_projects(Some(name), None, 1).await?.pop();
+        Ok(project.ok_or_else(|| ApiError::not_found("project", name))?)
+    }
+
+    /// Projects with names after `after`, in their order.
+    pub(crate) async fn projects(&self, after: Option<&str>, limit: i64) -> StoreResult<Vec<v1::Project>> {
+        self.select_projects(None, after, limit).await
+    }
+
+    async fn select_projects(
+        &self,
+        name: Option<&str>,
+        after: Option<&str>,
+        limit: i64,
+    ) -> StoreResult<Vec<v1::Project>> {
+        let rows = sqlx::query!(
+            "select name, created_at from projects
+            where ($1::text is null or name = $1) and ($2::text is null or name > $2) order by name limit $3",
+            name,
+            after,
+            limit,
+        )
+        .fetch_all(&self.lists)
+        .await?;
+        let created: HashMap<String, DateTime<Utc>> = rows.into_iter().map(|row| (row.name, row.created_at)).collect();
+        let names: Vec<String> = created.keys().cloned().collect();
+        let usage = self.usage_of(Some(names.as_slice())).await?;
         Ok(usage
             .into_iter()
             .map(|row| v1::Project {
-                created_at: created.iter().find(|one| one.name == row.name).map(|one| timestamp(one.created_at)),
+                created_at: created.get(&row.name).copied().map(timestamp),
                 name: row.name,
                 weight: row.weight,
                 max_running: row.max_running.map(|max| max as u32),
@@ -102,12 +131,6 @@ impl Store {
                 gpus: row.gpus as u32,
             })
             .collect())
-    }
-
-    /// One project.
-    pub(crate) async fn project(&self, name: &str) -> StoreResult<v1::Project> {
-        let found = self.projects().await?.into_iter().find(|project| project.name == name);
-        Ok(found.ok_or_else(|| ApiError::not_found("project", name))?)
     }
 
     /// Makes a project, or changes its share and quotas.
@@ -153,12 +176,14 @@ impl Store {
         tx.commit().await
     }
 
-    /// Every queue, in the order of a pipeline.
-    pub(crate) async fn queues(&self) -> StoreResult<Vec<v1::Queue>> {
+    /// The queues after the one of the kind `after`, in the order of a pipeline.
+    pub(crate) async fn queues(&self, after: Option<JobKind>) -> StoreResult<Vec<v1::Queue>> {
         let rows = sqlx::query_file!("src/store/sql/queues.sql").fetch_all(&self.pool).await?;
         let paused = self.paused_queues().await?;
+        let place = JobKind::ALL.iter().position(|kind| Some(*kind) == after);
         Ok(JobKind::ALL
             .iter()
+            .skip(place.map_or(0, |place| place + 1))
             .map(|kind| {
                 let row = rows.iter().find(|row| row.kind == kind.as_str());
                 v1::Queue {

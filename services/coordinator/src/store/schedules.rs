@@ -82,7 +82,7 @@ impl Store {
             after,
             limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         let message = |pipeline: &[u8]| {
             v1::PipelineSpec::decode(pipeline).map_err(|error| StoreError::unreadable("pipeline of a schedule", &error))

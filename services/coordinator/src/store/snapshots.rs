@@ -119,15 +119,22 @@ impl Store {
         tx.commit().await
     }
 
-    /// Snapshots of a dataset, newest first.
-    pub(crate) async fn snapshots(&self, dataset: &str) -> StoreResult<Vec<v1::Snapshot>> {
-        self.dataset_id(dataset).await?;
+    /// Snapshots of a dataset before the one with the number `before`, newest first.
+    pub(crate) async fn snapshots(
+        &self,
+        dataset: &str,
+        before: Option<i32>,
+        limit: i64,
+    ) -> StoreResult<Vec<v1::Snapshot>> {
+        let id = self.dataset_id(dataset).await?;
         let rows = sqlx::query!(
-            "select s.id, s.number, s.digest, s.seed, s.valid_percent, s.classes, s.created_at
-            from snapshots s join datasets d on d.id = s.dataset_id where d.name = $1 order by s.number desc",
-            dataset,
+            "select id, number, digest, seed, valid_percent, classes, created_at from snapshots
+            where dataset_id = $1 and ($2::integer is null or number < $2) order by number desc limit $3",
+            id,
+            before,
+            limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         rows.into_iter()
             .map(|row| {

@@ -91,11 +91,32 @@ impl Store {
         Ok(webhook(id, new.url.to_owned(), Some(project), new.kinds.to_vec(), created_at))
     }
 
-    /// Every webhook, oldest first.
-    pub(crate) async fn webhooks(&self) -> StoreResult<Vec<v1::Webhook>> {
-        let rows = sqlx::query!("select id, url, project, kinds, created_at from webhooks order by id")
-            .fetch_all(&self.pool)
-            .await?;
+    /// One webhook.
+    pub(crate) async fn webhook(&self, id: Uuid) -> StoreResult<v1::Webhook> {
+        let webhook = self.select_webhooks(Some(id), None, 1).await?.pop();
+        Ok(webhook.ok_or_else(|| ApiError::not_found("webhook", id))?)
+    }
+
+    /// Webhooks made after the one with the id `after`, oldest first.
+    pub(crate) async fn webhooks(&self, after: Option<Uuid>, limit: i64) -> StoreResult<Vec<v1::Webhook>> {
+        self.select_webhooks(None, after, limit).await
+    }
+
+    async fn select_webhooks(
+        &self,
+        id: Option<Uuid>,
+        after: Option<Uuid>,
+        limit: i64,
+    ) -> StoreResult<Vec<v1::Webhook>> {
+        let rows = sqlx::query!(
+            "select id, url, project, kinds, created_at from webhooks
+            where ($1::uuid is null or id = $1) and ($2::uuid is null or id > $2) order by id limit $3",
+            id,
+            after,
+            limit,
+        )
+        .fetch_all(&self.lists)
+        .await?;
         Ok(rows.into_iter().map(|row| webhook(row.id, row.url, row.project, row.kinds, row.created_at)).collect())
     }
 

@@ -47,16 +47,45 @@ struct StoredGpu {
 }
 
 impl Store {
-    /// Workers seen in the last day; one that did not report for `patience` is offline.
-    pub(crate) async fn workers(&self, patience: Duration) -> StoreResult<Vec<v1::Worker>> {
+    /// One worker; one that did not report for `patience` is offline.
+    pub(crate) async fn worker(&self, id: Uuid, patience: Duration) -> StoreResult<v1::Worker> {
+        let worker = self.select_workers(Some(id), None, 1, patience).await?.pop();
+        Ok(worker.ok_or_else(|| ApiError::not_found("worker", id))?)
+    }
+
+    /// Workers seen in the last day after a place in their order, which is by name and id. One that did not report for
+    /// `patience` is offline.
+    pub(crate) async fn workers(
+        &self,
+        after: Option<&(String, Uuid)>,
+        limit: i64,
+        patience: Duration,
+    ) -> StoreResult<Vec<v1::Worker>> {
+        self.select_workers(None, after, limit, patience).await
+    }
+
+    async fn select_workers(
+        &self,
+        id: Option<Uuid>,
+        after: Option<&(String, Uuid)>,
+        limit: i64,
+        patience: Duration,
+    ) -> StoreResult<Vec<v1::Worker>> {
         let rows = sqlx::query!(
             r#"select id, name, version, slots, kinds, gpus, labels, last_seen_at, draining or drain as "draining!",
                 last_seen_at > now() - make_interval(secs => $1) as "online!",
                 (select count(*) from attempts a where a.worker_id = w.id and a.ended_at is null) as "running!"
-            from workers w where not internal and last_seen_at > now() - interval '1 day' order by name, id"#,
+            from workers w
+            where not internal and (id = $2 or ($2::uuid is null and last_seen_at > now() - interval '1 day'))
+                and ($3::text is null or (name, id) > ($3, $4::uuid))
+            order by name, id limit $5"#,
             patience.as_secs_f64(),
+            id,
+            after.map(|(name, _)| name.as_str()),
+            after.map(|(_, id)| *id),
+            limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.lists)
         .await?;
         rows.into_iter()
             .map(|row| {

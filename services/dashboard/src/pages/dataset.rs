@@ -12,14 +12,18 @@ use crate::view::layout::{self, Nav, Refresh, View};
 use crate::view::{parts, text};
 
 const PAGE_SIZE: u32 = 60;
+const SNAPSHOTS: u32 = 20;
 
-/// Which pictures.
+/// Which pictures, and which snapshots.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Wanted {
     #[serde(default)]
     verdict: String,
     #[serde(default)]
     class: String,
+    /// Of snapshots, as [`Paging`] has it of pictures.
+    #[serde(default)]
+    snapshots: String,
     #[serde(flatten)]
     paging: Paging,
 }
@@ -32,10 +36,12 @@ pub(crate) async fn show(
     view: View,
 ) -> Result<Markup, PageError> {
     let dataset = ask(app.client.datasets().get_dataset(v1::GetDatasetRequest { name })).await?;
-    let request = v1::ListSnapshotsRequest { dataset: dataset.name.clone() };
-    let snapshots = ask(app.client.datasets().list_snapshots(request)).await?.snapshots;
+    let page = Some(v1::PageRequest { size: SNAPSHOTS, token: wanted.snapshots.clone() });
+    let request = v1::ListSnapshotsRequest { dataset: dataset.name.clone(), page };
+    let snapshots = ask(app.client.datasets().list_snapshots(request)).await?;
     // The counts stay fresh; the pictures stay put, so that nobody clicks on one that has just moved.
-    let counts = view.section(&Refresh::on("job. task.succeeded tasks.succeeded"), summary(&dataset, &snapshots));
+    let summary = summary(&dataset, snapshot_card(&dataset.name, &wanted, &snapshots));
+    let counts = view.section(&Refresh::on("job. task.succeeded tasks.succeeded"), summary);
     if view.is_fragment() {
         return Ok(counts);
     }
@@ -47,7 +53,7 @@ fn path(dataset: &str) -> String {
     format!("/datasets/{}", parts::segment(dataset))
 }
 
-fn summary(dataset: &v1::Dataset, snapshots: &[v1::Snapshot]) -> Markup {
+fn summary(dataset: &v1::Dataset, snapshots: Markup) -> Markup {
     let refused = dataset.images.iter().filter(|(name, _)| !matches!(name.as_str(), "kept" | "unverified"));
     let failed = dataset.sources.iter().filter(|(name, _)| !matches!(name.as_str(), "fetched" | "pending"));
     let failures: u64 = failed.clone().map(|(_, number)| number).sum();
@@ -59,7 +65,7 @@ fn summary(dataset: &v1::Dataset, snapshots: &[v1::Snapshot]) -> Markup {
             div.card { h2 { "Refused images" } (counts_or_none(refused)) }
             div.card { h2 { "Failed URLs" } (counts_or_none(failed))
                 @if failures > 0 { p { a href=(format!("{}/sources", path(&dataset.name))) { "See and retry them" } } } }
-            div.card.wide { h2 { "Snapshots" } (snapshot_table(snapshots)) }
+            (snapshots)
         }
     }
 }
@@ -80,6 +86,18 @@ fn classes(dataset: &v1::Dataset) -> Markup {
             td.bar { meter min="0" max=(class.sources.max(1)) value=(class.kept) { (class.kept) } }
         } } }
     } } }
+}
+
+fn snapshot_card(dataset: &str, wanted: &Wanted, list: &v1::ListSnapshotsResponse) -> Markup {
+    let Wanted { verdict, class, paging, .. } = wanted;
+    let pictures = [("verdict", verdict.as_str()), ("class", class.as_str()), ("page", paging.page.as_str())];
+    html! {
+        div.card.wide {
+            h2 { "Snapshots" }
+            (snapshot_table(&list.snapshots))
+            (parts::more_of("snapshots", &path(dataset), &pictures, &list.next_page_token))
+        }
+    }
 }
 
 fn snapshot_table(snapshots: &[v1::Snapshot]) -> Markup {
@@ -109,6 +127,8 @@ async fn pictures(app: &App, dataset: &v1::Dataset, wanted: &Wanted) -> Result<M
     };
     let answer = ask(app.client.datasets().list_images(request)).await?;
     let path = path(&dataset.name);
+    let Wanted { verdict, class, snapshots, .. } = wanted;
+    let others = [("verdict", verdict.as_str()), ("class", class.as_str()), ("snapshots", snapshots.as_str())];
     let classes: Vec<_> = dataset.classes.iter().map(|class| class.name.as_str()).collect();
     Ok(html! {
         h2 #pictures { "Pictures" }
@@ -116,7 +136,7 @@ async fn pictures(app: &App, dataset: &v1::Dataset, wanted: &Wanted) -> Result<M
         (parts::filter(&path, "class", &classes, &wanted.class, &[("verdict", &wanted.verdict)]))
         @if answer.images.is_empty() { (parts::empty("No picture is like that.", html! { a href=(path) { "See them all" } "." })) }
         ul.pictures { @for image in &answer.images { li { (thumbnail(image)) } } }
-        (parts::more(&path, &[("verdict", &wanted.verdict), ("class", &wanted.class)], &answer.next_page_token))
+        (parts::more(&path, &others, &answer.next_page_token))
     })
 }
 

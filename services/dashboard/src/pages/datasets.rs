@@ -1,20 +1,29 @@
 //! `/datasets`: every dataset with its counts.
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use maud::{Markup, html};
 use ursa_proto::v1;
 
+use super::Paging;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
 use crate::view::{parts, text};
 
+const PAGE_SIZE: u32 = 50;
+
 /// `GET /datasets`
-pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, PageError> {
-    let datasets = ask(app.client.datasets().list_datasets(v1::ListDatasetsRequest {})).await?.datasets;
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(paging): Query<Paging>,
+    view: View,
+) -> Result<Markup, PageError> {
+    let request = v1::ListDatasetsRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let answer = ask(app.client.datasets().list_datasets(request)).await?;
     let content = html! {
         h1 { "Datasets" }
-        @if datasets.is_empty() { (nothing_yet()) } @else { (table(&datasets)) }
+        @if answer.datasets.is_empty() { (nothing_yet()) } @else { (table(&answer.datasets)) }
+        (parts::more("/datasets", &[], &answer.next_page_token))
     };
     Ok(view.page("Datasets", Nav::Datasets, &Refresh::on("job. task.succeeded tasks.succeeded"), content))
 }

@@ -1,27 +1,35 @@
 //! `/endpoints`: what is served under which name, and what each node makes of it.
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use maud::{Markup, html};
 use ursa_proto::v1;
 
+use super::Paging;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
 use crate::view::parts;
 
+const PAGE_SIZE: u32 = 50;
 /// Nodes report without making events.
 const EVERY_MS: u32 = 3000;
 
 /// `GET /endpoints`
-pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, PageError> {
-    let endpoints = ask(app.client.endpoints().list_endpoints(v1::ListEndpointsRequest {})).await?.endpoints;
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(paging): Query<Paging>,
+    view: View,
+) -> Result<Markup, PageError> {
+    let request = v1::ListEndpointsRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let answer = ask(app.client.endpoints().list_endpoints(request)).await?;
     let content = html! {
         h1 { "Endpoints" }
-        @if endpoints.is_empty() {
+        @if answer.endpoints.is_empty() {
             (parts::empty("Nothing is served yet.", html! { "A deploy job of a pipeline does it, or "
                 code { "ursa endpoints deploy NAME MODEL" } " with one of the " a href="/models" { "models" } "." }))
         }
-        @for endpoint in &endpoints { (card(endpoint)) }
+        @for endpoint in &answer.endpoints { (card(endpoint)) }
+        (parts::more("/endpoints", &[], &answer.next_page_token))
     };
     Ok(view.page("Endpoints", Nav::Endpoints, &Refresh::on("job.succeeded").every(EVERY_MS), content))
 }

@@ -1,27 +1,35 @@
 //! `/nodes`: the machines that serve models.
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use maud::{Markup, html};
 use ursa_proto::v1;
 
+use super::Paging;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
 use crate::view::parts;
 
+const PAGE_SIZE: u32 = 50;
 /// Nodes report without making events.
 const EVERY_MS: u32 = 3000;
 
 /// `GET /nodes`
-pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, PageError> {
-    let nodes = ask(app.client.nodes().list_nodes(v1::ListNodesRequest {})).await?.nodes;
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(paging): Query<Paging>,
+    view: View,
+) -> Result<Markup, PageError> {
+    let request = v1::ListNodesRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let answer = ask(app.client.nodes().list_nodes(request)).await?;
     let content = html! {
         h1 { "Nodes" }
-        @if nodes.is_empty() {
+        @if answer.nodes.is_empty() {
             (parts::empty("No inference node has been seen in the last day.", html! { "Start one with "
                 code { "ursa-inference" } ", or the whole system with " code { "ursa up" } "." }))
         }
-        @for node in &nodes { (card(node)) }
+        @for node in &answer.nodes { (card(node)) }
+        (parts::more("/nodes", &[], &answer.next_page_token))
     };
     Ok(view.page("Nodes", Nav::Nodes, &Refresh::default().every(EVERY_MS), content))
 }

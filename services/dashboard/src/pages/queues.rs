@@ -1,29 +1,38 @@
 //! `/queues`: projects with their shares and quotas, queues with what is in them, and what is held up.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Redirect;
 use maud::{Markup, html};
 use ursa_proto::v1;
 
+use super::Paging;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
 use crate::view::{parts, text};
 
+/// Of projects; queues are few.
+const PAGE_SIZE: u32 = 50;
 /// Tasks become ready without making events.
 const EVERY_MS: u32 = 3000;
 
 /// `GET /queues`
-pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, PageError> {
-    let queues = ask(app.client.queues().list_queues(v1::ListQueuesRequest {})).await?.queues;
-    let projects = ask(app.client.queues().list_projects(v1::ListProjectsRequest {})).await?.projects;
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(paging): Query<Paging>,
+    view: View,
+) -> Result<Markup, PageError> {
+    let queues = ask(app.client.queues().list_queues(v1::ListQueuesRequest::default())).await?.queues;
+    let request = v1::ListProjectsRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let answer = ask(app.client.queues().list_projects(request)).await?;
     let content = html! {
         h1 { "Queues" }
         p.quiet { "A queue holds the tasks of one kind. What is paused begins nothing more; what runs goes on." }
         (queue_table(&queues))
         h2 { "Projects" }
         p.quiet { "Projects share what there is by their weights. Change one with " code { "ursa project put NAME --weight 2 --max-gpus 4" } "." }
-        (project_table(&projects))
+        (project_table(&answer.projects))
+        (parts::more("/queues", &[], &answer.next_page_token))
     };
     Ok(view.page("Queues", Nav::Queues, &Refresh::on("task.").every(EVERY_MS), content))
 }

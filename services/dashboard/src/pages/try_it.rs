@@ -24,6 +24,9 @@ const MAX_PICTURE_BYTES: usize = 32 << 20;
 /// The form around the picture.
 const MAX_BODY_BYTES: usize = MAX_PICTURE_BYTES + (64 << 10);
 
+/// More endpoints than that are not told one by one; the one that is chosen is always among them.
+const MOST_CHOICES: u32 = 1000;
+
 /// The addresses of this page, which take larger bodies than all others.
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -121,7 +124,12 @@ async fn classify(app: &App, submission: Submission) -> Result<node::Prediction,
 }
 
 async fn page(app: &App, chosen: &str, result: Markup) -> Result<Markup, PageError> {
-    let endpoints = ask(app.client.endpoints().list_endpoints(v1::ListEndpointsRequest {})).await?.endpoints;
+    let page = Some(v1::PageRequest { size: MOST_CHOICES, token: String::new() });
+    let list = ask(app.client.endpoints().list_endpoints(v1::ListEndpointsRequest { page })).await?;
+    let mut endpoints: Vec<_> = list.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+    if !list.next_page_token.is_empty() && !chosen.is_empty() && !endpoints.contains(&chosen) {
+        endpoints.push(chosen);
+    }
     let content = html! {
         h1 { "Try it" }
         @if endpoints.is_empty() {
@@ -131,11 +139,11 @@ async fn page(app: &App, chosen: &str, result: Markup) -> Result<Markup, PageErr
     Ok(layout::page("Try it", Nav::Try, content))
 }
 
-fn form(endpoints: &[v1::Endpoint], chosen: &str) -> Markup {
+fn form(endpoints: &[&str], chosen: &str) -> Markup {
     html! {
         form.card #try method="post" action="/try" enctype="multipart/form-data" data-fragment="/fragments/try" {
             label { "Endpoint" select name="endpoint" { @for endpoint in endpoints {
-                option value=(endpoint.name) selected[endpoint.name == chosen] { (endpoint.name) }
+                option value=(endpoint) selected[*endpoint == chosen] { (endpoint) }
             } } }
             label.drop {
                 img #preview alt="the chosen picture" hidden;

@@ -22,7 +22,8 @@ pub(crate) async fn show(
     Query(paging): Query<Paging>,
     view: View,
 ) -> Result<Markup, PageError> {
-    let webhook = find(&app, &parse_id("webhook", &id)?).await?;
+    let request = v1::GetWebhookRequest { id: parse_id("webhook", &id)? };
+    let webhook = ask(app.client.webhooks().get_webhook(request)).await?;
     let request = v1::ListDeliveriesRequest { page: Some(paging.request(PAGE_SIZE)), webhook_id: webhook.id.clone() };
     let answer = ask(app.client.webhooks().list_deliveries(request)).await?;
     let content = html! {
@@ -34,11 +35,6 @@ pub(crate) async fn show(
         (parts::more(&format!("/webhooks/{}", webhook.id), &[], &answer.next_page_token))
     };
     Ok(view.page(&webhook.url, Nav::Webhooks, &Refresh::default().every(EVERY_MS), content))
-}
-
-async fn find(app: &App, id: &str) -> Result<v1::Webhook, PageError> {
-    let webhooks = ask(app.client.webhooks().list_webhooks(v1::ListWebhooksRequest {})).await?.webhooks;
-    webhooks.into_iter().find(|webhook| webhook.id == id).ok_or_else(|| PageError::not_found("webhook", id))
 }
 
 fn table(deliveries: &[v1::Delivery]) -> Markup {

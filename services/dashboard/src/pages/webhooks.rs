@@ -1,23 +1,32 @@
 //! `/webhooks`: who is told of events.
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use maud::{Markup, html};
 use ursa_proto::v1;
 
+use super::Paging;
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
 use crate::view::parts;
 
+const PAGE_SIZE: u32 = 50;
+
 /// `GET /webhooks`
-pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, PageError> {
-    let webhooks = ask(app.client.webhooks().list_webhooks(v1::ListWebhooksRequest {})).await?.webhooks;
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(paging): Query<Paging>,
+    view: View,
+) -> Result<Markup, PageError> {
+    let request = v1::ListWebhooksRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let answer = ask(app.client.webhooks().list_webhooks(request)).await?;
     let content = html! {
         h1 { "Webhooks" }
-        @if webhooks.is_empty() {
+        @if answer.webhooks.is_empty() {
             (parts::empty("Nobody is told of events.",
                 html! { "Send them somewhere with " code { "ursa webhook add URL" } "; it prints the secret that signs them." }))
-        } @else { (table(&webhooks)) }
+        } @else { (table(&answer.webhooks)) }
+        (parts::more("/webhooks", &[], &answer.next_page_token))
     };
     Ok(view.page("Webhooks", Nav::Webhooks, &Refresh::default(), content))
 }

@@ -1,28 +1,35 @@
 //! `/workers`: the machines that work on tasks.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::response::Redirect;
 use maud::{Markup, html};
 use ursa_proto::v1;
 
-use super::parse_id;
+use super::{Paging, parse_id};
 use crate::app::{App, ask};
 use crate::error::PageError;
 use crate::view::layout::{Nav, Refresh, View};
 use crate::view::{parts, text};
 
+const PAGE_SIZE: u32 = 50;
 /// Workers report without making events.
 const EVERY_MS: u32 = 3000;
 
 /// `GET /workers`
-pub(crate) async fn show(State(app): State<App>, view: View) -> Result<Markup, PageError> {
-    let workers = ask(app.client.workers().list_workers(v1::ListWorkersRequest {})).await?.workers;
+pub(crate) async fn show(
+    State(app): State<App>,
+    Query(paging): Query<Paging>,
+    view: View,
+) -> Result<Markup, PageError> {
+    let request = v1::ListWorkersRequest { page: Some(paging.request(PAGE_SIZE)) };
+    let answer = ask(app.client.workers().list_workers(request)).await?;
     let content = html! {
         h1 { "Workers" }
-        @if workers.is_empty() {
+        @if answer.workers.is_empty() {
             (parts::empty("No worker has been seen in the last day.", html! { "Start one with " code { "ursa-worker" }
                 ", or the whole system with " code { "ursa up" } "; until then jobs wait." }))
-        } @else { (table(&workers)) }
+        } @else { (table(&answer.workers)) }
+        (parts::more("/workers", &[], &answer.next_page_token))
     };
     Ok(view.page("Workers", Nav::Workers, &Refresh::on("task.").every(EVERY_MS), content))
 }

@@ -183,12 +183,17 @@ pub(crate) fn empty(what: &str, next: Markup) -> Markup {
     html! { div.card.empty { p { b { (what) } } p { (next) } } }
 }
 
-/// A link to the rest of a long list; `query` is what else the link must say, as `name=value&`.
+/// A link to the rest of a long list; `query` is what else the link must say.
 pub(crate) fn more(path: &str, query: &[(&str, &str)], next_page_token: &str) -> Markup {
+    more_of("page", path, query, next_page_token)
+}
+
+/// The same for the list that `name` stands for, on a page of several.
+pub(crate) fn more_of(name: &str, path: &str, query: &[(&str, &str)], next_page_token: &str) -> Markup {
     if next_page_token.is_empty() {
         return html! {};
     }
-    html! { p.more { a.button href=(link(path, query.iter().copied().chain([("page", next_page_token)]))) { "Further ones" } } }
+    html! { p.more { a.button href=(link(path, query.iter().copied().chain([(name, next_page_token)]))) { "Further ones" } } }
 }
 
 /// `path` with a query of those members that are not empty.

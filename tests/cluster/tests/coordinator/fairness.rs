@@ -99,7 +99,7 @@ async fn nothing_of_a_paused_project_or_queue_begins() {
     for _ in 0..10 {
         assert!(worker.say().await.unwrap().start.is_empty());
     }
-    let queue = queues.list_queues(v1::ListQueuesRequest {}).await.unwrap().into_inner().queues;
+    let queue = queues.list_queues(v1::ListQueuesRequest::default()).await.unwrap().into_inner().queues;
     let probes = queue.iter().find(|queue| queue.kind == "probe").unwrap();
     assert_eq!((probes.paused, probes.ready, probes.running), (true, 1, 0));
     queues.pause_queue(v1::PauseQueueRequest { kind: "probe".into(), paused: false }).await.unwrap();

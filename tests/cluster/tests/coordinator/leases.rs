@@ -174,7 +174,7 @@ async fn a_worker_is_shown_online_and_then_offline() {
     let fixture = Fixture::start().await;
     let worker = Worker::attach(fixture.client(), "worker", 3).await.unwrap();
     let list = || async {
-        fixture.client().workers().list_workers(v1::ListWorkersRequest {}).await.unwrap().into_inner().workers
+        fixture.client().workers().list_workers(v1::ListWorkersRequest::default()).await.unwrap().into_inner().workers
     };
     let seen = until("the worker", list, |workers| !workers.is_empty()).await;
     assert_eq!((seen[0].name.as_str(), seen[0].slots, seen[0].state.as_str()), ("worker", 3, "online"));

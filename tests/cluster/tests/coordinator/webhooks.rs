@@ -246,7 +246,8 @@ async fn a_webhook_hears_only_what_it_asked_for() {
     fixture.all_in(&all, "delivered", 5).await;
     let heard = fixture.all_in(&webhook.id, "delivered", 2).await;
     assert!(heard.iter().all(|delivery| delivery.kind == "job.running"), "{heard:?}");
-    let list = fixture.client().webhooks().list_webhooks(v1::ListWebhooksRequest {}).await.unwrap().into_inner();
+    let list =
+        fixture.client().webhooks().list_webhooks(v1::ListWebhooksRequest::default()).await.unwrap().into_inner();
     assert_eq!(list.webhooks[0], webhook);
     assert_eq!(list.webhooks.len(), 2);
 }

@@ -1,6 +1,7 @@
 //! `ursa jobs`.
 
 pub(super) mod found;
+mod logs;
 mod show;
 mod steer;
 
@@ -9,7 +10,7 @@ use ursa_client::Client;
 use ursa_proto::v1::watch_events_request::Subject;
 use ursa_proto::{ApiError, v1};
 
-use super::pages::{self, Limit};
+use super::pages::Limit;
 use super::watch;
 use crate::output::{Column, Format, Output, line};
 pub(super) use show::row;
@@ -49,9 +50,15 @@ pub(crate) enum Command {
         id: String,
     },
     /// Print what a job logged.
+    #[command(after_help = "Examples:
+  ursa jobs logs 0193a1b2-c3d4-7e5f-8a6b-123456789abc
+  ursa jobs logs -f 0193a1b2-c3d4-7e5f-8a6b-123456789abc | grep error")]
     Logs {
         /// Its id.
         id: String,
+        /// Go on with what it logs until it has ended.
+        #[arg(long, short)]
+        follow: bool,
     },
     /// Ask a job to stop, or every job that a filter finds.
     #[command(after_help = "Examples:
@@ -101,15 +108,15 @@ pub(super) const JOBS: &[Column] = &[
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
         Command::List { state, pipeline, project, kind, limit } => {
-            let request = v1::ListJobsRequest {
-                page: None,
+            let request = |page| v1::ListJobsRequest {
+                page,
                 pipeline_id: pipeline.clone(),
                 state: state.clone(),
                 project: project.clone(),
                 kind: kind.clone(),
             };
-            let jobs = limit.walk(async |page| list(client, &request, page).await).await?;
-            print_list(output, v1::ListJobsResponse { jobs: jobs.rows, next_page_token: jobs.next_page_token })
+            let list = limit.walk(async |page| client.jobs().list_jobs(request(page)).await).await?;
+            print_list(output, &list)
         }
         Command::Get { id } => {
             let detail = get(client, id).await?;
@@ -125,7 +132,8 @@ pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> 
                 Format::Table => print_found(client, id, "").await,
             }
         }
-        Command::Logs { id } => print_logs(client, id).await,
+        Command::Logs { id, follow: false } => logs::print(client, id).await,
+        Command::Logs { id, follow: true } => logs::follow(client, id).await,
         Command::Cancel(bulk) => match bulk.subject()? {
             Some(id) => {
                 let request = v1::CancelJobRequest { id: id.to_owned() };
@@ -157,39 +165,10 @@ pub(super) async fn print_found(client: &Client, id: &str, title: &str) -> anyho
     if text.is_empty() { Ok(()) } else { line(&format!("\n{title}{text}")) }
 }
 
-/// One page of jobs.
-async fn list(
-    client: &Client,
-    request: &v1::ListJobsRequest,
-    page: v1::PageRequest,
-) -> Result<(Vec<v1::Job>, String), ApiError> {
-    let request = v1::ListJobsRequest { page: Some(page), ..request.clone() };
-    let list = client.jobs().list_jobs(request).await?.into_inner();
-    Ok((list.jobs, list.next_page_token))
-}
-
-/// Every job, to the end of the list.
-async fn list_all(client: &Client, request: &v1::ListJobsRequest) -> Result<Vec<v1::Job>, ApiError> {
-    pages::all(async |page| list(client, request, page).await).await
-}
-
-fn print_list(output: &Output, list: v1::ListJobsResponse) -> anyhow::Result<()> {
-    output.print_shown(&list, "ListJobsResponse", || list.jobs.iter().map(row).collect(), JOBS)
+fn print_list(output: &Output, list: &v1::ListJobsResponse) -> anyhow::Result<()> {
+    output.print_shown(list, "ListJobsResponse", || list.jobs.iter().map(row).collect(), JOBS)
 }
 
 fn print_one(output: &Output, job: &v1::Job) -> anyhow::Result<()> {
     output.print_shown(job, "Job", || vec![row(job)], JOBS)
-}
-
-async fn print_logs(client: &Client, id: &str) -> anyhow::Result<()> {
-    let mut after_id = 0;
-    loop {
-        let request = v1::ListLogsRequest { job_id: id.to_owned(), after_id, limit: 0 };
-        let lines = client.jobs().list_logs(request).await.map_err(ApiError::from)?.into_inner().lines;
-        let Some(last) = lines.last() else { return Ok(()) };
-        after_id = last.id;
-        for entry in &lines {
-            line(&format!("{:<5} {}", entry.level, entry.message))?;
-        }
-    }
 }

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use clap::Args;
-use ursa_client::Client;
+use ursa_client::{Client, pages};
 pub(super) use ursa_proto::v1::steer_jobs_request::Action;
 use ursa_proto::{ApiError, v1};
 
 use super::super::Misuse;
-use super::{list_all, print_list};
+use super::print_list;
 use crate::output::{Column, Output};
 use crate::say;
 
@@ -144,17 +144,17 @@ fn past(action: Action) -> &'static str {
 
 /// What the filter finds, as far as lists can be asked for it; names and ages are looked at here.
 async fn list_found(client: &Client, output: &Output, filter: &v1::JobFilter, action: Action) -> anyhow::Result<()> {
-    let request = v1::ListJobsRequest {
-        page: None,
+    let request = |page| v1::ListJobsRequest {
+        page,
         pipeline_id: filter.pipeline_id.clone(),
         state: filter.state.clone(),
         project: filter.project.clone(),
         kind: filter.kind.clone(),
     };
-    let mut jobs = list_all(client, &request).await?;
+    let mut jobs = pages::all(async |page| client.jobs().list_jobs(request(page)).await).await?;
     jobs.retain(|job| is_found(filter, job));
     let found = jobs.len();
-    print_list(output, v1::ListJobsResponse { jobs, next_page_token: String::new() })?;
+    print_list(output, &v1::ListJobsResponse { jobs, next_page_token: String::new() })?;
     say(&format!("without --dry-run those of these {found} jobs whose state allows it are {}", past(action)));
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn ended(client: &Client, flags: &Flags) -> anyhow::Result<v1::Job> {
     let id = answer.pipeline.and_then(|pipeline| pipeline.jobs.into_iter().next()).map(|job| job.id);
     let id = id.context("the coordinator answered without a job")?;
     say(&format!("job {id} explains {} images", flags.images.len()));
-    watch::silently(client, Subject::JobId(id.clone())).await?;
+    watch::end(client, Subject::JobId(id.clone())).await?;
     let detail = client.jobs().get_job(v1::GetJobRequest { id }).await.map_err(ApiError::from)?.into_inner();
     let job = detail.job.context("the coordinator's answer names no job")?;
     match job.state.as_str() {

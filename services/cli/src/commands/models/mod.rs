@@ -8,13 +8,16 @@ use clap::Subcommand;
 use ursa_client::Client;
 use ursa_proto::{ApiError, v1};
 
-use super::pages::first_page;
+use super::pages::Limit;
 use crate::output::{Column, Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List models, newest first.
-    List,
+    List {
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Show one model.
     Get {
         /// Its digest, or the first eight digits or more.
@@ -45,10 +48,9 @@ const MODELS: &[Column] = &[
 
 pub(crate) async fn run(command: &Command, client: &Client, output: &Output) -> anyhow::Result<()> {
     match command {
-        Command::List => {
-            let request = v1::ListModelsRequest { page: first_page() };
-            let list = client.models().list_models(request).await.map_err(ApiError::from)?.into_inner();
-            output.print(&list, "ListModelsResponse", "models", MODELS)
+        Command::List { limit } => {
+            let ask = async |page| client.models().list_models(v1::ListModelsRequest { page }).await;
+            output.print(&limit.walk(ask).await?, "ListModelsResponse", "models", MODELS)
         }
         Command::Get { digest } => {
             let request = v1::GetModelRequest { digest: digest.clone() };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use tokio::time::Instant;
-use ursa_client::Client;
+use ursa_client::{Client, pages};
 use ursa_proto::{ApiError, v1};
 
 use super::record::Record;
@@ -45,9 +45,9 @@ struct Peers {
 }
 
 async fn peers(client: &Client) -> Result<Peers, ApiError> {
-    let workers = client.workers().list_workers(v1::ListWorkersRequest {}).await?.into_inner().workers;
-    let nodes = client.nodes().list_nodes(v1::ListNodesRequest {}).await?.into_inner().nodes;
-    Ok(Peers { workers, nodes })
+    let workers = async |page| client.workers().list_workers(v1::ListWorkersRequest { page }).await;
+    let nodes = async |page| client.nodes().list_nodes(v1::ListNodesRequest { page }).await;
+    Ok(Peers { workers: pages::all(workers).await?, nodes: pages::all(nodes).await? })
 }
 
 /// The first peer that is not online. Names repeat from one `ursa up` to the next; ids and addresses tell them apart.
