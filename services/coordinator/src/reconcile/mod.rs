@@ -13,6 +13,8 @@ mod schedules;
 mod snapshot;
 mod webhooks;
 
+pub use duty::takeover_time;
+
 use std::future::Future;
 use std::time::Duration;
 
