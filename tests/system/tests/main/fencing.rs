@@ -40,7 +40,7 @@ const EARLY: Duration = Duration::from_secs(1);
 
 /// How far the present attempt at the only task of a job is.
 fn done(detail: &v1::JobDetail) -> u64 {
-    detail.tasks[0].progress.as_ref().map_or(0, |progress| progress.done)
+    detail.tasks.first().and_then(|task| task.progress.as_ref()).map_or(0, |progress| progress.done)
 }
 
 /// Has a worker stand still from `at` on in a probe, of which the first attempt may fail on purpose, until another one is
