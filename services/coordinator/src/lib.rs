@@ -37,6 +37,8 @@ use ursa_proto::v1::webhook_service_server::{self, WebhookServiceServer};
 use ursa_proto::v1::worker_service_server::{self, WorkerServiceServer};
 use ursa_storage::Storage;
 
+pub use reconcile::takeover_time;
+
 use config::Config;
 use context::Context;
 use hub::Hub;

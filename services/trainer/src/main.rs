@@ -29,6 +29,7 @@ mod trial;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ursa_domain::ErrorClass;
 use ursa_domain::run::{RunResult, TrainerEvent};
 
 use failure::Failure;
@@ -77,7 +78,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            tracing::error!(class = %failure.class, "{failure}");
+            match failure.class {
+                // Somebody wanted it so.
+                ErrorClass::Cancelled => tracing::info!("{failure}"),
+                class => tracing::error!(%class, "{failure}"),
+            }
             let Failure { class, message, findings } = failure;
             events::emit(&TrainerEvent::Failed { class, message, findings });
             ExitCode::FAILURE

@@ -84,11 +84,12 @@ async fn deliver(client: Client, lease: v1::Lease, mut items: mpsc::Receiver<Ite
         sequence += 1;
         match send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await {
             Ok(()) => {}
-            Err(error) if error.is_retryable() || error.code == ErrorCode::LeaseLost => {
-                tracing::debug!(%error, task = lease.task_id, "the diary ends here");
+            Err(Refused { what, error }) if error.is_retryable() || error.code == ErrorCode::LeaseLost => {
+                let (task, attempt) = (&lease.task_id, lease.attempt);
+                tracing::info!(%error, task, attempt, "{what} were not taken: the diary ends here");
                 return;
             }
-            Err(error) => tracing::warn!(%error, task = lease.task_id, "a page of the diary was refused"),
+            Err(Refused { what, error }) => tracing::warn!(%error, task = lease.task_id, "{what} were refused"),
         }
     }
 }
@@ -109,25 +110,36 @@ async fn gather(items: &mut mpsc::Receiver<Item>, batch: &mut Vec<Item>) {
     }
 }
 
+/// What the coordinator did not take, and why.
+struct Refused {
+    what: &'static str,
+    error: ApiError,
+}
+
+/// Sends measurements first and checkpoints last: whoever goes on from one has all that was said before it.
 async fn send(
     client: &Client,
     lease: &v1::Lease,
     sequence: u64,
     batch: Vec<Item>,
     patience: &Patience,
-) -> Result<(), ApiError> {
+) -> Result<(), Refused> {
+    let refused = |what| move |error| Refused { what, error };
     let (lines, series, checkpoints) = sort(batch);
-    if !lines.is_empty() {
-        let request = v1::AppendLogsRequest { lease: Some(lease.clone()), lines, sequence };
-        patience.repeat(|| async { client.workers().append_logs(request.clone()).await }).await?;
-    }
     if !series.is_empty() {
         let request = v1::AppendMetricsRequest { lease: Some(lease.clone()), series };
-        patience.repeat(|| async { client.workers().append_metrics(request.clone()).await }).await?;
+        let sent = patience.repeat(|| async { client.workers().append_metrics(request.clone()).await }).await;
+        sent.map_err(refused("measurements"))?;
+    }
+    if !lines.is_empty() {
+        let request = v1::AppendLogsRequest { lease: Some(lease.clone()), lines, sequence };
+        let sent = patience.repeat(|| async { client.workers().append_logs(request.clone()).await }).await;
+        sent.map_err(refused("log lines"))?;
     }
     for checkpoint in checkpoints {
         let request = v1::RecordCheckpointRequest { lease: Some(lease.clone()), checkpoint: Some(checkpoint) };
-        patience.repeat(|| async { client.workers().record_checkpoint(request.clone()).await }).await?;
+        let sent = patience.repeat(|| async { client.workers().record_checkpoint(request.clone()).await }).await;
+        sent.map_err(refused("checkpoints"))?;
     }
     Ok(())
 }

@@ -31,9 +31,10 @@ pub(crate) async fn execute(tools: &Arc<Tools>, attempt: Attempt, work: Work, pa
         attempt.log("error", failure.message.clone());
     }
     let stop = attempt.stop_reason();
+    let end = if outcome.is_ok() { "success" } else { "failure" };
     let lease = attempt.close().await;
     if let Err(error) = say_end(tools, &lease, outcome, stop, patience).await {
-        tracing::info!(%error, "the end of this attempt is not recorded");
+        tracing::info!(%error, "the {end} of this attempt is not recorded");
     }
 }
 

@@ -169,8 +169,10 @@ impl Floor {
     pub(crate) fn stop(&self, lease: &v1::Lease, reason: Stop) {
         let Ok(task_id) = Uuid::try_parse(&lease.task_id) else { return };
         let state = self.lock();
-        if let Some(running) = state.running.get(&(task_id, lease.attempt)).filter(|running| running.lease == *lease) {
-            running.tell_to_stop(reason);
+        if let Some(running) = state.running.get(&(task_id, lease.attempt)).filter(|running| running.lease == *lease)
+            && running.tell_to_stop(reason)
+        {
+            tracing::info!(task = %task_id, attempt = lease.attempt, ?reason, "an attempt was told to stop");
         }
     }
 
@@ -225,14 +227,15 @@ impl Running {
         !self.standing.borrow().is_over && *self.stop.borrow() != Some(Stop::LeaseLost)
     }
 
-    fn tell_to_stop(&self, reason: Stop) {
+    /// Whether that is news.
+    fn tell_to_stop(&self, reason: Stop) -> bool {
         self.stop.send_if_modified(|last| {
             let counts_more = Some(reason) > *last;
             if counts_more {
                 *last = Some(reason);
             }
             counts_more
-        });
+        })
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Target {
     StoreWay,
     /// The way from workers and clients to a coordinator.
     CoordinatorWay(usize),
+    /// The room that all workers have together.
+    Room,
 }
 
 impl fmt::Display for Target {
@@ -43,6 +45,7 @@ impl fmt::Display for Target {
             Self::DatabaseWay(which) => write!(f, "way of coordinator {which} to Postgres"),
             Self::StoreWay => f.write_str("way to the object store"),
             Self::CoordinatorWay(which) => write!(f, "way to coordinator {which}"),
+            Self::Room => f.write_str("the room of the workers"),
         }
     }
 }
@@ -92,11 +95,13 @@ pub enum Kind {
     SilenceCoordinator,
     /// The clock of a worker, and of the trainers that it starts, is an hour fast or a day slow.
     JumpClock,
+    /// Somebody wants much that is urgent: what is not has to make room in the middle of it.
+    Preempt,
 }
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::KillCoordinator,
         Self::KillWorker,
         Self::KillTrainer,
@@ -118,6 +123,7 @@ impl Kind {
         Self::RefuseCoordinator,
         Self::SilenceCoordinator,
         Self::JumpClock,
+        Self::Preempt,
     ];
 
     /// Its name.
@@ -144,6 +150,7 @@ impl Kind {
             Self::RefuseCoordinator => "refuse-coordinator",
             Self::SilenceCoordinator => "silence-coordinator",
             Self::JumpClock => "jump-clock",
+            Self::Preempt => "preempt",
         }
     }
 
@@ -175,6 +182,7 @@ impl Kind {
             Self::CutCoordinator | Self::RefuseCoordinator | Self::SilenceCoordinator => {
                 (0..COORDINATORS).map(Target::CoordinatorWay).collect()
             }
+            Self::Preempt => vec![Target::Room],
         }
     }
 
@@ -182,6 +190,8 @@ impl Kind {
     fn lasts(self) -> RangeInclusive<u64> {
         match self {
             Self::KillTrainer | Self::CutDatabase | Self::CutStore | Self::CutCoordinator => 0..=0,
+            // As long as it takes until somebody has made room.
+            Self::Preempt => 1000..=2000,
             Self::KillCoordinator | Self::KillWorker => 500..=3000,
             Self::PauseWorker => 300..=1500,
             Self::FreezeCoordinator | Self::FreezeWorker => 5000..=7000,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use ursa_client::Client;
@@ -24,8 +25,10 @@ const WANTED_PROBES: usize = 2;
 /// One attempt each of so many probes fails on purpose.
 const FAILING_PROBES: u32 = 2;
 const EPOCHS: u32 = 4;
-/// Before probes, which are there in plenty, whatever their number.
-const PRIORITIES: (u32, u32) = (9, 1);
+/// Of what leads to a model, and of what is urgent: before probes, which are there in plenty and have to make room.
+const BEARS_PRIORITY: u32 = 9;
+const URGENT_PRIORITY: u32 = 8;
+const PROBES_PRIORITY: u32 = 1;
 /// Faults use up attempts, and must not use up all.
 const MAX_ATTEMPTS: u32 = 20;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
@@ -76,11 +79,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// Users begin: one wants one model after the other of the lists, from whichever coordinator is there; the others always
-    /// wait for some probes, each by a coordinator of their own.
-    pub fn begin(any: Client, each: Vec<Client>, lists: &[UrlList]) -> Self {
+    /// Users begin: one wants one model after the other of the lists, and one has urgent probes whenever `urgent` says so,
+    /// both from whichever coordinator is there; the others always wait for some probes that are not urgent, each by a
+    /// coordinator of their own.
+    pub fn begin(any: Client, each: Vec<Client>, lists: &[UrlList], urgent: Arc<Notify>) -> Self {
         let (mut users, ledger, stop) = (JoinSet::new(), Ledger::default(), CancellationToken::new());
-        users.spawn(want_models(User::new(any, ledger.clone()), lists.to_vec(), stop.clone()));
+        users.spawn(want_models(User::new(any.clone(), ledger.clone()), lists.to_vec(), stop.clone()));
+        users.spawn(want_urgently(User::new(any, ledger.clone()), urgent, stop.clone()));
         for (which, client) in each.into_iter().enumerate() {
             users.spawn(want_probes(User::new(client, ledger.clone()), which, stop.clone()));
         }
@@ -138,6 +143,15 @@ async fn want_probes(mut user: User, which: usize, stop: CancellationToken) -> a
         if let Some(seen) = stop.run_until_cancelled(user.until_fewer(WANTED_PROBES)).await {
             seen?;
         }
+    }
+    user.leave().await
+}
+
+async fn want_urgently(mut user: User, urgent: Arc<Notify>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut number = 0;
+    while stop.run_until_cancelled(urgent.notified()).await.is_some() {
+        number += 1;
+        user.submit(&format!("urgent-{number}"), urgent_probes()?).await?;
     }
     user.leave().await
 }
@@ -252,7 +266,14 @@ fn job(name: &str, after: &[&str], priority: u32, spec: Spec) -> anyhow::Result<
 
 fn probes() -> anyhow::Result<Vec<v1::JobDefinition>> {
     let spec = v1::ProbeSpec { tasks: PROBES, duration_ms: PROBE.as_millis() as u64, failures: FAILING_PROBES };
-    Ok(vec![job("probe", &[], PRIORITIES.1, Spec::Probe(spec))?])
+    let probe = job("probe", &[], PROBES_PRIORITY, Spec::Probe(spec))?;
+    Ok(vec![v1::JobDefinition { preemptible: true, ..probe }])
+}
+
+/// As many as all workers have room for.
+fn urgent_probes() -> anyhow::Result<Vec<v1::JobDefinition>> {
+    let spec = v1::ProbeSpec { tasks: PROBES, duration_ms: PROBE.as_millis() as u64, failures: 0 };
+    Ok(vec![job("urgent", &[], URGENT_PRIORITY, Spec::Probe(spec))?])
 }
 
 fn bears(dataset: &str, lists: &[UrlList]) -> anyhow::Result<Vec<v1::JobDefinition>> {
@@ -286,9 +307,9 @@ fn bears(dataset: &str, lists: &[UrlList]) -> anyhow::Result<Vec<v1::JobDefiniti
     let train =
         v1::TrainSpec { snapshot: snapshot_of, recipe: Some(recipe), keep_checkpoints, ..v1::TrainSpec::default() };
     Ok(vec![
-        job("scrape", &[], PRIORITIES.0, Spec::Scrape(scrape))?,
-        job("verify", &["scrape"], PRIORITIES.0, Spec::Verify(verify))?,
-        job("snapshot", &["verify"], PRIORITIES.0, Spec::Snapshot(snapshot))?,
-        job("train", &["snapshot"], PRIORITIES.0, Spec::Train(train))?,
+        job("scrape", &[], BEARS_PRIORITY, Spec::Scrape(scrape))?,
+        job("verify", &["scrape"], BEARS_PRIORITY, Spec::Verify(verify))?,
+        job("snapshot", &["verify"], BEARS_PRIORITY, Spec::Snapshot(snapshot))?,
+        job("train", &["snapshot"], BEARS_PRIORITY, Spec::Train(train))?,
     ])
 }

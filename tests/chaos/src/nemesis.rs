@@ -56,6 +56,8 @@ pub struct Begun {
     logged: usize,
     /// How long a commit took before.
     commit: Duration,
+    /// Attempts that had made room before.
+    made_room: i64,
 }
 
 impl Begun {
@@ -68,6 +70,7 @@ impl Begun {
             counts: Counts::default(),
             logged: 0,
             commit: Duration::ZERO,
+            made_room: 0,
         }
     }
 }
@@ -116,6 +119,13 @@ pub async fn begin(stage: &mut Stage, fault: &Fault) -> anyhow::Result<Step<Begu
             seat.set_clock(fault.jump_seconds)?;
             let (worker, logged) = (seat.worker_id(), seat.log().len());
             Ok(Step::Done(Begun { worker, logged, ..Begun::now(String::new()) }))
+        }
+        Kind::Preempt => {
+            let Some(made_room) = asked(stage, Reader::made_room).await else {
+                return Ok(Step::NotYet("the database does not say who made room before"));
+            };
+            stage.urgent.notify_one();
+            Ok(Step::Done(Begun { made_room, ..Begun::now(String::new()) }))
         }
     }
 }
@@ -171,6 +181,10 @@ pub async fn end(stage: &mut Stage, fault: &Fault, begun: &Begun) -> anyhow::Res
                 }
             }
         }
+        Kind::Preempt => match asked(stage, Reader::made_room).await.map(|now| now - begun.made_room) {
+            Some(made_room @ 1..) => Ok(Step::Done(format!("{made_room} attempts made room"))),
+            _ => Ok(Step::NotYet("nobody has made room yet")),
+        },
     }
 }
 
@@ -182,7 +196,7 @@ pub fn give_up(stage: &Stage, fault: &Fault) -> anyhow::Result<()> {
             Ok(())
         }
         Target::Worker(_) => seat(stage, fault.target)?.set_clock(0),
-        Target::Coordinator(_) | Target::Trainer | Target::Postgres => Ok(()),
+        Target::Coordinator(_) | Target::Trainer | Target::Postgres | Target::Room => Ok(()),
     }
 }
 
@@ -214,10 +228,15 @@ fn way(stage: &Stage, target: Target) -> anyhow::Result<&Proxy> {
 /// Whether a worker holds anything that it can lose.
 async fn is_at_work(stage: &Stage, target: Target) -> anyhow::Result<bool> {
     let Some(worker) = seat(stage, target)?.worker_id() else { return Ok(false) };
-    let url = stage.database_url();
-    let asking = async { Reader::connect(&url).await?.held_by(worker).await };
     // Without a database it holds nothing for sure.
-    Ok(matches!(timeout(ASKING, asking).await, Ok(Ok(1..))))
+    Ok(matches!(asked(stage, async |reader: &mut Reader| reader.held_by(worker).await).await, Some(1..)))
+}
+
+/// What the database says; `None` while it says nothing.
+async fn asked(stage: &Stage, ask: impl AsyncFnOnce(&mut Reader) -> anyhow::Result<i64>) -> Option<i64> {
+    let url = stage.database_url();
+    let asking = async { ask(&mut Reader::connect(&url).await?).await };
+    timeout(ASKING, asking).await.ok()?.ok()
 }
 
 /// Puts another process in the place of one that was killed.

@@ -98,7 +98,9 @@ mod tests {
             state: state.to_owned(),
             leased_at: at(from),
             ended_at: to.map(at),
+            error_class: None,
             error: String::new(),
+            stop_reason: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -47,7 +48,7 @@ pub async fn run(options: &Options, mut say: impl FnMut(String)) -> anyhow::Resu
     let logs = options.output.join(format!("seed-{}", options.seed));
     prepare(&logs)?;
     let mut stage = Stage::set(&logs).await?;
-    let mut load = Load::begin(stage.client()?, stage.clients()?, &lists(&stage.web));
+    let mut load = Load::begin(stage.client()?, stage.clients()?, &lists(&stage.web), Arc::clone(&stage.urgent));
     let mut reader = Reader::connect(&stage.database_url()).await?;
     warm_up(&mut reader).await?;
     drop(reader);

@@ -5,11 +5,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use ursa_client::Client;
 use ursa_demo_web::{DemoWeb, DemoWebConfig};
@@ -58,6 +60,8 @@ pub struct Stage {
     pub store_way: Proxy,
     /// What is scraped.
     pub web: DemoWeb,
+    /// Tells a user that something is urgent.
+    pub urgent: Arc<Notify>,
     server: Option<Server>,
     cluster: Cluster,
     s3: S3Server,
@@ -95,6 +99,7 @@ impl Stage {
             database_ways,
             store_way,
             web,
+            urgent: Arc::default(),
             server: Some(server),
             cluster,
             s3,

@@ -2,11 +2,15 @@
 //! what a test tells them. Everything it starts ends with it.
 
 mod coordinator;
+pub mod logs;
 mod peer;
 mod postgres;
+mod record;
 mod wait;
 
 pub use coordinator::Coordinator;
 pub use peer::{Node, Worker};
 pub use postgres::Postgres;
+pub use record::Record;
+pub use ursa_coordinator::takeover_time;
 pub use wait::until;

@@ -48,10 +48,15 @@ impl Worker {
         Ok(Self { report, client: client.clone(), reports, orders })
     }
 
-    /// Says its state and hears the answer, with everything else that is there to hear.
-    pub async fn say(&mut self) -> anyhow::Result<v1::WorkerOrders> {
+    /// Says its state, and does not wait for the answer.
+    pub async fn tell(&self) {
         // Of a session that has ended, the last word is still to be heard.
         let _ = self.reports.send(self.report.clone()).await;
+    }
+
+    /// Says its state and hears the answer, with everything else that is there to hear.
+    pub async fn say(&mut self) -> anyhow::Result<v1::WorkerOrders> {
+        self.tell().await;
         let mut orders = self.hear().await?;
         while let Ok(more) = tokio::time::timeout(NOW, self.hear()).await {
             let more = more?;

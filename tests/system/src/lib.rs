@@ -3,9 +3,9 @@
 //! Everything is started on free ports, killed with SIGKILL at a test's word, and gone when the test ends, whatever the
 //! test does. Nothing here reaches into a process: tests see what any client of the API sees.
 
-pub mod logs;
 mod process;
 mod system;
 
 pub use process::Process;
 pub use system::{Store, System};
+pub use ursa_cluster::logs;

@@ -11,7 +11,7 @@ use ursa_demo_web::{DemoWeb, DemoWebConfig};
 use ursa_storage::testing::{BUCKET, S3Server};
 
 use crate::Process;
-use crate::logs::{Expected, unexpected};
+use crate::logs::{self, Expected};
 
 /// Where objects are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,12 @@ impl System {
         Ok(self.nodes.len() - 1)
     }
 
+    /// Starts a coordinator beside the first, with the same database and objects. It ends when it is dropped.
+    pub async fn another_coordinator(&self) -> anyhow::Result<Process> {
+        let arguments = coordinator("127.0.0.1:0", &self.postgres.url(), &self.object_store);
+        Process::start("ursa-coordinator", &arguments, &self.environment, &self.log("other-coordinator")).await
+    }
+
     /// Kills the coordinator and starts another one in its place.
     pub async fn replace_coordinator(&mut self) -> anyhow::Result<()> {
         self.coordinator.kill()?;
@@ -142,16 +148,7 @@ impl System {
     /// A log that cannot be read.
     pub fn alarms(&mut self, expected: &[Expected]) -> anyhow::Result<Vec<String>> {
         self.is_looked_at = true;
-        let mut alarms = Vec::new();
-        for entry in std::fs::read_dir(self.folder.path())? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "log") {
-                let name = path.file_stem().unwrap_or_default().display().to_string();
-                let found = unexpected(&std::fs::read_to_string(&path)?, expected);
-                alarms.extend(found.into_iter().map(|line| format!("{name}: {:?} {}", line.level, line.text)));
-            }
-        }
-        Ok(alarms)
+        Ok(logs::alarms(self.folder.path(), expected)?)
     }
 
     fn log(&self, name: &str) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,33 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use ursa_client::Client;
+use ursa_cluster::logs::{Expected, Level, alarms};
 use ursa_proto::v1;
 
 use crate::text;
 
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// What services may log when others are killed under them.
+const OTHERS_DIED: [Expected; 7] = [
+    warning(&["session: waiting for the coordinator"], "it was killed"),
+    warning(&["waiting for Postgres"], "it was killed, and was not back when the coordinator was"),
+    warning(&["waiting for the database"], "Postgres was killed"),
+    warning(&["log lines stay in the database for now"], "Postgres was killed"),
+    warning(&["sqlx::postgres::notice", "terminating connection"], "Postgres was killed"),
+    warning(&["sqlx_core::pool::connection", "on-release"], "its connections broke"),
+    warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away"),
+];
+
+const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expected {
+    Expected { level: Level::Warn, pieces, reason }
+}
+
+/// No service has logged anything that somebody should look at, besides what is `expected`.
+fn nothing_alarming(data: &Path, expected: &[Expected]) {
+    let alarms = alarms(&data.join("data/logs"), expected).unwrap();
+    assert!(alarms.is_empty(), "{}", alarms.join("\n"));
+}
 
 /// A folder that the server's user can walk through.
 fn data() -> TempDir {
@@ -25,6 +47,7 @@ fn data() -> TempDir {
 
 /// A running `ursa up`.
 struct Up {
+    data: PathBuf,
     process: Child,
     /// What it printed when it was ready.
     ready: Value,
@@ -51,7 +74,7 @@ impl Up {
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         tokio::time::timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("it must become ready").unwrap();
         assert!(!line.is_empty(), "it ended: {}", text(&process.wait_with_output().await.unwrap().stderr));
-        Self { process, ready: serde_json::from_str(&line).unwrap() }
+        Self { data: data.to_owned(), process, ready: serde_json::from_str(&line).unwrap() }
     }
 
     fn pid(&self) -> i32 {
@@ -62,10 +85,13 @@ impl Up {
         Client::new(self.ready["coordinator"].as_str().unwrap()).unwrap()
     }
 
-    /// Ctrl-C, and what was said until the end.
-    async fn stop(self) -> Output {
+    /// Ctrl-C, and what was said until the end; no service logged anything alarming but what is `expected`.
+    async fn stop(self, expected: &[Expected]) -> Output {
         signal(self.pid(), "INT");
-        tokio::time::timeout(PATIENCE, self.process.wait_with_output()).await.expect("it must stop").unwrap()
+        let ending = tokio::time::timeout(PATIENCE, self.process.wait_with_output());
+        let ended = ending.await.expect("it must stop").unwrap();
+        nothing_alarming(&self.data, expected);
+        ended
     }
 }
 
@@ -154,7 +180,7 @@ async fn everything_starts_in_order_and_nothing_is_left_after_the_stop() {
     let pids = all_pids(&up.ready);
     assert!(pids.iter().copied().all(is_alive));
 
-    let ended = up.stop().await;
+    let ended = up.stop(&[]).await;
     assert!(ended.status.success(), "{}", text(&ended.stderr));
     assert!(!pids.iter().copied().any(is_alive), "nothing is left running");
     assert!(!data.path().join("data/up.json").exists());
@@ -169,7 +195,7 @@ async fn a_data_folder_is_had_by_one_at_a_time() {
     let complaint = text(&second.stderr);
     assert!(complaint.contains(&format!("another `ursa up` (process {})", up.pid())), "{complaint}");
     assert!(up.coordinator().jobs().list_jobs(v1::ListJobsRequest::default()).await.is_ok(), "the first is unharmed");
-    up.stop().await;
+    up.stop(&[]).await;
 }
 
 #[tokio::test]
@@ -184,7 +210,7 @@ async fn after_a_kill_the_next_start_works_and_keeps_the_data() {
     let next = Up::start(data.path(), &["--nodes", "1"]).await;
     assert!(!pids.iter().copied().any(is_alive), "nothing of the first is left");
     assert!(has_pipeline(&next.coordinator(), &pipeline).await);
-    next.stop().await;
+    next.stop(&OTHERS_DIED).await;
 }
 
 #[tokio::test]
@@ -199,7 +225,7 @@ async fn a_kill_in_the_middle_of_the_first_start_is_no_obstacle() {
     })
     .await;
     first.kill().await.unwrap();
-    Up::start(data.path(), &["--nodes", "0"]).await.stop().await;
+    Up::start(data.path(), &["--nodes", "0"]).await.stop(&[]).await;
 }
 
 #[tokio::test]
@@ -214,7 +240,7 @@ async fn a_node_that_is_killed_comes_back_at_the_same_address() {
     let door = address.trim_start_matches("http://");
     until("the node to answer again", async || tokio::net::TcpStream::connect(door).await.is_ok()).await;
     assert_ne!(pid_of(&record(data.path()), "node-1"), node, "programs are told");
-    up.stop().await;
+    up.stop(&[]).await;
 }
 
 #[tokio::test]
@@ -228,7 +254,7 @@ async fn a_coordinator_and_a_postgres_that_are_killed_come_back_with_the_data() 
     said(up.process.stderr.as_mut().unwrap(), "starting coordinator again").await;
     let client = up.coordinator();
     until("the pipeline to be found", async || has_pipeline(&client, &pipeline).await).await;
-    up.stop().await;
+    up.stop(&OTHERS_DIED).await;
 }
 
 #[tokio::test]
@@ -242,6 +268,7 @@ async fn a_database_that_is_not_there_is_waited_for_and_said() {
     signal(process.id().unwrap().cast_signed(), "TERM");
     let ended = tokio::time::timeout(PATIENCE, process.wait_with_output()).await.unwrap().unwrap();
     assert!(ended.status.success(), "{}", text(&ended.stderr));
+    nothing_alarming(data.path(), &[warning(&["waiting for Postgres"], "there is none")]);
 }
 
 #[tokio::test]
@@ -253,6 +280,8 @@ async fn what_can_never_work_ends_it_with_the_reason() {
     assert!(complaint.contains("error: coordinator: ended before it was ready: exit code 1"), "{complaint}");
     assert!(complaint.contains("the database URL does not parse"), "{complaint}");
     assert!(!data.path().join("data/up.json").exists());
+    let no_url = warning(&["the database URL does not parse"], "it does not");
+    nothing_alarming(data.path(), &[Expected { level: Level::Error, ..no_url }]);
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -184,17 +184,21 @@ impl Roster {
         self.state().workers.keys().copied().collect()
     }
 
-    /// Takes note that leases have ended, so that their workers have room at once. One that was given back untouched gives
-    /// its worker a rest.
+    /// Takes note that leases have ended, so that their workers have room at once. One that was given back without having
+    /// been asked for gives its worker a rest.
     pub(crate) fn ended(&self, leases: &[Lease], given_back: bool) {
         let tokens: HashSet<Uuid> = leases.iter().map(|lease| lease.token).collect();
         let mut state = self.state();
         let now = Instant::now();
         state.ended.extend(tokens.iter().map(|token| (*token, now)));
         for attached in state.workers.values_mut() {
-            let held = attached.lent.len();
-            attached.lent.retain(|token, _| !tokens.contains(token));
-            if given_back && attached.lent.len() < held {
+            let mut unasked = false;
+            attached.lent.retain(|token, lent| {
+                let has_ended = tokens.contains(token);
+                unasked |= has_ended && !lent.asked_back;
+                !has_ended
+            });
+            if given_back && unasked {
                 attached.rests_until = now + REST;
             }
         }
@@ -405,6 +409,33 @@ mod tests {
         let (door, _) = mpsc::channel(1);
         roster.attach(Report { row, protocol: 2, running: Vec::new() }, Door::Session(door));
         roster
+    }
+
+    #[test]
+    fn who_gives_back_what_nobody_asked_for_rests_and_who_makes_room_has_it_at_once() {
+        for asked in [false, true] {
+            let worker = Uuid::now_v7();
+            let roster = roster_with(worker);
+            roster.settle(worker, false, Instant::now(), Vec::new());
+            let lease = Lease { task_id: Uuid::now_v7(), attempt: 1, token: Uuid::now_v7() };
+            let lent = Lent {
+                lease,
+                kind: JobKind::Probe,
+                priority: 1,
+                resources: Resources::default(),
+                gpus: Vec::new(),
+                preemptible: true,
+                asked_back: false,
+                since: Instant::now(),
+            };
+            roster.lend(worker, lent);
+            if asked {
+                roster.asked_back(&[(lease.task_id, lease.attempt)]);
+            }
+            roster.ended(&[lease], true);
+            let (offers, _) = roster.offers(Duration::from_mins(1));
+            assert_eq!(!offers.is_empty(), asked);
+        }
     }
 
     fn is_draining(roster: &Roster) -> bool {

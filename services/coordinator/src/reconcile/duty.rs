@@ -17,6 +17,14 @@ use crate::store::StoreResult;
 
 /// After so long without a renewal another coordinator takes over.
 const TTL: Duration = Duration::from_secs(3);
+/// So many times in that long one asks: whoever has a duty for more of it, and the others for the duty.
+const ASKS: u32 = 3;
+
+/// So long after a coordinator's death another one has its duties at the latest, but for the time that asking takes: what
+/// was just renewed has to run out, and to be asked for then.
+pub fn takeover_time() -> Duration {
+    TTL + TTL / ASKS
+}
 
 /// Does `work`, which never ends by itself, whenever the duty called `name` is this coordinator's, until told to stop.
 pub(super) async fn hold<W, Fut>(name: &'static str, context: &Context, stop: &CancellationToken, work: W)
@@ -52,7 +60,7 @@ where
             Ok(false) => {}
             Err(error) => tracing::debug!(name, %error, "could not ask for a duty"),
         }
-        sleep(ttl / 3).await;
+        sleep(ttl / ASKS).await;
     }
 }
 
@@ -70,7 +78,7 @@ async fn while_held<T, TFut>(
     let mut work = pin!(work);
     // Counted from before the question: the database began to count after it.
     let mut until = asked_at + ttl;
-    let mut ask_at = asked_at + ttl / 3;
+    let mut ask_at = asked_at + ttl / ASKS;
     loop {
         let guarded =
             poll_fn(|context| if Instant::now() < until { work.as_mut().poll(context) } else { Poll::Ready(()) });
@@ -89,7 +97,7 @@ async fn while_held<T, TFut>(
             Ok(false) => return,
             Err(error) => tracing::debug!(name, %error, "could not renew a duty"),
         }
-        ask_at = Instant::now() + ttl / 3;
+        ask_at = Instant::now() + ttl / ASKS;
     }
 }
 
@@ -124,7 +132,7 @@ mod tests {
     async fn who_hears_that_another_has_it_stops() {
         let asked_at = Instant::now();
         assert!(steps(|| std::future::ready(Ok(false)), |_| {}).await > 0);
-        assert!(asked_at.elapsed() >= SHORT / 3);
+        assert!(asked_at.elapsed() >= SHORT / ASKS);
     }
 
     #[tokio::test]

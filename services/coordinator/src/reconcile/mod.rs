@@ -15,6 +15,8 @@ mod snapshot;
 mod trouble;
 mod webhooks;
 
+pub use duty::takeover_time;
+
 use std::future::Future;
 use std::time::Duration;
 

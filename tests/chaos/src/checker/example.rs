@@ -66,6 +66,7 @@ fn job(history: &mut History, pipeline: Uuid, kind: &str, output: Value, tasks: 
         open_tasks: 0,
         units_total: 10 * i64::from(count),
         units_done: 10 * i64::from(count),
+        max_attempts: 3,
     });
     event(history, pipeline, id, None, "job.waiting");
     event(history, pipeline, id, None, "job.running");
@@ -77,6 +78,7 @@ fn job(history: &mut History, pipeline: Uuid, kind: &str, output: Value, tasks: 
             state: "succeeded".into(),
             attempt: *attempts,
             units: 10,
+            max_attempts: 3,
         });
         for number in 1..=*attempts {
             attempt(history, pipeline, *task, number, number == *attempts);
@@ -101,7 +103,9 @@ fn attempt(history: &mut History, pipeline: Uuid, task: Uuid, number: i32, ends_
         state: state.to_owned(),
         leased_at,
         ended_at: Some(time(history)),
+        error_class: (!ends_well).then(|| "infrastructure".to_owned()),
         error: String::new(),
+        stop_reason: None,
     });
 }
 

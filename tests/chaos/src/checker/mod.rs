@@ -31,7 +31,7 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 15] = [
     Rule {
         name: "submitted-once",
         text: "whatever was asked for is there once, however often it was asked for",
@@ -57,6 +57,11 @@ pub const RULES: [Rule; 14] = [
         name: "one-success",
         text: "of every task exactly one attempt succeeded: the last one",
         check: order::one_success,
+    },
+    Rule {
+        name: "room-is-free",
+        text: "an attempt that made room was given back, and nothing that is given back uses up an attempt",
+        check: order::room_is_free,
     },
     Rule {
         name: "no-overlap",

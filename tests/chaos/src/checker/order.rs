@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::index::Index;
-use crate::history::Event;
+use crate::history::{Attempt, Event};
 
 /// Of a job that does what it shall, in order.
 const LIFE_OF_A_JOB: [&str; 3] = ["job.waiting", "job.running", "job.succeeded"];
@@ -87,6 +87,27 @@ pub(super) fn one_success(index: &Index<'_>) -> Vec<String> {
         if winners != [task.attempt] {
             let name = index.name(task.id);
             broken.push(format!("{name}: of {} attempts {winners:?} succeeded", attempts.len()));
+        }
+    }
+    broken
+}
+
+pub(super) fn room_is_free(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for task in &index.history.tasks {
+        let attempts = index.attempts_of(task.id);
+        let is_returned = |attempt: &&&Attempt| attempt.error_class.as_deref() == Some("returned");
+        let ended_badly = attempts.iter().filter(|attempt| attempt.state != "succeeded");
+        let made_room = ended_badly.filter(|attempt| attempt.stop_reason.as_deref() == Some("preempted"));
+        for attempt in made_room.filter(|attempt| !is_returned(attempt)) {
+            let (number, class) = (attempt.number, &attempt.error_class);
+            broken.push(format!("{}: attempt {number} was to make room, and is {class:?}", index.name(task.id)));
+        }
+        let returned = attempts.iter().filter(is_returned).count() as i64;
+        let wanted = index.jobs.get(&task.job).map(|job| job.max_attempts + returned);
+        if wanted != Some(i64::from(task.max_attempts)) {
+            let (name, may) = (index.name(task.id), task.max_attempts);
+            broken.push(format!("{name}: {returned} attempts were given back; it may have {may}, not {wanted:?}"));
         }
     }
     broken

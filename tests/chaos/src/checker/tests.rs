@@ -7,7 +7,7 @@ use crate::history::Pipeline;
 type Break = fn(&mut History);
 
 /// What goes wrong, the rule that must find it, and how it is done to a sound history.
-const CASES: [(&str, &str, Break); 37] = [
+const CASES: [(&str, &str, Break); 39] = [
     ("a pipeline that was answered for is lost", "submitted-once", |it| {
         it.pipelines.remove(0);
     }),
@@ -54,6 +54,12 @@ const CASES: [(&str, &str, Break); 37] = [
     ("a late attempt succeeded although a later one was there", "one-success", |it| {
         it.attempts[1].state = "succeeded".into();
         it.attempts[2].state = "lost".into();
+    }),
+    ("an attempt that was given back and counts", "room-is-free", |it| {
+        lost_attempt(it).error_class = Some("returned".into());
+    }),
+    ("an attempt that made room and was not given back", "room-is-free", |it| {
+        lost_attempt(it).stop_reason = Some("preempted".into());
     }),
     ("an attempt that began before the one before had ended", "no-overlap", |it| {
         let (end, begin) =
@@ -174,6 +180,10 @@ fn a_violation_names_the_task_for_people() {
 
 fn task(history: &mut History, id: uuid::Uuid) -> &mut crate::history::Task {
     history.tasks.iter_mut().find(|task| task.id == id).unwrap()
+}
+
+fn lost_attempt(history: &mut History) -> &mut crate::history::Attempt {
+    history.attempts.iter_mut().find(|attempt| attempt.task == RETRIED_PROBE && attempt.state == "lost").unwrap()
 }
 
 /// The first event of a kind, of a task or of any.

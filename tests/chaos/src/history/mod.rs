@@ -128,6 +128,8 @@ pub struct Job {
     pub units_total: i64,
     /// Units of tasks that ended well, as counted.
     pub units_done: i64,
+    /// Attempts that each task may have.
+    pub max_attempts: i64,
 }
 
 /// A row of `tasks`.
@@ -145,6 +147,8 @@ pub struct Task {
     pub attempt: i32,
     /// Units of work.
     pub units: i64,
+    /// Attempts that it may have by now: one more for each that did not count.
+    pub max_attempts: i32,
 }
 
 /// A row of `attempts`.
@@ -164,8 +168,12 @@ pub struct Attempt {
     pub leased_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Why it ended badly.
+    /// Why it ended badly, as a class of errors.
+    pub error_class: Option<String>,
+    /// The same for people.
     pub error: String,
+    /// Why it was asked to stop, if it was.
+    pub stop_reason: Option<String>,
 }
 
 /// A row of `events`.

@@ -41,11 +41,17 @@ impl Reader {
         Ok(sqlx::query_scalar(statement).bind(worker).fetch_one(&mut self.connection).await?)
     }
 
+    /// Attempts that ended because they were asked to make room.
+    pub async fn made_room(&mut self) -> anyhow::Result<i64> {
+        let statement = "select count(*) from attempts where state = 'returned' and stop_reason = 'preempted'";
+        Ok(sqlx::query_scalar(statement).fetch_one(&mut self.connection).await?)
+    }
+
     /// Everything the database and the store know of what happened.
     pub async fn history(&mut self, storage: &Storage) -> anyhow::Result<History> {
         let mut history = History {
             pipelines: self.rows("select id, idempotency_key from pipelines order by id", pipeline).await?,
-            jobs: self.rows("select * from jobs order by id", job).await?,
+            jobs: self.rows(JOBS, job).await?,
             tasks: self.rows("select * from tasks order by job_id, ordinal", task).await?,
             attempts: self.rows("select * from attempts order by task_id, number", attempt).await?,
             events: self.rows("select * from events order by id", event).await?,
@@ -71,6 +77,7 @@ impl Reader {
     }
 }
 
+const JOBS: &str = "select *, (policy ->> 'max_attempts')::bigint as max_attempts from jobs order by id";
 const SOURCES: &str =
     "select s.id, d.name as dataset, c.name as class, s.url, s.job_id, s.task_id, s.outcome, s.error_class
     from sources s join datasets d on d.id = s.dataset_id
@@ -93,6 +100,7 @@ fn job(row: &PgRow) -> sqlx::Result<Job> {
         open_tasks: row.try_get("open_tasks")?,
         units_total: row.try_get("units_total")?,
         units_done: row.try_get("units_done")?,
+        max_attempts: row.try_get("max_attempts")?,
     })
 }
 
@@ -104,6 +112,7 @@ fn task(row: &PgRow) -> sqlx::Result<Task> {
         state: row.try_get("state")?,
         attempt: row.try_get("attempt")?,
         units: row.try_get("units")?,
+        max_attempts: row.try_get("max_attempts")?,
     })
 }
 
@@ -116,7 +125,9 @@ fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
         state: row.try_get("state")?,
         leased_at: row.try_get("leased_at")?,
         ended_at: row.try_get("ended_at")?,
+        error_class: row.try_get("error_class")?,
         error: row.try_get("error")?,
+        stop_reason: row.try_get("stop_reason")?,
     })
 }
 

@@ -1,7 +1,5 @@
 //! What the tests share: a running coordinator, specifications, and results as a worker would make them.
 
-use std::process::Command;
-
 use bytes::Bytes;
 use ursa_client::Client;
 use ursa_cluster::{Coordinator, Postgres, Worker, until};
@@ -42,12 +40,7 @@ impl Fixture {
 
     /// Asks the database for one value.
     pub(crate) async fn ask(&self, query: &str) -> String {
-        let mut psql = Command::new("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]);
-        psql.args(["--dbname", &self.postgres.url(), "--command", query]);
-        let output = tokio::task::spawn_blocking(move || psql.output()).await.unwrap().unwrap();
-        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        self.postgres.ask(query).await.unwrap()
     }
 
     /// Has `worker` do a scrape and a verify task well.

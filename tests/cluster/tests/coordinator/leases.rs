@@ -2,59 +2,170 @@
 
 use std::time::Duration;
 
-use ursa_cluster::{Worker, until};
+use ursa_cluster::{Record, Worker, until};
 use ursa_proto::{ApiError, ErrorCode, v1};
+use ursa_storage::{Digest, Key};
 
-use crate::fixture::{Fixture, job, scrape, scraped};
+use crate::fixture::{Fixture, after, answered, job, probe, scrape, scraped, snapshot, train, trained, verify};
 
-#[tokio::test]
-async fn a_worker_that_falls_silent_loses_its_task_and_every_right_to_it() {
-    let fixture = Fixture::start().await;
-    let ids = fixture.submit(vec![scrape(2)]).await;
-    let mut silent = Worker::attach(fixture.client(), "silent", 1).await.unwrap();
-    let first = silent.next_task().await.unwrap();
-    let lost = first.lease.clone().unwrap();
+type Done = v1::complete_task_request::Result;
 
-    let mut other = Worker::attach(fixture.client(), "other", 1).await.unwrap();
-    let second = other.next_task().await.unwrap();
-    let held = second.lease.clone().unwrap();
-    assert_eq!((held.task_id.as_str(), held.attempt), (lost.task_id.as_str(), 2));
-
-    for refused in every_verb(&fixture, &mut silent, &first).await {
-        assert_eq!(refused.unwrap_err().code, ErrorCode::LeaseLost);
-    }
-    silent.report.running = vec![v1::RunningAttempt { lease: Some(lost.clone()), progress: None, stop_stage: 0 }];
-    let stop = silent.next_stop().await.unwrap();
-    assert_eq!((stop.lease.clone().unwrap(), stop.reason()), (lost, v1::StopReason::LeaseLost));
-
-    let result = scraped(&fixture.storage(), &second, |url| Some(url.as_bytes().to_vec())).await;
-    other.complete(&held, result.clone()).await.unwrap();
-    other.complete(&held, result).await.expect("repeating it after a lost answer is harmless");
-    let detail = fixture.job_in(&ids[0], "succeeded").await;
-    let states: Vec<_> = detail.tasks[0].attempts.iter().map(|attempt| attempt.state.as_str()).collect();
-    assert_eq!(states, ["lost", "succeeded"]);
-    let class = detail.tasks[0].attempts[0].error_class();
-    assert_eq!(class, v1::ErrorClass::Fenced, "it came back after its lease was gone");
+/// Everything that presents a lease, but for reports.
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Complete,
+    CompleteWithOthers,
+    Fail,
+    Log,
+    Measure,
+    Checkpoint,
 }
 
-/// Everything that presents a lease, with the lease of `order`.
-async fn every_verb(fixture: &Fixture, worker: &mut Worker, order: &v1::TaskOrder) -> Vec<Result<(), ApiError>> {
-    let lease = order.lease.clone();
-    let mut workers = fixture.client().workers();
-    let line = v1::LogLine { level: "info".into(), message: "still here".into(), ..v1::LogLine::default() };
-    let logs = v1::AppendLogsRequest { lease: lease.clone(), lines: vec![line], sequence: 1 };
-    let metrics = v1::AppendMetricsRequest { lease: lease.clone(), series: Vec::new() };
-    let checkpoint = v1::RecordCheckpointRequest { lease: lease.clone(), checkpoint: Some(v1::Checkpoint::default()) };
-    let mut answers = vec![
-        workers.append_logs(logs).await.map(drop).map_err(ApiError::from),
-        workers.append_metrics(metrics).await.map(drop).map_err(ApiError::from),
-        workers.record_checkpoint(checkpoint).await.map(drop).map_err(ApiError::from),
-    ];
-    let lease = lease.unwrap();
-    let result = scraped(&fixture.storage(), order, |url| Some(url.as_bytes().to_vec())).await;
-    answers.push(worker.complete(&lease, result).await);
-    answers.push(worker.fail(&lease, v1::ErrorClass::Fatal, "out of spite").await);
-    answers
+impl Verb {
+    const ALL: [Self; 6] =
+        [Self::Complete, Self::CompleteWithOthers, Self::Fail, Self::Log, Self::Measure, Self::Checkpoint];
+
+    /// Has `worker` say it of the task it was ordered to do, of which it would make `result`.
+    async fn say(self, worker: &mut Worker, order: &v1::TaskOrder, result: &Done) -> Result<(), ApiError> {
+        let lease = order.lease.clone().unwrap();
+        let mut workers = worker.client.workers();
+        match self {
+            Self::Complete => worker.complete(&lease, result.clone()).await?,
+            Self::CompleteWithOthers => {
+                let completion = v1::CompleteTaskRequest { lease: Some(lease), result: Some(result.clone()) };
+                let request = v1::CompleteTasksRequest { completions: vec![completion] };
+                let outcome = workers.complete_tasks(request).await?.into_inner().outcomes.remove(0);
+                if let Some(error) = outcome.error {
+                    return Err(error.into());
+                }
+            }
+            Self::Fail => worker.fail(&lease, v1::ErrorClass::Fatal, "out of spite").await?,
+            Self::Log => {
+                let line = v1::LogLine { level: "info".into(), message: "here".into(), ..v1::LogLine::default() };
+                let request = v1::AppendLogsRequest { lease: Some(lease), lines: vec![line], sequence: 1 };
+                workers.append_logs(request).await?;
+            }
+            Self::Measure => {
+                let points = vec![v1::MetricPoint { step: 8, epoch: 0, value: 0.5 }];
+                let series = vec![v1::MetricSeries { name: "error_rate".into(), points }];
+                workers.append_metrics(v1::AppendMetricsRequest { lease: Some(lease), series }).await?;
+            }
+            Self::Checkpoint => {
+                let checkpoint = Some(checkpoint(&lease));
+                workers.record_checkpoint(v1::RecordCheckpointRequest { lease: Some(lease), checkpoint }).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of the first epoch, as an attempt would write it.
+fn checkpoint(lease: &v1::Lease) -> v1::Checkpoint {
+    let (epoch, step) = (1, 8);
+    let key = Key::Checkpoint { task: lease.task_id.parse().unwrap(), attempt: lease.attempt, epoch, step };
+    let sha256 = Digest::of(b"weights").to_string();
+    v1::Checkpoint { attempt: lease.attempt, epoch, step, key: key.to_string(), sha256, bytes: 7, error_rate: None }
+}
+
+/// Two workers and a task: the first fell silent and lost it, the second is at work on it.
+struct Contest {
+    silent: Worker,
+    lost: v1::TaskOrder,
+    other: Worker,
+    held: v1::TaskOrder,
+}
+
+impl Contest {
+    async fn begin(fixture: &Fixture) -> Self {
+        let mut silent = Worker::attach(fixture.client(), "silent", 1).await.unwrap();
+        let lost = silent.next_task().await.unwrap();
+        let mut other = Worker::attach(fixture.client(), "other", 1).await.unwrap();
+        let held = other.next_task().await.unwrap();
+        let [first, second] = [&lost, &held].map(|order| order.lease.clone().unwrap());
+        assert_eq!((second.task_id, second.attempt), (first.task_id, 2));
+        let progress = v1::Progress { done: 1, total: 4, unit: "steps".into(), message: "by the second".into() };
+        other.report.running[0].progress = Some(progress);
+        other.say().await.unwrap();
+        Self { silent, lost, other, held }
+    }
+
+    /// The first says everything that it would say, with `result`; all of it is refused, and none leaves a trace.
+    async fn the_first_speaks(&mut self, fixture: &Fixture, jobs: &[String], result: &Done) {
+        let before = self.record(fixture, jobs).await;
+        for verb in Verb::ALL {
+            let refused = verb.say(&mut self.silent, &self.lost, result).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::LeaseLost, "{verb:?}: {refused}");
+            assert_eq!(self.record(fixture, jobs).await, before, "{verb:?}");
+        }
+        let progress = v1::Progress { done: 3, total: 4, unit: "steps".into(), message: "by the first".into() };
+        let lease = self.lost.lease.clone();
+        let running = v1::RunningAttempt { lease: lease.clone(), progress: Some(progress), stop_stage: 0 };
+        self.silent.report.running = vec![running];
+        let stop = self.silent.next_stop().await.unwrap();
+        assert_eq!((stop.reason(), stop.lease), (v1::StopReason::LeaseLost, lease));
+        assert_eq!(self.record(fixture, jobs).await, before, "progress");
+        self.silent.report.running.clear();
+    }
+
+    /// The second goes on meanwhile.
+    async fn record(&mut self, fixture: &Fixture, jobs: &[String]) -> Record {
+        self.other.say().await.unwrap();
+        Record::of(fixture.client(), &fixture.postgres, jobs).await.unwrap()
+    }
+
+    /// The first speaks while the second is at work, and when that one has ended the task well, the last of `jobs`.
+    async fn is_decided(mut self, fixture: &Fixture, jobs: &[String], of_first: Done, of_second: Done) {
+        self.the_first_speaks(fixture, jobs, &of_first).await;
+        let lease = self.held.lease.clone().unwrap();
+        self.other.complete(&lease, of_second.clone()).await.unwrap();
+        self.other.complete(&lease, of_second).await.expect("repeating it after a lost answer is harmless");
+        let detail = fixture.job_in(jobs.last().unwrap(), "succeeded").await;
+        let states: Vec<_> = detail.tasks[0].attempts.iter().map(|attempt| attempt.state.as_str()).collect();
+        assert_eq!(states, ["lost", "succeeded"]);
+        let class = detail.tasks[0].attempts[0].error_class();
+        assert_eq!(class, v1::ErrorClass::Fenced, "it came back after its lease was gone");
+        self.the_first_speaks(fixture, jobs, &of_first).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_said_of_a_scrape_task_with_a_lost_lease_leaves_a_trace() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![scrape(2)]).await;
+    let contest = Contest::begin(&fixture).await;
+    let of_first = scraped(&fixture.storage(), &contest.lost, |url| Some(url.as_bytes().to_vec())).await;
+    let of_second = scraped(&fixture.storage(), &contest.held, |url| Some(url.as_bytes().to_vec())).await;
+    contest.is_decided(&fixture, &ids, of_first, of_second).await;
+    let counts = fixture.ask("select string_agg(attempt::text, ' ') from shards").await;
+    assert_eq!(counts, "2", "of the shards only that of the second attempt counts");
+}
+
+#[tokio::test]
+async fn nothing_that_is_said_of_a_training_run_with_a_lost_lease_leaves_a_trace() {
+    let fixture = Fixture::start().await;
+    let jobs = [scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"]), train()];
+    let ids = fixture.submit(jobs.into()).await;
+    let mut preparing = Worker::attach(fixture.client(), "preparing", 1).await.unwrap();
+    preparing.report.kinds = vec!["scrape".into(), "verify".into()];
+    fixture.prepare_images(&mut preparing).await;
+
+    let contest = Contest::begin(&fixture).await;
+    let model_json = r#"{"architecture": "resnet18", "classes": ["black", "teddy"], "metrics": {"error_rate": 0}}"#;
+    let of_first = Done::Train(v1::TrainResult {
+        model_digest: Digest::of(model_json.as_bytes()).to_string(),
+        model_json: model_json.into(),
+        ..v1::TrainResult::default()
+    });
+    contest.is_decided(&fixture, &ids, of_first, trained()).await;
+    assert_eq!(fixture.ask("select count(*), max(attempt) from models").await, "1|2");
+}
+
+#[tokio::test]
+async fn nothing_that_is_said_of_a_probe_with_a_lost_lease_leaves_a_trace() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(1)]).await;
+    let contest = Contest::begin(&fixture).await;
+    contest.is_decided(&fixture, &ids, answered(), answered()).await;
 }
 
 /// A run counts batches, a train job epochs.

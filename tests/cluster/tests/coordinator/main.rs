@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bad_rows;
+mod beats;
 mod cancellation;
 mod claims;
 mod cleaning;

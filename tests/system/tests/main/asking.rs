@@ -7,8 +7,8 @@ use ursa_proto::v1;
 use ursa_system::System;
 use ursa_system::logs::{Expected, Level};
 
-const PATIENCE: Duration = Duration::from_mins(2);
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 
 /// Submits a pipeline; the ids of its jobs by name.
 pub(crate) async fn submit(system: &System, spec: v1::PipelineSpec) -> HashMap<String, String> {
@@ -93,6 +93,16 @@ pub(crate) const fn warning(pieces: &'static [&'static str], reason: &'static st
 pub(crate) fn nothing_alarming(system: &mut System, expected: &[Expected]) {
     let alarms = system.alarms(expected).unwrap();
     assert!(alarms.is_empty(), "{}", alarms.join("\n"));
+}
+
+/// Waits until a worker has logged a line in which all of these stand.
+pub(crate) async fn logged(system: &System, worker: usize, pieces: &[&str]) {
+    let begin = Instant::now();
+    let is_it = |line: &str| pieces.iter().all(|piece| line.contains(piece));
+    while !system.workers[worker].log().lines().any(is_it) {
+        assert!(begin.elapsed() < PATIENCE, "worker {worker} did not log {pieces:?}\n{}", system.logs());
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 pub(crate) async fn sources(system: &System) -> Vec<v1::Source> {

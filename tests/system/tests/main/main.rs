@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod asking;
+mod duties;
 mod evaluation;
+mod fencing;
 mod kills;
 mod pipeline;
+mod preemption;
 mod search;
 mod stranger;
 mod troubles;

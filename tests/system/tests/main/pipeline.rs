@@ -1,5 +1,7 @@
 //! The bears' pipeline, small enough for a test: it need not learn well, only everything must happen.
 
+use std::time::Duration;
+
 use ursa_demo_web::{Class, DemoWeb};
 use ursa_proto::v1::job_definition::Spec;
 use ursa_proto::v1::{self, deploy_spec, train_spec};
@@ -22,7 +24,12 @@ pub(crate) fn bears(web: &DemoWeb, count: usize, epochs: u32) -> v1::PipelineSpe
 
 /// So many tasks that only take a moment.
 pub(crate) fn probes(tasks: u32) -> v1::PipelineSpec {
-    let spec = Spec::Probe(v1::ProbeSpec { tasks, duration_ms: 300, failures: 0 });
+    probes_of(tasks, Duration::from_millis(300), 0)
+}
+
+/// So many tasks that take so long, of which so many fail at the first attempt.
+pub(crate) fn probes_of(tasks: u32, duration: Duration, failures: u32) -> v1::PipelineSpec {
+    let spec = Spec::Probe(v1::ProbeSpec { tasks, duration_ms: duration.as_millis() as u64, failures });
     let probe = v1::JobDefinition { name: "probe".into(), spec: Some(spec), ..v1::JobDefinition::default() };
     v1::PipelineSpec { name: "probes".into(), jobs: vec![probe], ..v1::PipelineSpec::default() }
 }

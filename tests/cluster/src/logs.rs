@@ -1,5 +1,7 @@
 //! What services log, line by line, for tests that want to know whether anything in it is out of the ordinary.
 
+use std::path::Path;
+
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -69,6 +71,24 @@ pub fn lines(log: &str) -> Vec<LogLine> {
 pub fn unexpected(log: &str, expected: &[Expected]) -> Vec<LogLine> {
     let is_alarming = |line: &LogLine| line.level >= Level::Warn && !expected.iter().any(|known| known.fits(line));
     lines(log).into_iter().filter(is_alarming).collect()
+}
+
+/// The same, of every service that logs in a folder: files whose names end in `.log`, but that of Postgres, which has a
+/// language of its own. Each line with the name of its log in front.
+///
+/// # Errors
+/// A folder or a log that cannot be read.
+pub fn alarms(folder: &Path, expected: &[Expected]) -> std::io::Result<Vec<String>> {
+    let mut alarms = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().display().to_string();
+        if path.extension().is_some_and(|extension| extension == "log") && name != "postgres" {
+            let found = unexpected(&std::fs::read_to_string(&path)?, expected);
+            alarms.extend(found.into_iter().map(|line| format!("{name}: {:?} {}", line.level, line.text)));
+        }
+    }
+    Ok(alarms)
 }
 
 impl LogLine {
