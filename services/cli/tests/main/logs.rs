@@ -79,8 +79,9 @@ async fn ended(process: Child) -> Output {
     tokio::time::timeout(PATIENCE, process.wait_with_output()).await.expect("it must end").unwrap()
 }
 
-fn printed(message: &str) -> Option<String> {
-    Some(format!("info  {message}"))
+/// A line as it is printed.
+fn printed(message: &str) -> String {
+    format!("info  {message}")
 }
 
 #[tokio::test]
@@ -90,18 +91,18 @@ async fn a_log_is_followed_through_a_restart_until_the_job_has_ended() {
     let mut chatty = Chatty::start(&coordinator.client).await;
     chatty.say(1, "before").await;
     let mut follower = Follower::of(&chatty.job, coordinator.client.address());
-    assert_eq!(follower.line().await, printed("before"));
+    assert_eq!(follower.line().await.unwrap(), printed("before"));
     chatty.say(2, "meanwhile").await;
-    assert_eq!(follower.line().await, printed("meanwhile"));
+    assert_eq!(follower.line().await.unwrap(), printed("meanwhile"));
 
     coordinator.crash().await;
     coordinator.resume().await.unwrap();
     chatty.worker = Worker::attach_with(&coordinator.client, chatty.worker.report.clone()).await.unwrap();
     chatty.say(3, "after").await;
-    assert_eq!(follower.line().await, printed("after"));
+    assert_eq!(follower.line().await.unwrap(), printed("after"));
     chatty.say(4, "at last").await;
     chatty.end().await;
-    assert_eq!(follower.line().await, printed("at last"));
+    assert_eq!(follower.line().await.unwrap(), printed("at last"));
     assert_eq!(follower.line().await, None, "the job has ended");
     let ended = ended(follower.leave()).await;
     assert!(ended.status.success(), "{}", text(&ended.stderr));
@@ -118,7 +119,7 @@ async fn a_follower_ends_when_nobody_reads_it_any_more() {
     let chatty = Chatty::start(&coordinator.client).await;
     chatty.say(1, "one").await;
     let mut follower = Follower::of(&chatty.job, coordinator.client.address());
-    assert_eq!(follower.line().await, printed("one"));
+    assert_eq!(follower.line().await.unwrap(), printed("one"));
     let process = follower.leave();
     chatty.say(2, "two").await;
     let ended = ended(process).await;

@@ -32,9 +32,7 @@ const COORDINATOR_STOOD_STILL: [Expected; 6] = [
     warning(&["sqlx::postgres::notice", "terminating connection"], "a transaction was given up"),
     warning(&["sqlx_core::pool::connection", "on-release"], "a transaction was given up"),
 ];
-/// As the system's coordinators have it: so long a task waits whose worker stands still.
-const LEASE: Duration = Duration::from_secs(3);
-/// A first attempt that stands still after so long is over its time when another one can begin.
+/// A first attempt that stands still after [`EARLY`] is over its time when another one can begin, a lease later.
 const PROBE: Duration = Duration::from_secs(4);
 const EARLY: Duration = Duration::from_secs(1);
 

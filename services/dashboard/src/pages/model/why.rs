@@ -44,12 +44,12 @@ pub(crate) async fn show(
     view: View,
 ) -> Result<Markup, PageError> {
     let (digest, image) = (parse_digest(digest)?, parse_id("image", &image)?);
-    let content = match heatmap(&app, &digest, &image, &wanted.class).await? {
-        Some(heatmap) => explained(&heatmap),
-        None => {
-            ask(app.client.models().get_model(v1::GetModelRequest { digest: digest.clone() })).await?;
-            asked(&digest, &image, &wanted.class, job(&app, &wanted.job).await?.as_ref())
-        }
+    let content = if let Some(heatmap) = heatmap(&app, &digest, &image, &wanted.class).await? {
+        explained(&heatmap)
+    } else {
+        // A model that is not there is no page.
+        ask(app.client.models().get_model(v1::GetModelRequest { digest: digest.clone() })).await?;
+        asked(&digest, &image, &wanted.class, job(&app, &wanted.job).await?.as_ref())
     };
     let refresh = if wanted.job.is_empty() { Refresh::default() } else { Refresh::on("job.").of(&wanted.job) };
     let content = html! {
