@@ -72,15 +72,15 @@ pub(super) fn of_name_and_id(name: &str, id: &str) -> String {
 mod tests {
     use super::*;
 
-    fn request(size: u32, token: &str) -> Option<v1::PageRequest> {
-        Some(v1::PageRequest { size, token: token.into() })
+    fn request(size: u32, token: &str) -> v1::PageRequest {
+        v1::PageRequest { size, token: token.into() }
     }
 
     #[test]
     fn a_page_has_a_hundred_rows_unless_told_otherwise_and_a_thousand_at_most() {
         assert_eq!(read(None, id).unwrap(), (100, None));
-        assert_eq!(read(request(1000, ""), id).unwrap(), (1000, None));
-        let refused = ApiError::from(read(request(1001, ""), id).unwrap_err());
+        assert_eq!(read(Some(request(1000, "")), id).unwrap(), (1000, None));
+        let refused = ApiError::from(read(Some(request(1001, "")), id).unwrap_err());
         assert!(refused.message.contains("the maximum is 1000"), "{refused}");
     }
 
@@ -105,7 +105,7 @@ mod tests {
         let id_of_a_job = Uuid::from_u128(7).to_string();
         assert_eq!((name_and_id(&id_of_a_job), number::<i32>(&id_of_a_job)), (None, None));
         assert_eq!((name_and_id(&format!("{id_of_a_job} a\0b")), name("../x"), id("bears")), (None, None, None));
-        let refused = ApiError::from(read(request(1, "7"), id).unwrap_err());
+        let refused = ApiError::from(read(Some(request(1, "7")), id).unwrap_err());
         assert_eq!(refused.message, "page.token: \"7\" is none of ours");
     }
 }

@@ -9,13 +9,13 @@ use ursa_storage::Key;
 
 use crate::fixture::{Fixture, lease_parts, raw_key, scrape, scraped};
 
-fn bytes_of(url: &str) -> Option<Vec<u8>> {
-    Some(url.as_bytes().to_vec())
+fn bytes_of(url: &str) -> Vec<u8> {
+    url.as_bytes().to_vec()
 }
 
 /// Stores the pictures of an order, as its worker does before it hands in the result.
 async fn upload(fixture: &Fixture, order: &v1::TaskOrder) -> Key {
-    scraped(&fixture.storage(), order, bytes_of).await;
+    scraped(&fixture.storage(), order, |url| Some(bytes_of(url))).await;
     raw_key(order)
 }
 
@@ -59,7 +59,7 @@ async fn what_a_worker_uploads_after_its_lease_was_gone_goes_once_it_is_heard_of
     let first = cut_off.next_task().await.unwrap();
     let mut other = Worker::attach(fixture.client(), "other", 1).await.unwrap();
     let second = other.next_task().await.unwrap();
-    let result = scraped(&fixture.storage(), &second, bytes_of).await;
+    let result = scraped(&fixture.storage(), &second, |url| Some(bytes_of(url))).await;
     other.complete(second.lease.as_ref().unwrap(), result).await.unwrap();
     cleaned(&fixture, &ids[0], 1).await;
 

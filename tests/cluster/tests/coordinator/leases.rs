@@ -114,11 +114,12 @@ impl Contest {
     }
 
     /// The first speaks while the second is at work, and when that one has ended the task well, the last of `jobs`.
-    async fn is_decided(mut self, fixture: &Fixture, jobs: &[String], of_first: Done, of_second: Done) {
+    async fn decide(mut self, fixture: &Fixture, jobs: &[String], of_first: Done, of_second: Done) {
         self.the_first_speaks(fixture, jobs, &of_first).await;
         let lease = self.held.lease.clone().unwrap();
         self.other.complete(&lease, of_second.clone()).await.unwrap();
-        self.other.complete(&lease, of_second).await.expect("repeating it after a lost answer is harmless");
+        // Repeated after a lost answer, it is harmless.
+        self.other.complete(&lease, of_second).await.unwrap();
         let detail = fixture.job_in(jobs.last().unwrap(), "succeeded").await;
         let states: Vec<_> = detail.tasks[0].attempts.iter().map(|attempt| attempt.state.as_str()).collect();
         assert_eq!(states, ["lost", "succeeded"]);
@@ -135,7 +136,7 @@ async fn nothing_that_is_said_of_a_scrape_task_with_a_lost_lease_leaves_a_trace(
     let contest = Contest::begin(&fixture).await;
     let of_first = scraped(&fixture.storage(), &contest.lost, |url| Some(url.as_bytes().to_vec())).await;
     let of_second = scraped(&fixture.storage(), &contest.held, |url| Some(url.as_bytes().to_vec())).await;
-    contest.is_decided(&fixture, &ids, of_first, of_second).await;
+    contest.decide(&fixture, &ids, of_first, of_second).await;
     let counts = fixture.ask("select string_agg(attempt::text, ' ') from shards").await;
     assert_eq!(counts, "2", "of the shards only that of the second attempt counts");
 }
@@ -156,7 +157,7 @@ async fn nothing_that_is_said_of_a_training_run_with_a_lost_lease_leaves_a_trace
         model_json: model_json.into(),
         ..v1::TrainResult::default()
     });
-    contest.is_decided(&fixture, &ids, of_first, trained()).await;
+    contest.decide(&fixture, &ids, of_first, trained()).await;
     assert_eq!(fixture.ask("select count(*), max(attempt) from models").await, "1|2");
 }
 
@@ -165,7 +166,7 @@ async fn nothing_that_is_said_of_a_probe_with_a_lost_lease_leaves_a_trace() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(1)]).await;
     let contest = Contest::begin(&fixture).await;
-    contest.is_decided(&fixture, &ids, answered(), answered()).await;
+    contest.decide(&fixture, &ids, answered(), answered()).await;
 }
 
 /// A run counts batches, a train job epochs.
