@@ -1,5 +1,7 @@
 //! Deletes what is older than it shall get, a little at a time and with rests between, in one coordinator at a time.
 //!
+//! What is at work is bounded, too: of a series of measurements that grows long, the older points are told further apart.
+//!
 //! Pipelines go whole, once all their jobs have ended long enough ago; what jobs wrote while they ran may go before.
 //! Datasets, snapshots and models stay: they name the jobs that made them, and need not find them. Objects go after the
 //! rows that made them count; one that cannot be deleted then is garbage.
@@ -26,18 +28,20 @@ const TASKS: i64 = 1000;
 const OBJECTS: i64 = 100;
 const JOBS: i64 = 100;
 const PIPELINES: i64 = 50;
+/// Of one series of an attempt at work, and so many of them the latest, which stay as they came.
+const MOST_POINTS: i64 = 20_000;
+const DENSE_POINTS: i64 = 10_000;
 const SHORTEST_REST: Duration = Duration::from_millis(10);
 const DELETIONS_AT_A_TIME: usize = 8;
 
-/// Runs until told to stop; not at all when everything is kept for ever.
+/// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    if let Some(pause) = pause(&context.config) {
-        Box::pin(duty::hold(DUTY, &context, &stop, || delete(&context, pause))).await;
-    }
+    let pause = pause(&context.config);
+    Box::pin(duty::hold(DUTY, &context, &stop, || delete(&context, pause))).await;
 }
 
 /// Between two sweeps: short enough that nothing gets much older than it shall.
-fn pause(config: &Config) -> Option<Duration> {
+fn pause(config: &Config) -> Duration {
     let ages = [
         config.delete_jobs_after,
         config.delete_events_after,
@@ -46,8 +50,8 @@ fn pause(config: &Config) -> Option<Duration> {
         config.delete_deliveries_after,
         config.forget_peers_after,
     ];
-    let shortest = ages.into_iter().filter_map(Expiry::age).min()?;
-    Some((shortest / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+    let shortest = ages.into_iter().filter_map(Expiry::age).min();
+    shortest.map_or(LONGEST_PAUSE, |shortest| (shortest / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
 }
 
 async fn delete(context: &Context, pause: Duration) {
@@ -92,6 +96,7 @@ enum Rows<'a> {
 async fn sweep(context: &Context, places: &mut Places) -> StoreResult<()> {
     let config = &context.config;
     leftovers::delete(context).await?;
+    context.store.thin_metrics(MOST_POINTS, DENSE_POINTS).await?;
     of_ended_jobs(context, config.delete_events_after, &mut places.events, &[Written::Events]).await?;
     of_ended_jobs(context, config.delete_metrics_after, &mut places.metrics, &[Written::Metrics]).await?;
     let logs = [Written::LogLines, Written::LogObjects];

@@ -57,6 +57,13 @@ impl Store {
         Ok(deleted.rows_affected())
     }
 
+    /// Tells the older points of long series further apart: of every series of an attempt at work with more than `most`
+    /// points, every second one goes that is not among the latest `dense`.
+    pub(crate) async fn thin_metrics(&self, most: i64, dense: i64) -> StoreResult<()> {
+        sqlx::query_file!("src/store/sql/thin_metrics.sql", most, dense).execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Deletes some log lines of jobs that are in the table; returns how many.
     pub(crate) async fn delete_log_lines(&self, jobs: &[Uuid], limit: i64) -> StoreResult<u64> {
         let deleted = sqlx::query!(

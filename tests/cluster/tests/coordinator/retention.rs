@@ -224,3 +224,25 @@ async fn peers_that_were_not_seen_and_deliveries_that_ended_long_ago_are_forgott
     let ended = async || count(&fixture, "deliveries", "state <> 'pending'").await;
     until("the deliveries to be forgotten", ended, |left| *left == 0).await;
 }
+
+#[tokio::test]
+async fn a_long_series_of_a_run_is_told_further_apart_where_it_is_old() {
+    let fixture = Fixture::start_with(&OLD).await;
+    fixture.submit(vec![probe(1)]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let order = worker.next_task().await.unwrap();
+    let task = order.lease.as_ref().unwrap().task_id.clone();
+    let points = |name: &str, last: u32| {
+        format!(
+            "insert into metrics (task_id, attempt, name, step, job_id, epoch, value)
+            select '{task}', 1, '{name}', step, '{}', 0, 0 from generate_series(1, {last}) step;",
+            order.job_id
+        )
+    };
+    fixture.sql(&(points("train_loss", 20_001) + &points("rate", 20_000))).await;
+    until("the series to be thinned", || count(&fixture, "metrics", "name = 'train_loss'"), |left| *left == 15_001)
+        .await;
+    assert_eq!(count(&fixture, "metrics", "name = 'train_loss' and step <= 10001 and step % 2 = 0").await, 0);
+    assert_eq!(count(&fixture, "metrics", "name = 'train_loss' and step > 10001").await, 10_000, "the latest stay");
+    assert_eq!(count(&fixture, "metrics", "name = 'rate'").await, 20_000);
+}
