@@ -27,9 +27,10 @@ bench-dispatch: setup ## How fast tasks go through the programs as they are ship
 	cd tests/bench/peer && CARGO_TARGET_DIR=../../../target/bench-peer cargo build --release
 	./target/release/ursa-bench-dispatch $(ARGS)
 
-bench-train: build ## How fast networks learn, beside PyTorch on the same libtorch; ARGS="--quick", ARGS="--only resnet18,128".
+# PyTorch has the half of libtorch that a GPU needs, too.
+bench-train: build ## How fast networks learn, on a GPU where there is one, beside PyTorch on the same libtorch; ARGS="--quick", ARGS="--only resnet18,128", ARGS="--device cpu".
 	@./deploy/setup.sh bench-train
-	./target/debug/ursa-bench-train $(ARGS)
+	LD_LIBRARY_PATH="$$(echo "$$PWD"/.deps/pytorch/lib/python3*/site-packages/torch/lib):$$LD_LIBRARY_PATH" ./target/debug/ursa-bench-train $(ARGS)
 
 bench-accuracy: build ## What training in bfloat16 costs beside float32, over several seeds; ARGS="--seeds 3".
 	./target/debug/ursa-bench-accuracy $(ARGS)

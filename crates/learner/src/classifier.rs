@@ -64,7 +64,7 @@ impl Classifier {
             let embeddings = features.mean_dim([2_i64, 3].as_slice(), false, Kind::Float);
             Tensor::cat(&[self.head.forward(&features, false), embeddings], 1)
         };
-        let mut logits = pixels::rows(examples.images(), self.device, both);
+        let mut logits = pixels::rows_of(examples, self.device, both);
         let embeddings = logits.iter_mut().map(|row| row.split_off(self.classes)).collect();
         Answers { logits, embeddings }
     }

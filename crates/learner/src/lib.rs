@@ -33,10 +33,10 @@ pub use device::{Device, Precision, best_device, device_of, libtorch_version, se
 pub use diagnosis::{Evidence, diagnose, is_lost};
 pub use error::LearnError;
 pub use evaluation::{Evaluation, evaluate};
-pub use find_lr::{RateCurve, Stop, find_lr};
+pub use find_lr::{Heard, RateCurve, Stop, find_lr};
 pub use memory::{keep_memory, memory_in_use};
 pub use network::{HEAD, HeadKind, HeadSpec, Network, Parameter, Role};
-pub use out_of_memory::is_recovered_from;
+pub use out_of_memory::{Shortage, is_recovered_from};
 pub use plan::StagePlan;
 pub use recorder::{BatchReport, EpochReport, Measurement, Proportion, SmoothLoss};
 pub use schedule::{OneCycle, WarmUp};

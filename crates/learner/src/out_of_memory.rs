@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 
 /// Parts of what libtorch says: of a GPU, of its libraries, of the machine; the last two are oneDNN's, which has no words of its
@@ -23,6 +24,26 @@ const WORDS: [&str; 8] = [
 
 thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What memory did not hold, and what is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// Pictures that were to be computed at once.
+    pub whole: usize,
+    /// As many are, at most, from here on.
+    pub parts: usize,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { whole, parts } = self;
+        write!(
+            f,
+            "memory ran out: it does not hold {whole} pictures at once; going on with parts of {parts}, over which \
+             gradients are summed up to those of the batch"
+        )
+    }
 }
 
 /// Does `work`; the error is what libtorch said when memory ran out. Any other panic goes on. What `work` changes must not

@@ -1,13 +1,16 @@
 //! From prepared bytes to what the network sees: channels first, scaled and normalised, on the device.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor, no_grad};
 use ursa_vision::Preprocessing;
 
+use crate::data::Examples;
 use crate::device::{send, upload};
 use crate::out_of_memory::caught;
 
 /// Pictures computed at once in evaluation; larger requests are cut, which bounds memory.
-pub(crate) const CHUNK: i64 = 64;
+const CHUNK: usize = 64;
 
 /// u8 `[n, s, s, 3]` to f32 `[n, 3, s, s]` in [0, 1], kept channels-last in memory.
 pub(crate) fn scale(images: &Tensor, device: Device) -> Tensor {
@@ -33,15 +36,23 @@ pub(crate) fn normalise(images: &Tensor, preprocessing: &Preprocessing) -> Tenso
 /// Runs `forward` over u8 pictures `[n, s, s, 3]` without gradients; it gets f32 `[m, 3, s, s]` in [0, 1] and gives one row
 /// of numbers for each picture. Fewer pictures go at once where memory does not hold more.
 pub(crate) fn rows(images: &Tensor, device: Device, forward: impl Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
-    let count = images.size()[0];
-    let mut rows = Vec::with_capacity(count as usize);
+    let some = |range: Range<usize>| images.narrow(0, range.start as i64, range.len() as i64);
+    in_chunks(images.size()[0] as usize, |range| chunk_rows(&some(range), device, &forward))
+}
+
+/// The same over examples.
+pub(crate) fn rows_of(examples: &Examples, device: Device, forward: impl Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
+    in_chunks(examples.len(), |range| chunk_rows(&examples.pictures(range), device, &forward))
+}
+
+fn in_chunks(count: usize, rows_in: impl Fn(Range<usize>) -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let mut rows = Vec::with_capacity(count);
     let mut chunk = CHUNK;
-    while (rows.len() as i64) < count {
-        let first = rows.len() as i64;
-        let some = images.narrow(0, first, chunk.min(count - first));
+    while rows.len() < count {
+        let range = rows.len()..count.min(rows.len() + chunk);
         if chunk == 1 {
-            rows.extend(chunk_rows(&some, device, &forward));
-        } else if let Ok(found) = caught(|| chunk_rows(&some, device, &forward)) {
+            rows.extend(rows_in(range));
+        } else if let Ok(found) = caught(|| rows_in(range)) {
             rows.extend(found);
         } else {
             chunk /= 2;

@@ -1,9 +1,10 @@
-//! Prepared pictures of a snapshot as one file on this machine, mapped by every run that learns from it at that size.
+//! Prepared pictures of a snapshot as one file on this machine, mapped by every run that learns from it, or from a share of it,
+//! at that size.
 //!
 //! A file gets its name when it is whole, and its name holds the checksum of what is in it: one that was damaged since is found
 //! when a run opens it, and made anew. It may be deleted at any time; runs that have it mapped keep it.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -32,10 +33,23 @@ pub(crate) struct PixelCache {
 }
 
 impl PixelCache {
-    /// For the snapshot, the share of it and the image size that are wanted.
+    /// For the snapshot and the image size that are wanted: pixels depend on nothing else, since normalisation comes after.
     pub(crate) fn of(wanted: &Wanted<'_>) -> Self {
-        let (digest, size, percent) = (wanted.snapshot, wanted.preprocessing.size, wanted.train_percent);
-        Self { folder: Path::new(wanted.cache_dir).join("pixels"), name: format!("{digest}-{percent}-{size}-{FORMAT}") }
+        let (digest, size) = (wanted.snapshot, wanted.preprocessing.size);
+        Self { folder: Path::new(wanted.cache_dir).join("pixels"), name: format!("{digest}-{size}-{FORMAT}") }
+    }
+
+    /// The right to look for the file and to make it, which one run has at a time; `None` while another has it. It ends when
+    /// the value is dropped, or the process ends.
+    pub(crate) fn turn(&self) -> io::Result<Option<File>> {
+        std::fs::create_dir_all(&self.folder)?;
+        let path = self.folder.join(format!("{}.lock", self.name));
+        let lock = File::options().write(true).create(true).truncate(true).open(path)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// The file, if it is there, has `bytes` bytes and is what it was when it was made; one that is not is deleted. Finding it
@@ -188,6 +202,20 @@ mod tests {
         let path = fill(&cache, b"abcd");
         assert_eq!(cache.find(4), Some(path));
         assert_eq!(PixelCache { name: "b".into(), ..cache }.find(4), None, "of other pictures");
+    }
+
+    #[test]
+    fn one_run_at_a_time_has_its_turn_at_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path(), "a");
+        let turn = cache.turn().unwrap();
+        assert!(turn.is_some() && cache.turn().unwrap().is_none());
+        let other = PixelCache { name: "b".into(), ..cache.clone() };
+        assert!(other.turn().unwrap().is_some(), "of other pictures");
+        drop(turn);
+        assert!(cache.turn().unwrap().is_some());
+        let nowhere = PixelCache { folder: "/dev/null".into(), ..cache };
+        assert!(nowhere.turn().is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use ursa_domain::recipe::RateTest;
 use ursa_domain::run::{FoundRates, RatePoint, TrainerEvent};
-use ursa_learner::{Training, find_lr};
+use ursa_learner::{Heard, Training, find_lr};
 
 use crate::events;
 use crate::failure::Failure;
@@ -12,8 +12,11 @@ use crate::input::Supervisor;
 
 /// Tries the rates, and tells of every one.
 pub(crate) fn find(training: &Training, test: &RateTest, supervisor: &Supervisor) -> Result<FoundRates, Failure> {
-    let curve = find_lr(training, test, |point| {
-        tell(test, point);
+    let curve = find_lr(training, test, |heard| {
+        match heard {
+            Heard::Point(point) => tell(test, point),
+            Heard::Shortage(shortage) => events::log("warn", shortage.to_string()),
+        }
         if supervisor.cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let suggestions = curve.suggestions();

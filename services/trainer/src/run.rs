@@ -49,7 +49,8 @@ pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult
         return Ok(result);
     }
     supervisor.check()?;
-    runtime.block_on(model::store(&storage, &manifest, order, &training, device, findings)).map(RunResult::Model)
+    let share = snapshot::share(manifest, order.train_percent);
+    runtime.block_on(model::store(&storage, &share, order, &training, device, findings)).map(RunResult::Model)
 }
 
 /// Learns together with the process of rank 0, whose run is measured, stored and told of.
@@ -62,8 +63,15 @@ pub(crate) fn follow() -> Result<(), Failure> {
     set_threads(threads(&order));
     let mut training = runtime.block_on(prepare(&storage, &manifest, &order, &Supervisor::default(), device))?;
     training.join(Box::new(link))?;
-    while training.follow()? {}
-    Ok(())
+    loop {
+        let followed = training.follow();
+        if let Some(shortage) = training.take_shortage() {
+            tracing::warn!(rank, "{shortage}");
+        }
+        if !followed? {
+            return Ok(());
+        }
+    }
 }
 
 /// Of one process. A test of rates has only one.
@@ -176,10 +184,9 @@ fn train(
             let saved = catch_up(training, order).and_then(|()| checkpoints.save(training));
             break saved.and(Err(Failed::Learning(LearnError::Cancelled)));
         }
-        let micro_batch = training.micro_batch();
         let advanced = training.advance();
-        if training.micro_batch() != micro_batch {
-            tell_micro_batch(training);
+        if let Some(shortage) = training.take_shortage() {
+            events::log("warn", shortage.to_string());
         }
         match advanced {
             Ok(Advance::Batch(report)) => tell_batch(&report, order.rung, training.epochs()),
@@ -219,15 +226,6 @@ fn catch_up(training: &mut Training, order: &RunOrder) -> Result<(), Failed> {
         tell_batch(&report, order.rung, training.epochs());
     }
     Ok(())
-}
-
-fn tell_micro_batch(training: &Training) {
-    let (whole, parts) = (training.batch_size(), training.micro_batch().unwrap_or_default());
-    let message = format!(
-        "memory ran out: it does not hold {whole} pictures at once; going on with parts of {parts}, over which gradients are \
-         summed up to those of the batch"
-    );
-    events::log("warn", message);
 }
 
 fn tell_batch(report: &BatchReport, rung: Option<Rung>, epochs: u32) {

@@ -1,9 +1,13 @@
 //! From a snapshot in the object store to prepared pictures on this machine, ready for the network.
 //!
-//! Shards are read and prepared several at a time; what is kept of each is its prepared pictures only.
+//! Shards are read and prepared several at a time; what is kept of each is its prepared pictures only. Those of the whole
+//! snapshot are kept, whatever share of it a run learns from: the runs of a learning curve prepare them once.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,6 +23,9 @@ use crate::events;
 use crate::failure::Failure;
 use crate::input::Supervisor;
 use crate::pixel_cache::PixelCache;
+
+/// How often a run looks whether another one is done with the pictures that both want.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which pictures are wanted, in which form, and what this machine has for it.
 #[derive(Debug, Clone, Copy)]
@@ -54,17 +61,17 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// A snapshot's manifest, proven to be the one that is wanted, with the share of its training side that is.
+/// A snapshot's manifest, proven to be the one that is wanted.
 pub(crate) async fn manifest(storage: &Storage, wanted: &Wanted<'_>) -> Result<Manifest, Failure> {
     let digest = wanted.snapshot.parse();
     let digest: Digest = digest.map_err(|error| Failure::fatal(format!("the snapshot: {error}")))?;
     let bytes = storage.get_verified(&Key::Manifest { digest }, &digest).await?;
-    Ok(share(Manifest::from_parquet(bytes)?, wanted.train_percent))
+    Ok(Manifest::from_parquet(bytes)?)
 }
 
 /// The same with `percent` of each class's training pictures, one at least. A larger share holds all of a smaller one, so
 /// that a learning curve adds pictures and exchanges none.
-fn share(mut manifest: Manifest, percent: u32) -> Manifest {
+pub(crate) fn share(mut manifest: Manifest, percent: u32) -> Manifest {
     if percent >= 100 {
         return manifest;
     }
@@ -84,41 +91,91 @@ fn share(mut manifest: Manifest, percent: u32) -> Manifest {
     manifest
 }
 
-/// Every picture of the manifest, prepared: mapped from this machine's cache, which is filled where it is not.
+/// The pictures that are wanted of a snapshot with that manifest, prepared: mapped from this machine's cache, which is filled
+/// where it is not.
 pub(crate) async fn load(
     storage: &Storage,
     manifest: &Manifest,
     wanted: &Wanted<'_>,
     supervisor: &Supervisor,
 ) -> Result<Dataset, Failure> {
+    let Some(file) = keep(storage, manifest, wanted, supervisor).await? else {
+        // Memory need not hold what is not wanted.
+        return in_memory(storage, &share(manifest.clone(), wanted.train_percent), wanted, supervisor).await;
+    };
+    let data = Layout::of(manifest, wanted.preprocessing.size).map(manifest, &file)?;
+    if wanted.train_percent >= 100 {
+        return Ok(data);
+    }
+    let (_, chosen) = told(&share(manifest.clone(), wanted.train_percent), Side::Train);
+    let chosen: HashSet<u128> = chosen.into_iter().collect();
+    let places: Vec<usize> = (0..data.train.len()).filter(|&place| chosen.contains(&data.train.ids()[place])).collect();
+    Ok(Dataset { train: data.train.subset(&places), ..data })
+}
+
+/// The file with every picture of the snapshot, made where it is not there; `None` where there can be none.
+async fn keep(
+    storage: &Storage,
+    manifest: &Manifest,
+    wanted: &Wanted<'_>,
+    supervisor: &Supervisor,
+) -> Result<Option<PathBuf>, Failure> {
     let layout = Layout::of(manifest, wanted.preprocessing.size);
     let cache = PixelCache::of(wanted);
+    let not_kept = |error: io::Error| {
+        events::log("warn", format!("pictures are not kept for the next run: {error}"));
+        Ok(None)
+    };
+    let _turn = match turn(&cache, supervisor).await? {
+        Ok(turn) => turn,
+        Err(error) => return not_kept(error),
+    };
     if let Some(file) = cache.find(layout.bytes()) {
         events::log("info", format!("pictures are mapped from {}", file.display()));
-        return layout.map(manifest, &file);
+        return Ok(Some(file));
     }
-    match cache.begin(layout.bytes()) {
-        Ok(draft) => {
-            let write = |offset, pixels: &[u8]| {
-                draft
-                    .write(offset, pixels)
-                    .map_err(|error| Failure::retryable(format!("cannot keep pictures: {error}")))
-            };
-            prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
-            let file = draft.finish().map_err(|error| Failure::retryable(format!("cannot keep pictures: {error}")))?;
-            layout.map(manifest, &file)
+    let draft = match cache.begin(layout.bytes()) {
+        Ok(draft) => draft,
+        Err(error) => return not_kept(error),
+    };
+    let broken = |error: io::Error| Failure::retryable(format!("cannot keep pictures: {error}"));
+    let write = |offset, pixels: &[u8]| draft.write(offset, pixels).map_err(broken);
+    prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
+    draft.finish().map(Some).map_err(broken)
+}
+
+/// Waits until no other run of this machine makes the same file; until the value is dropped none does.
+async fn turn(cache: &PixelCache, supervisor: &Supervisor) -> Result<io::Result<File>, Failure> {
+    let mut waits = false;
+    loop {
+        match cache.turn() {
+            Ok(Some(turn)) => return Ok(Ok(turn)),
+            Ok(None) => supervisor.check()?,
+            Err(error) => return Ok(Err(error)),
         }
-        Err(error) => {
-            events::log("warn", format!("pictures are not kept for the next run: {error}"));
-            let mut pixels = vec![0; layout.bytes() as usize];
-            let write = |offset, prepared: &[u8]| {
-                pixels[offset as usize..][..prepared.len()].copy_from_slice(prepared);
-                Ok(())
-            };
-            prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
-            layout.split(manifest, &pixels)
+        if !waits {
+            waits = true;
+            events::log("info", "another run of this machine is preparing the same pictures: waiting for it");
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Every picture of the manifest, for this run alone.
+async fn in_memory(
+    storage: &Storage,
+    manifest: &Manifest,
+    wanted: &Wanted<'_>,
+    supervisor: &Supervisor,
+) -> Result<Dataset, Failure> {
+    let layout = Layout::of(manifest, wanted.preprocessing.size);
+    let mut pixels = vec![0; layout.bytes() as usize];
+    let write = |offset, prepared: &[u8]| {
+        pixels[offset as usize..][..prepared.len()].copy_from_slice(prepared);
+        Ok(())
+    };
+    prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
+    layout.split(manifest, &pixels)
 }
 
 /// Reads and prepares every picture and hands each to `write` with its place.

@@ -14,6 +14,8 @@ mod memory;
 mod peers;
 #[path = "support/process.rs"]
 mod process;
+#[path = "cases/recorder.rs"]
+mod recorder;
 #[path = "support/snapshot.rs"]
 mod snapshot;
 #[path = "cases/trial.rs"]
@@ -21,11 +23,13 @@ mod trial;
 #[path = "support/web.rs"]
 mod web;
 
+use std::path::{Path, PathBuf};
+
 use process::Trainer;
 use snapshot::World;
 use ursa_domain::ErrorClass;
 use ursa_domain::recipe::{PretrainedWeights, Rate, RateTest, Stage};
-use ursa_domain::run::{CheckpointInfo, Problem, RunResult, TrainedModel, TrainerEvent, TrainerInput};
+use ursa_domain::run::{CheckpointInfo, Problem, RunOrder, RunResult, TrainedModel, TrainerEvent, TrainerInput};
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::split::Side;
 use ursa_learner::{Architecture, Classifier, Device};
@@ -81,6 +85,13 @@ fn head(world: &World, model: &TrainedModel) -> Vec<f32> {
     let tensors = safetensors::SafeTensors::deserialize(&weights).unwrap();
     let last = tensors.tensor("head.fc2.weight").unwrap();
     last.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+/// The files of prepared pictures that are kept for other runs.
+fn cached(order: &RunOrder) -> Vec<PathBuf> {
+    let folder = Path::new(&order.cache_dir).join("pixels");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "rgb")).collect()
 }
 
 fn weights_digest(world: &World, result: &TrainedModel) -> Digest {
@@ -231,7 +242,7 @@ fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
     assert!(message.contains("the recipe's seed differs"), "{message}");
 
     world.delete(&checkpoint.key);
-    let again = ursa_domain::run::RunOrder { resume: Some(checkpoint), ..order };
+    let again = RunOrder { resume: Some(checkpoint), ..order };
     let (events, _) = Trainer::start(&again).finish();
     assert_eq!(finished(&events).error_rates.len(), 1);
 }
@@ -365,7 +376,7 @@ fn pictures_are_prepared_once_for_all_runs_of_a_machine() {
     let (first, _) = Trainer::start(&order).finish();
     // A training picture of the first shard, which no golden example needs.
     world.scribble_over(&world.manifest.rows[0]);
-    let again = ursa_domain::run::RunOrder { attempt: 2, ..order.clone() };
+    let again = RunOrder { attempt: 2, ..order.clone() };
     let (second, _) = Trainer::start(&again).finish();
     let mapped =
         |event: &TrainerEvent| matches!(event, TrainerEvent::Log { message, .. } if message.contains("mapped"));
@@ -373,24 +384,68 @@ fn pictures_are_prepared_once_for_all_runs_of_a_machine() {
     assert_eq!(weights_digest(&world, finished(&first)), weights_digest(&world, finished(&second)));
 
     // What was damaged since is made anew, which shows: a picture of it is none any more.
-    let folder = std::path::Path::new(&order.cache_dir).join("pixels");
-    let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
-    let mut bytes = std::fs::read(&file).unwrap();
+    let files = cached(&order);
+    let mut bytes = std::fs::read(&files[0]).unwrap();
     bytes[1000] ^= 1;
-    std::fs::write(&file, bytes).unwrap();
-    let damaged = ursa_domain::run::RunOrder { attempt: 4, ..order.clone() };
+    std::fs::write(&files[0], bytes).unwrap();
+    let damaged = RunOrder { attempt: 4, ..order.clone() };
     let (events, _) = Trainer::start(&damaged).finish();
     assert!(!events.iter().any(mapped) && failed(&events).1.contains(&world.manifest.rows[0].image_id.to_string()));
 
     // Another size is another file, and so is what cannot be kept.
-    let unkept = ursa_domain::run::RunOrder { cache_dir: "/dev/null".into(), attempt: 3, ..order };
+    let unkept = RunOrder { cache_dir: "/dev/null".into(), attempt: 3, ..order };
     let (third, _) = Trainer::start(&unkept).finish();
     assert!(failed(&third).1.contains(&world.manifest.rows[0].image_id.to_string()));
 }
 
 #[test]
+fn shares_of_a_snapshot_and_evaluations_use_the_pictures_that_were_prepared_of_the_whole() {
+    let world = World::new();
+    let prepared = |events: &[TrainerEvent]| {
+        let pictures = events.iter().filter_map(|event| match event {
+            TrainerEvent::Progress { done, unit, .. } if unit == "pictures" => Some(*done),
+            _ => None,
+        });
+        pictures.max()
+    };
+    let mut order = world.order(1);
+    for (percent, expected) in [(25, Some(33)), (50, None), (100, None)] {
+        (order.train_percent, order.attempt) = (percent, percent);
+        let (events, _) = Trainer::start(&order).finish();
+        assert_eq!((prepared(&events), cached(&order).len()), (expected, 1), "{percent} %");
+        // Where nothing can be kept a run prepares what it wants and no more; it learns the same.
+        let alone = RunOrder { cache_dir: "/dev/null".into(), attempt: percent + 1, ..order.clone() };
+        let (alone, _) = Trainer::start(&alone).finish();
+        assert_eq!(prepared(&alone), Some(finished(&alone).trained + 9), "{percent} %");
+        assert_eq!(finished(&events).trained, finished(&alone).trained, "{percent} %");
+        assert_eq!(weights_digest(&world, finished(&events)), weights_digest(&world, finished(&alone)), "{percent} %");
+        let sources = package(&world, finished(&events)).manifest.lineage.sources.unwrap();
+        assert_eq!(sources.images, finished(&events).trained, "{percent} %");
+        let evaluation = world.evaluation(&finished(&events).model_digest, &world.manifest);
+        let (told, _) = Trainer::start_evaluation(&evaluation).finish();
+        let mapped =
+            |event: &TrainerEvent| matches!(event, TrainerEvent::Log { message, .. } if message.contains("mapped"));
+        assert!(told.iter().any(mapped), "{told:?}");
+    }
+}
+
+#[test]
+fn runs_that_begin_at_the_same_time_prepare_pictures_once() {
+    let world = World::new();
+    let order = world.order(1);
+    let runs = [1, 2, 3].map(|attempt| Trainer::start(&RunOrder { attempt, ..order.clone() }));
+    let told = runs.map(|run| run.finish().0);
+    let prepares = |events: &&Vec<TrainerEvent>| {
+        events.iter().any(|event| matches!(event, TrainerEvent::Progress { unit, .. } if unit == "pictures"))
+    };
+    assert_eq!((told.iter().filter(prepares).count(), cached(&order).len()), (1, 1));
+    let digests = told.each_ref().map(|events| weights_digest(&world, finished(events)));
+    assert!(digests.iter().all(|digest| *digest == digests[0]));
+}
+
+#[test]
 fn impossible_orders_fail_for_good_saying_what_to_change() {
-    let refused = |world: &World, change: fn(&mut ursa_domain::run::RunOrder), expected: &str| {
+    let refused = |world: &World, change: fn(&mut RunOrder), expected: &str| {
         let mut order = world.order(2);
         change(&mut order);
         let (events, code) = Trainer::start(&order).finish();

@@ -2,7 +2,12 @@
 //! `get_transforms()` (lesson 2 §2.4), a whole batch at once.
 //!
 //! Every geometric change of a picture is composed into one sampling (bilinear, reflected borders); light changes in logit
-//! space. A picture's draws depend on (seed, epoch, image id) alone: not on its batch, nor on who prepares it.
+//! space. One thing differs from fastai: resizing is no part of that sampling. Pictures come as they are kept, decoded once for
+//! all epochs, cropped to the centre and resized, and so they are resampled twice. v1 samples once, from the whole picture; v2
+//! twice, but the second time from a larger one. What lies outside the centre cannot come into view here, and what is magnified
+//! is magnified from the pixels that are kept.
+//!
+//! A picture's draws depend on (seed, epoch, image id) alone: not on its batch, nor on who prepares it.
 
 mod alteration;
 mod apply;

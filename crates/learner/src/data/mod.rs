@@ -5,6 +5,7 @@
 pub(crate) mod loader;
 pub(crate) mod sampler;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,10 @@ use crate::LearnError;
 /// The pictures of one side of the split. Pictures, labels and ids correspond by position.
 #[derive(Debug)]
 pub struct Examples {
-    images: Tensor,
+    /// u8 `[m, size, size, 3]`: these pictures, and perhaps others.
+    pixels: Tensor,
+    /// Where in there each of these lies.
+    places: Arc<[i64]>,
     labels: Arc<[u32]>,
     ids: Arc<[u128]>,
 }
@@ -40,35 +44,48 @@ impl Examples {
             let reason = format!("{} bytes of pixels for {} labels and {} ids", pixels.len(), labels.len(), ids.len());
             return Err(LearnError::UnusableData(reason));
         }
-        let images = Tensor::from_slice(pixels).view([labels.len() as i64, i64::from(size), i64::from(size), 3]);
-        Ok(Self { images, labels: labels.into(), ids: ids.into() })
+        let pixels = Tensor::from_slice(pixels).view([labels.len() as i64, i64::from(size), i64::from(size), 3]);
+        let places = (0..labels.len() as i64).collect();
+        Ok(Self { pixels, places, labels: labels.into(), ids: ids.into() })
     }
 
     /// Both sides of a split from one file of `size`×`size`×3 bytes per picture, first those of `train`, then those of `valid`
     /// (labels and ids of each). The file is mapped, not read: it must stay as it is, but may lose its name.
     pub fn map(file: &Path, size: u32, [train, valid]: [(Vec<u32>, Vec<u128>); 2]) -> Result<[Self; 2], LearnError> {
         let unusable = |reason: String| LearnError::UnusableData(format!("{}: {reason}", file.display()));
-        let (pixels, count) = (i64::from(size), (train.0.len() + valid.0.len()) as i64);
-        let bytes = count * pixels * pixels * 3;
+        let (side, first_valid) = (i64::from(size), train.0.len() as i64);
+        let count = first_valid + valid.0.len() as i64;
+        let bytes = count * side * side * 3;
         let found = file.metadata().map_err(|error| unusable(error.to_string()))?.len();
         if found != bytes as u64 || train.0.len() != train.1.len() || valid.0.len() != valid.1.len() {
             return Err(unusable(format!("it has {found} bytes, {count} pictures need {bytes}")));
         }
         let name = file.to_str().ok_or_else(|| unusable("its name is no text".into()))?;
         let mapped = Tensor::f_from_file(name, false, bytes, (Kind::Uint8, Device::Cpu));
-        let images = mapped.map_err(|error| unusable(error.to_string()))?.view([count, pixels, pixels, 3]);
-        let part = |start: i64, (labels, ids): (Vec<u32>, Vec<u128>)| Self {
-            images: images.narrow(0, start, labels.len() as i64),
+        let pixels = mapped.map_err(|error| unusable(error.to_string()))?.view([count, side, side, 3]);
+        let part = |places: Range<i64>, (labels, ids): (Vec<u32>, Vec<u128>)| Self {
+            pixels: pixels.shallow_clone(),
+            places: places.collect(),
             labels: labels.into(),
             ids: ids.into(),
         };
-        let first_valid = train.0.len() as i64;
-        Ok([part(0, train), part(first_valid, valid)])
+        Ok([part(0..first_valid, train), part(first_valid..count, valid)])
     }
 
     /// The same pictures for another thread.
     fn share(&self) -> Self {
-        Self { images: self.images.shallow_clone(), labels: self.labels.clone(), ids: self.ids.clone() }
+        let (places, labels, ids) = (self.places.clone(), self.labels.clone(), self.ids.clone());
+        Self { pixels: self.pixels.shallow_clone(), places, labels, ids }
+    }
+
+    /// Those at `indices`, in that order; their pixels stay where they are.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        Self {
+            pixels: self.pixels.shallow_clone(),
+            places: indices.iter().map(|&index| self.places[index]).collect(),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            ids: indices.iter().map(|&index| self.ids[index]).collect(),
+        }
     }
 
     /// How many.
@@ -93,7 +110,7 @@ impl Examples {
 
     /// Side of the pictures, in pixels.
     pub fn size(&self) -> u32 {
-        self.images.size()[1] as u32
+        self.pixels.size()[1] as u32
     }
 
     /// How many there are of each of `classes` classes.
@@ -103,23 +120,17 @@ impl Examples {
         counts
     }
 
-    /// All pictures, u8 `[n, size, size, 3]`.
-    pub(crate) fn images(&self) -> &Tensor {
-        &self.images
-    }
-
-    /// The pictures (u8 `[n, size, size, 3]`) and labels at `indices`.
-    pub(crate) fn subset(&self, indices: &[usize]) -> (Tensor, Vec<u32>) {
-        let images = self.batch(indices).images;
-        (images, indices.iter().map(|&index| self.labels[index]).collect())
+    /// The pictures of that range, u8 `[n, size, size, 3]`.
+    pub(crate) fn pictures(&self, range: Range<usize>) -> Tensor {
+        self.pixels.index_select(0, &Tensor::from_slice(&self.places[range]))
     }
 
     /// The pictures, labels and ids at `indices`.
     pub(crate) fn batch(&self, indices: &[usize]) -> Batch {
-        let positions: Vec<i64> = indices.iter().map(|&index| index as i64).collect();
+        let places: Vec<i64> = indices.iter().map(|&index| self.places[index]).collect();
         let labels: Vec<i64> = indices.iter().map(|&index| i64::from(self.labels[index])).collect();
         let ids = indices.iter().map(|&index| self.ids[index]).collect();
-        let images = self.images.index_select(0, &Tensor::from_slice(&positions));
+        let images = self.pixels.index_select(0, &Tensor::from_slice(&places));
         Batch { images, labels: Tensor::from_slice(&labels), ids }
     }
 }
@@ -211,9 +222,23 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(short.contains("36 bytes"), "{short}");
         assert!(Examples::map(&file, 2, sides()).is_err());
-        assert_eq!(train.images(), Examples::new(2, &pixels[..24], vec![0, 1], vec![10, 11]).unwrap().images());
-        assert_eq!(valid.images(), Examples::new(2, &pixels[24..], vec![1], vec![12]).unwrap().images());
+        let in_memory = Examples::new(2, &pixels, vec![0; 3], vec![0; 3]).unwrap();
+        assert_eq!(train.pictures(0..2), in_memory.pictures(0..2));
+        assert_eq!(valid.pictures(0..1), in_memory.pictures(2..3));
         assert_eq!((valid.labels(), valid.ids()), (&[1][..], &[12][..]));
+    }
+
+    #[test]
+    fn a_part_of_the_pictures_is_what_it_would_be_alone() {
+        let pixels: Vec<u8> = (0..48).collect();
+        let all = Examples::new(2, &pixels, vec![0, 1, 2, 3], vec![10, 11, 12, 13]).unwrap();
+        let part = all.subset(&[3, 1]);
+        let alone = [&pixels[36..], &pixels[12..24]].concat();
+        let alone = Examples::new(2, &alone, vec![3, 1], vec![13, 11]).unwrap();
+        assert_eq!((part.len(), part.labels(), part.ids()), (2, alone.labels(), alone.ids()));
+        assert_eq!(part.pictures(0..2), alone.pictures(0..2));
+        assert_eq!(part.batch(&[1, 0]).images, alone.batch(&[1, 0]).images);
+        assert_eq!(part.subset(&[1]).pictures(0..1), all.pictures(1..2), "of a part, too");
     }
 
     #[test]

@@ -14,11 +14,11 @@ use super::optimizer::Adam;
 use super::together::{self, AllReduce};
 use crate::LearnError;
 use crate::augment::{self, Alteration, Mixture, Target};
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Examples};
 use crate::device::{self, Precision, upload};
 use crate::evaluation::{Evaluation, evaluate};
 use crate::network::{Network, channels_last};
-use crate::out_of_memory;
+use crate::out_of_memory::{self, Shortage};
 use crate::pixels;
 use crate::randomness::{Purpose, with_libtorch};
 
@@ -36,6 +36,8 @@ pub(crate) struct Engine {
     frozen: bool,
     /// Pictures computed at once; `None` is the whole batch.
     micro_batch: Option<usize>,
+    /// Why there are fewer of those than there were, until somebody has asked.
+    shortage: Option<Shortage>,
     /// The other processes of the run.
     together: Option<Box<dyn AllReduce>>,
     /// More at once than this do not fit, in tests.
@@ -101,6 +103,7 @@ impl Engine {
             precision,
             frozen: false,
             micro_batch: recipe.micro_batch.map(|pictures| pictures as usize),
+            shortage: None,
             together: None,
             #[cfg(test)]
             room: None,
@@ -115,6 +118,10 @@ impl Engine {
         let mut copy = Self::new(&recipe, data, self.network.duplicate(), self.device, self.precision);
         copy.freeze(self.frozen);
         copy.micro_batch = self.micro_batch;
+        #[cfg(test)]
+        {
+            copy.room = self.room;
+        }
         copy
     }
 
@@ -185,6 +192,8 @@ impl Engine {
             self.network.set_statistics(&statistics);
             let pictures = parts.iter().map(ExactSizeIterator::len).max().unwrap_or_default();
             let fewer = smaller(pictures).ok_or(LearnError::OutOfMemory { pictures, reason })?;
+            let whole = self.shortage.map_or(pictures, |earlier| earlier.whole);
+            self.shortage = Some(Shortage { whole, parts: fewer });
             self.micro_batch = Some(fewer);
         }
     }
@@ -229,6 +238,11 @@ impl Engine {
         self.micro_batch
     }
 
+    /// What memory has turned out not to hold since this was last asked.
+    pub(crate) fn take_shortage(&mut self) -> Option<Shortage> {
+        self.shortage.take()
+    }
+
     pub(crate) fn set_micro_batch(&mut self, pictures: Option<usize>) {
         self.micro_batch = pictures;
     }
@@ -253,13 +267,13 @@ impl Engine {
     }
 
     /// Measures the network that counts, in float32, on pictures shrunk to `side` pixels.
-    pub(crate) fn measure(&self, images: &Tensor, labels: &[u32], side: u32) -> Evaluation {
+    pub(crate) fn measure(&self, examples: &Examples, side: u32) -> Evaluation {
         let network = self.result();
-        let logits = pixels::rows(images, self.device, |images| {
+        let logits = pixels::rows_of(examples, self.device, |images| {
             let images = pixels::normalise(&pixels::shrink(images, side), &self.preprocessing);
             network.forward(&channels_last(&images), false, Kind::Float)
         });
-        evaluate(&logits, labels)
+        evaluate(&logits, examples.labels())
     }
 
     /// The network that counts: the averaged one where the recipe asks for that.

@@ -36,6 +36,7 @@ use crate::device::{self, Precision};
 use crate::diagnosis::is_lost;
 use crate::network::Network;
 use crate::numerics;
+use crate::out_of_memory::Shortage;
 use crate::plan::StagePlan;
 use crate::recorder::{BatchReport, EpochReport, Measurement, SmoothLoss};
 
@@ -272,14 +273,13 @@ impl Training {
     }
 
     fn end_epoch(&mut self, stage: &StagePlan) -> Result<Advance, LearnError> {
-        let (train, labels) = self.data.train.subset(&self.sample);
-        let valid = &self.data.valid;
+        let sample = self.data.train.subset(&self.sample);
         let report = EpochReport {
             epoch: self.position.epochs,
             step: self.position.steps,
             train_loss: self.position.smooth.value(),
-            train: Measurement::from(&self.engine.measure(&train, &labels, stage.image_size)),
-            valid: Measurement::from(&self.engine.measure(valid.images(), valid.labels(), stage.image_size)),
+            train: Measurement::from(&self.engine.measure(&sample, stage.image_size)),
+            valid: Measurement::from(&self.engine.measure(&self.data.valid, stage.image_size)),
         };
         self.refuse_non_finite(report.train.loss + report.valid.loss)?;
         self.position.history.push(report.clone());
@@ -331,11 +331,6 @@ impl Training {
         (used < asked).then_some(lowered).into_iter().collect()
     }
 
-    /// Pictures learned from in a step.
-    pub fn batch_size(&self) -> usize {
-        self.sampler.batch_size()
-    }
-
     /// Pictures computed at once, where those are fewer than a batch: as the recipe says, or as many as memory has turned out
     /// to hold.
     pub fn micro_batch(&self) -> Option<u32> {
@@ -343,6 +338,11 @@ impl Training {
             .micro_batch()
             .filter(|&pictures| pictures < self.sampler.batch_size())
             .map(|pictures| pictures as u32)
+    }
+
+    /// What memory has turned out not to hold since this was last asked: it is to be said, for whoever reads what was learned.
+    pub fn take_shortage(&mut self) -> Option<Shortage> {
+        self.engine.take_shortage()
     }
 
     /// Epochs done.

@@ -56,6 +56,19 @@ impl Trainer {
         trainer
     }
 
+    /// A trainer for which no tensor may have more than `bytes`: memory runs out where one would.
+    pub(crate) fn start_with_small_tensors(order: &RunOrder, bytes: u64) -> Self {
+        let library = std::path::Path::new(&order.cache_dir).with_file_name(format!("short-memory-{bytes}.so"));
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", &format!("-DLIMIT={bytes}"), "-o"]).arg(&library);
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/short_memory.c");
+        assert!(compiler.arg(source).status().unwrap().success());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ursa-trainer"));
+        let mut trainer = Self::spawn_command(command.env("LD_PRELOAD", library));
+        trainer.write(&TrainerInput::Run(Box::new(order.clone())));
+        trainer
+    }
+
     fn spawn_command(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());

@@ -8,8 +8,8 @@ use ursa_learner::{Advance, Augmentation, Dataset, Device, Examples, Rate, Recip
 use crate::case::Case;
 use crate::pictures::{CLASSES, Pictures};
 
-/// Batches in memory for steps; when they are all done, the same come again.
-const STEPS: u32 = 16;
+/// Batches in memory for steps: when they are all done, the same come again.
+const IN_MEMORY: u32 = 16;
 /// More than any run needs.
 const EPOCHS: u32 = 1000;
 /// So low that noise can be learned from for any time.
@@ -21,33 +21,54 @@ pub(crate) struct Ours {
     steps: Training,
     /// With all alterations, pictures in a mapped file.
     epochs: Training,
+    /// Batches in an epoch of each.
+    steps_in_epoch: u32,
     batches: u32,
 }
 
 impl Ours {
-    pub(crate) fn prepare(case: Case, pictures: &Pictures) -> anyhow::Result<Self> {
-        let count = pictures.batch_size * STEPS;
+    /// Steps are counted in epochs of `steps_in_epoch`.
+    pub(crate) fn prepare(
+        case: Case,
+        pictures: &Pictures,
+        device: Device,
+        steps_in_epoch: u32,
+    ) -> anyhow::Result<Self> {
+        let count = pictures.batch_size * IN_MEMORY;
         let (labels, ids) = Pictures::names(count);
         let train = Examples::new(case.size, &pictures.pixels(count), labels, ids)?;
+        let again = 0..(pictures.batch_size * steps_in_epoch) as usize;
+        let train = train.subset(&again.map(|place| place % count as usize).collect::<Vec<_>>());
         let (labels, ids) = Pictures::names(CLASSES);
         let valid = Examples::new(case.size, &pictures.pixels(CLASSES), labels, ids)?;
-        let steps = training(case, pictures.batch_size, Augmentation::none(), train, valid)?;
+        let steps = training(case, device, pictures.batch_size, Augmentation::none(), [train, valid])?;
         let sides = [Pictures::names(pictures.train()), Pictures::names(CLASSES)];
-        let [train, valid] = Examples::map(pictures.path(), case.size, sides)?;
-        let epochs = training(case, pictures.batch_size, Augmentation::default(), train, valid)?;
-        Ok(Self { steps, epochs, batches: pictures.batches })
+        let sides = Examples::map(pictures.path(), case.size, sides)?;
+        let epochs = training(case, device, pictures.batch_size, Augmentation::default(), sides)?;
+        Ok(Self { steps, epochs, steps_in_epoch, batches: pictures.batches })
     }
 
-    /// Images per second of `count` steps.
+    /// Images per second of about `count` steps: a GPU that was given some ahead does those, too, and they count.
     pub(crate) fn steps(&mut self, count: u32) -> anyhow::Result<f64> {
-        let (mut images, mut seconds) = (0, 0.0);
-        for _ in 0..count {
-            if self.steps.batches_done() == u64::from(STEPS) {
+        let (mut images, mut steps, mut seconds) = (0, 0, 0.0);
+        while steps < count {
+            if self.steps.batches_done() == u64::from(self.steps_in_epoch) {
                 // What is measured at the end of an epoch is no step.
-                self.steps.advance()?;
+                ensure!(
+                    matches!(self.steps.advance()?, Advance::Epoch { .. }),
+                    "the epoch did not end with its last batch"
+                );
             }
             let begin = Instant::now();
-            images += learned(self.steps.advance()?)?;
+            // To the end of the epoch, or of the turn: the clock stands still in between only when the device does.
+            while steps < count && self.steps.batches_done() < u64::from(self.steps_in_epoch) {
+                images += learned(self.steps.advance()?)?;
+                steps += 1;
+            }
+            while let Some(report) = self.steps.catch_up()? {
+                images += report.images;
+                steps += 1;
+            }
             seconds += begin.elapsed().as_secs_f64();
         }
         Ok(images as f64 / seconds)
@@ -75,10 +96,10 @@ fn learned(advance: Advance) -> anyhow::Result<u64> {
 
 fn training(
     case: Case,
+    device: Device,
     batch_size: u32,
     augmentation: Augmentation,
-    train: Examples,
-    valid: Examples,
+    [train, valid]: [Examples; 2],
 ) -> anyhow::Result<Training> {
     let recipe = Recipe {
         architecture: case.architecture,
@@ -91,5 +112,5 @@ fn training(
     let classes: Vec<String> = (0..CLASSES).map(|class| class.to_string()).collect();
     let identity = RunIdentity { recipe, classes: classes.clone(), snapshot: String::new() };
     let data = Dataset { classes, train, valid };
-    Ok(Training::new(identity, data, None, Device::Cpu, case.precision)?)
+    Ok(Training::new(identity, data, None, device, case.precision)?)
 }

@@ -6,16 +6,17 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use ursa_learner::{libtorch_version, usable_cores};
+use ursa_learner::{Device, libtorch_version, usable_cores};
 
 use crate::case::Case;
+use crate::device;
 use crate::pictures::{CLASSES, Pictures};
 
 const SCRIPT: &str = include_str!("peer.py");
 
-/// What the peer consists of; an error where its libtorch is another one.
-pub(crate) fn versions(python: &Path) -> anyhow::Result<Value> {
-    let output = command(python).arg("--versions").output();
+/// What the peer consists of, and what it calls a GPU; an error where its libtorch is another one.
+pub(crate) fn versions(python: &Path, device: Device) -> anyhow::Result<Value> {
+    let output = command(python).args(["--versions", "--device", &device::name(device)]).output();
     let output = output.with_context(|| format!("{} cannot be run; try make bench-train", python.display()))?;
     ensure!(output.status.success(), "the peer failed: {}", String::from_utf8_lossy(&output.stderr));
     let versions: Value = serde_json::from_slice(&output.stdout)?;
@@ -33,8 +34,9 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn start(python: &Path, case: Case, pictures: &Pictures) -> anyhow::Result<Self> {
+    pub(crate) fn start(python: &Path, case: Case, pictures: &Pictures, device: Device) -> anyhow::Result<Self> {
         let options = [
+            ("--device", device::name(device)),
             ("--architecture", case.architecture.to_string()),
             ("--size", case.size.to_string()),
             ("--precision", case.precision.as_str().to_owned()),

@@ -1,9 +1,12 @@
 //! Batches in parts: what is learned is the whole batch, and memory that runs out ends no run.
 
+use std::ops::ControlFlow;
+
 use tch::{Kind, Tensor};
 
 use super::*;
 use crate::augment::Target;
+use crate::find_lr::{Heard, find_lr};
 use crate::network::{Parameter, channels_last};
 use crate::randomness::noise;
 
@@ -54,12 +57,48 @@ fn a_run_whose_memory_runs_out_goes_on_in_parts_and_ends_as_if_it_had_been_told(
     assert_eq!(short.micro_batch(), None);
     let (batches, error) = run(&mut short);
     assert_eq!((batches.len(), error, short.micro_batch()), (4, None, Some(2)));
+    let shortage = short.take_shortage().unwrap();
+    assert_eq!((shortage, short.take_shortage()), (Shortage { whole: 8, parts: 2 }, None));
+    let said = shortage.to_string();
+    assert!(said.contains("does not hold 8 pictures at once") && said.contains("parts of 2"), "{said}");
     let mut told = training(plain(Some(2)));
     assert_eq!(told.micro_batch(), Some(2));
     let (expected, _) = run(&mut told);
+    assert_eq!(told.take_shortage(), None, "what was asked for is no shortage");
     let losses = |batches: &[BatchReport]| batches.iter().map(|report| report.loss).collect::<Vec<_>>();
     assert_eq!(losses(&batches), losses(&expected));
     assert!(short.network().to_safetensors().unwrap() == told.network().to_safetensors().unwrap());
+}
+
+#[test]
+fn a_test_of_rates_says_when_memory_runs_out_and_goes_on_in_parts() {
+    let test = RateTest { steps: 5, start: 1e-6, ..RateTest::default() };
+    let find = |training: &Training| {
+        let (mut shortages, mut points) = (Vec::new(), 0);
+        let curve = find_lr(training, &test, |heard| {
+            match heard {
+                Heard::Point(_) => points += 1,
+                Heard::Shortage(shortage) => shortages.push((points, shortage)),
+            }
+            ControlFlow::Continue(())
+        });
+        (curve.unwrap(), shortages)
+    };
+    let (curve, shortages) = find(&with_room(plain(None), 3));
+    assert_eq!(shortages, [(0, Shortage { whole: 8, parts: 2 })], "once, before the first rate gave anything");
+    assert_eq!((curve, Vec::new()), find(&training(plain(Some(2)))));
+}
+
+#[test]
+fn a_test_of_rates_that_memory_does_not_hold_says_what_it_tried() {
+    let mut heard = Vec::new();
+    let error = find_lr(&with_room(plain(None), 1), &RateTest::default(), |one| {
+        heard.push(format!("{one:?}"));
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
+    assert!(matches!(error, LearnError::OutOfMemory { pictures: 2, .. }), "{error}");
+    assert_eq!(heard, [format!("{:?}", Heard::Shortage(Shortage { whole: 8, parts: 2 }))]);
 }
 
 #[test]
