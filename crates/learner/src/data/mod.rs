@@ -53,16 +53,16 @@ impl Examples {
     /// (labels and ids of each). The file is mapped, not read: it must stay as it is, but may lose its name.
     pub fn map(file: &Path, size: u32, [train, valid]: [(Vec<u32>, Vec<u128>); 2]) -> Result<[Self; 2], LearnError> {
         let unusable = |reason: String| LearnError::UnusableData(format!("{}: {reason}", file.display()));
-        let (side, first_valid) = (i64::from(size), train.0.len() as i64);
+        let (pixels_wide, first_valid) = (i64::from(size), train.0.len() as i64);
         let count = first_valid + valid.0.len() as i64;
-        let bytes = count * side * side * 3;
+        let bytes = count * pixels_wide * pixels_wide * 3;
         let found = file.metadata().map_err(|error| unusable(error.to_string()))?.len();
         if found != bytes as u64 || train.0.len() != train.1.len() || valid.0.len() != valid.1.len() {
             return Err(unusable(format!("it has {found} bytes, {count} pictures need {bytes}")));
         }
         let name = file.to_str().ok_or_else(|| unusable("its name is no text".into()))?;
         let mapped = Tensor::f_from_file(name, false, bytes, (Kind::Uint8, Device::Cpu));
-        let pixels = mapped.map_err(|error| unusable(error.to_string()))?.view([count, side, side, 3]);
+        let pixels = mapped.map_err(|error| unusable(error.to_string()))?.view([count, pixels_wide, pixels_wide, 3]);
         let part = |places: Range<i64>, (labels, ids): (Vec<u32>, Vec<u128>)| Self {
             pixels: pixels.shallow_clone(),
             places: places.collect(),
@@ -79,6 +79,7 @@ impl Examples {
     }
 
     /// Those at `indices`, in that order; their pixels stay where they are.
+    #[must_use]
     pub fn subset(&self, indices: &[usize]) -> Self {
         Self {
             pixels: self.pixels.shallow_clone(),
