@@ -21,7 +21,8 @@ const TABLES: [&str; 11] = [
     "events",
 ];
 /// Of an attempt that is open, all but what every beat renews; of one that was lost, all but whether its worker came back.
-const ATTEMPTS: &str = "select to_jsonb(a) - case state when 'lost' then 'error_class' else 'expires_at' end as r
+const ATTEMPTS: &str = "select to_jsonb(a)
+    - case state when 'lost' then array['fenced_at', 'cleaned_at'] else array['expires_at'] end as r
     from attempts a";
 /// At most so many lines of a log are compared; more than any test writes.
 const LINES: u32 = 10_000;
@@ -63,14 +64,15 @@ impl Told {
     }
 }
 
-/// Without what changes with the time alone, and without whether the worker of a lost attempt came back.
+/// Without what changes with the time alone, and without whether the worker of a lost attempt came back and was cleaned up
+/// after.
 fn timeless(mut detail: v1::JobDetail) -> v1::JobDetail {
     if let Some(job) = &mut detail.job {
         (job.rate, job.eta_seconds, job.looked_at_again_at) = (0.0, 0.0, None);
     }
     let attempts = detail.tasks.iter_mut().flat_map(|task| &mut task.attempts);
     for attempt in attempts.filter(|attempt| attempt.state == "lost") {
-        attempt.error_class = 0;
+        (attempt.error_class, attempt.cleaned_at) = (0, None);
     }
     detail
 }

@@ -99,7 +99,9 @@ fn note(name: &'static str, swept: StoreResult<()>, outage: &mut bool) {
 }
 
 fn report(name: &'static str, error: &StoreError, outage: &mut bool) {
-    if !error.is_outage() {
+    if error.is_conflict() {
+        tracing::debug!(name, %error, "a sweep ran into somebody else; the next one does it");
+    } else if !error.is_outage() {
         tracing::error!(name, %error, "a sweep failed");
     } else if !*outage {
         tracing::warn!(name, %error, "waiting for the database");

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use sqlx::PgExecutor;
 use ursa_domain::{JobKind, Lease};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
@@ -61,19 +62,7 @@ impl Store {
     /// The digest that starts with `prefix`, if exactly one model has it.
     pub(crate) async fn resolve_model(&self, prefix: &str) -> StoreResult<String> {
         check_prefix("model", prefix)?;
-        let mut found = sqlx::query_scalar!(
-            "select digest from models where starts_with(digest, $1) order by digest limit 2",
-            prefix.to_ascii_lowercase(),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        match (found.pop(), found.is_empty()) {
-            (Some(digest), true) => Ok(digest),
-            (Some(_), false) => {
-                Err(ApiError::invalid(format!("more than one model starts with {prefix}: give more digits")).into())
-            }
-            (None, _) => Err(ApiError::not_found("model", prefix).into()),
-        }
+        resolve(&self.pool, prefix).await
     }
 
     /// One model, by its full digest.
@@ -125,6 +114,23 @@ impl Store {
                 })
             })
             .collect()
+    }
+}
+
+/// The digest that starts with `prefix`, if exactly one model has it.
+pub(super) async fn resolve(executor: impl PgExecutor<'_>, prefix: &str) -> StoreResult<String> {
+    let mut found = sqlx::query_scalar!(
+        "select digest from models where starts_with(digest, $1) order by digest limit 2",
+        prefix.to_ascii_lowercase(),
+    )
+    .fetch_all(executor)
+    .await?;
+    match (found.pop(), found.is_empty()) {
+        (Some(digest), true) => Ok(digest),
+        (Some(_), false) => {
+            Err(ApiError::invalid(format!("more than one model starts with {prefix}: give more digits")).into())
+        }
+        (None, _) => Err(ApiError::not_found("model", prefix).into()),
     }
 }
 

@@ -293,16 +293,30 @@ impl Store {
     pub(crate) async fn expire_tasks(&self) -> StoreResult<usize> {
         let after = task::next(TaskState::Ready, TaskEvent::Expire)?;
         let mut tx = self.begin().await?;
+        // A job comes before what it has queued.
+        let late = sqlx::query_scalar!(
+            "select j.id from jobs j
+            where j.state = 'running' and j.queue_wait is not null and exists (
+                select from tasks t where t.job_id = j.id and t.state = 'ready'
+                    and coalesce(t.waits_since, t.ready_at) + j.queue_wait < now())
+            order by j.id limit 100 for no key update of j",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        if late.is_empty() {
+            return Ok(0);
+        }
         let expired = sqlx::query!(
             r#"update tasks t set state = $1 from (
                 select t.id, t.job_id, coalesce((j.policy ->> 'workers')::integer, 1) > 1 as in_gang
                 from jobs j join tasks t on t.job_id = j.id
-                where j.state = 'running' and j.queue_wait is not null and t.state = 'ready'
-                    and t.ready_at + j.queue_wait < now()
+                where j.id = any ($2) and j.state = 'running' and t.state = 'ready'
+                    and coalesce(t.waits_since, t.ready_at) + j.queue_wait < now()
                 order by t.id limit 1000 for update of t skip locked) e
             where t.id = e.id and t.state = 'ready'
             returning t.id, t.job_id, t.ordinal, t.attempt, e.in_gang as "in_gang!""#,
             after.as_str(),
+            &late,
         )
         .fetch_all(&mut *tx)
         .await?;

@@ -1,9 +1,13 @@
 //! What takes longer than its job allows.
 
+use std::time::{Duration, Instant};
+
 use ursa_cluster::Worker;
 use ursa_proto::v1;
+use ursa_proto::v1::steer_jobs_request::Action;
 
 use crate::fixture::{Fixture, answered, probe, seconds};
+use crate::steering::steer;
 
 fn with(deadlines: v1::Deadlines) -> v1::JobDefinition {
     let mut job = probe(1);
@@ -19,6 +23,23 @@ async fn a_task_that_nobody_takes_in_time_has_failed() {
     let detail = fixture.job_in(&ids[0], "failed").await;
     assert!(detail.job.unwrap().error.contains("no worker took it"));
     assert!(detail.tasks[0].attempts.is_empty());
+}
+
+#[tokio::test]
+async fn a_task_whose_priority_changes_has_waited_all_the_same() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![with(v1::Deadlines { queue_wait: seconds(2.0), ..v1::Deadlines::default() })]).await;
+    let all = v1::JobFilter { kind: "probe".into(), ..v1::JobFilter::default() };
+    let begun = Instant::now();
+    for priority in (1..=9).cycle() {
+        steer(&fixture, all.clone(), Action::Priority(priority)).await;
+        let job = fixture.job(&ids[0]).await.job.unwrap();
+        if job.state == "failed" {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "it begins to wait anew with each priority");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 #[tokio::test]

@@ -120,3 +120,21 @@ async fn another_round_is_as_urgent_as_the_job_has_become() {
     let lane = "select l.priority from tasks t join lanes l on l.id = t.lane_id";
     assert_eq!(fixture.ask(lane).await, "9");
 }
+
+#[tokio::test]
+async fn a_run_that_something_urgent_waits_for_makes_no_room_for_what_is_in_the_middle() {
+    let fixture = Fixture::start().await;
+    let low = v1::JobDefinition { preemptible: true, ..of("low", 0) };
+    fixture.submit(vec![low, after(of("later", 0), &["low"])]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    let later = v1::JobFilter { name_prefix: "later".into(), ..v1::JobFilter::default() };
+    steer(&fixture, later, Action::Priority(8)).await;
+    worker.say().await.unwrap();
+    fixture.submit(vec![of("middle", 5)]).await;
+    for _ in 0..10 {
+        assert!(worker.say().await.unwrap().stop.is_empty());
+    }
+    fixture.submit(vec![of("most-urgent", 9)]).await;
+    assert_eq!(worker.next_stop().await.unwrap().lease, Some(lease), "that one is more urgent still");
+}

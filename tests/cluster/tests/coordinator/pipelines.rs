@@ -126,6 +126,61 @@ async fn trained_once(fixture: &Fixture, worker: &mut Worker) -> v1::Pipeline {
     pipeline
 }
 
+/// Has `worker` do the scrape and verify tasks that there are, until one of another kind comes.
+async fn bring_in(fixture: &Fixture, worker: &mut Worker) -> v1::TaskOrder {
+    loop {
+        let order = worker.next_task().await.unwrap();
+        let result = match order.work.as_ref().unwrap() {
+            v1::task_order::Work::Scrape(_) => {
+                scraped(&fixture.storage(), &order, |url| Some(url.as_bytes().to_vec())).await
+            }
+            v1::task_order::Work::Verify(_) => verified(&fixture.storage(), &order).await,
+            _ => return order,
+        };
+        worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_verification_that_is_fed_is_taken_over_as_a_whole_or_not_at_all() {
+    let fixture = Fixture::start().await;
+    let with_urls = |urls| {
+        let mut jobs = four_jobs();
+        jobs[0] = scrape(urls);
+        if let Some(v1::job_definition::Spec::Scrape(spec)) = &mut jobs[0].spec {
+            spec.urls_per_task = 20;
+        }
+        jobs
+    };
+    let pipeline = fixture.submit_pipeline(with_urls(30)).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let order = bring_in(&fixture, &mut worker).await;
+    worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
+    fixture.job_in(&pipeline.jobs[3].id, "succeeded").await;
+    assert_eq!(fixture.job(&pipeline.jobs[1].id).await.tasks.len(), 3, "one for each shard, as they came");
+
+    let again = rerun(fixture.client(), &pipeline.id).await;
+    for job in &again.jobs {
+        let job = fixture.job_in(&job.id, "succeeded").await.job.unwrap();
+        assert!(!job.cached_from.is_empty(), "{}", job.name);
+    }
+
+    let more = v1::PipelineSpec { name: "test".into(), jobs: with_urls(40), ..v1::PipelineSpec::default() };
+    let request = v1::RerunPipelineRequest {
+        id: pipeline.id.clone(),
+        pipeline: Some(more),
+        ..v1::RerunPipelineRequest::default()
+    };
+    let more = fixture.client().jobs().rerun_pipeline(request).await.unwrap().into_inner().pipeline.unwrap();
+    let order = bring_in(&fixture, &mut worker).await;
+    assert_eq!(order.job_id, more.jobs[3].id);
+    for job in &more.jobs[..3] {
+        let detail = fixture.job(&job.id).await;
+        assert!(detail.job.unwrap().cached_from.is_empty(), "{}", job.name);
+        assert_eq!(detail.tasks.len(), 1, "{}", job.name);
+    }
+}
+
 #[tokio::test]
 async fn other_pictures_are_learned_anew() {
     let fixture = Fixture::start().await;

@@ -62,7 +62,8 @@ async fn renew_tasks(tx: &mut Tx, job: &LockedJob, which: Option<&[Uuid]>) -> St
     task::next(TaskState::Dead, TaskEvent::Retry)?;
     let policy = job.policy()?;
     let renewed = sqlx::query!(
-        "update tasks set state = 'waiting', max_attempts = attempt + $2, lane_id = lane_at(lane_id, $4)
+        "update tasks set
+            state = 'waiting', max_attempts = attempt + $2, lane_id = lane_at(lane_id, $4), waits_since = null
         where job_id = $1 and state in ('failed', 'cancelled', 'dead') and ($3::uuid[] is null or id = any ($3))",
         job.id,
         policy.max_attempts as i32,

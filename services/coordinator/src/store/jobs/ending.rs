@@ -7,8 +7,8 @@ use ursa_proto::ApiError;
 use uuid::Uuid;
 
 use super::super::events::record;
-use super::super::planning::has_more;
 use super::super::planning::search::came_to_nothing;
+use super::super::planning::{has_more, note_brought_in};
 use super::super::{Store, StoreError, StoreResult, Topic, Tx, word};
 use super::waiting::{Feeding, readiness_of, release_waiting};
 use super::{LockedJob, lock, lock_pipeline_of, lock_to_move, transition};
@@ -91,6 +91,9 @@ impl Store {
             JobEvent::Finish(JobOutcome::Failed) => job.error.clone(),
             _ => String::new(),
         };
+        if event == JobEvent::Finish(JobOutcome::Succeeded) {
+            note_brought_in(&mut tx, &job, &self.code).await?;
+        }
         let (_, event) = transition(&mut tx, &job, event, &error).await?;
         record(&mut tx, &[event]).await?;
         tx.commit().await?;

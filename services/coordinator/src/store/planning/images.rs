@@ -1,12 +1,14 @@
 //! Planning what is done with pictures: fetch, verify, freeze.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use ursa_domain::JobSpec;
+use ursa_domain::lifecycle::job::Readiness;
 use ursa_domain::plan;
 use ursa_domain::spec::{ClassUrls, ScrapeSpec, SnapshotSpec, VerifySpec};
 use ursa_proto::ApiError;
 use uuid::Uuid;
 
-use super::super::jobs::LockedJob;
+use super::super::jobs::{Feeding, LockedJob, readiness_of};
 use super::super::{StoreError, StoreResult, Tx};
 use super::{NewTask, Plan};
 
@@ -26,7 +28,7 @@ pub(super) async fn plan_scrape(tx: &mut Tx, job: &LockedJob, spec: &ScrapeSpec)
         .into_iter()
         .map(|size| NewTask::new(options.clone(), size as u64))
         .collect();
-    Ok(Plan::new("urls", tasks).of_inputs(json!({"dataset": dataset, "spec": spec})))
+    Ok(Plan::new("urls", tasks).of_inputs(scrape_inputs(dataset, spec)))
 }
 
 async fn ensure_dataset(tx: &mut Tx, name: &str) -> StoreResult<Uuid> {
@@ -152,13 +154,47 @@ pub(super) async fn plan_verify(tx: &mut Tx, job: &LockedJob, spec: &VerifySpec)
             .await?;
         tasks.push(task);
     }
-    let raw = raw_shards(tx, dataset).await?;
     let plan = Plan::new("images", tasks);
-    if raw.unverified > plan.tasks.len() as i64 {
-        // Others are at work on some of them: what comes of this job alone is not all there is to take over.
+    // While pictures come in, what was made of those before them is not what will come of all.
+    if readiness_of(tx, job, Feeding::Over).await? == Readiness::Wait {
         return Ok(plan);
     }
-    Ok(plan.of_inputs(json!({"dataset": dataset, "spec": spec, "shards": raw.digest})))
+    Ok(match verify_inputs(tx, dataset, spec).await? {
+        Some(inputs) => plan.of_inputs(inputs),
+        None => plan,
+    })
+}
+
+/// What decides what a job brings in that has succeeded, where that is all there is; `None` where some of it is still to come
+/// by another job, or was given up.
+pub(super) async fn brought_in(tx: &mut Tx, spec: &JobSpec) -> StoreResult<Option<Value>> {
+    match spec {
+        JobSpec::Scrape(scrape) => {
+            let dataset = find_dataset(tx, &scrape.dataset).await?;
+            let pending = sqlx::query_scalar!(
+                r#"select exists (select from sources where dataset_id = $1 and outcome = 'pending') as "pending!""#,
+                dataset,
+            )
+            .fetch_one(&mut **tx)
+            .await?;
+            Ok((!pending).then(|| scrape_inputs(dataset, scrape)))
+        }
+        JobSpec::Verify(verify) => {
+            let dataset = find_dataset(tx, &verify.dataset).await?;
+            verify_inputs(tx, dataset, verify).await
+        }
+        _ => Ok(None),
+    }
+}
+
+fn scrape_inputs(dataset: Uuid, spec: &ScrapeSpec) -> Value {
+    json!({"dataset": dataset, "spec": spec})
+}
+
+/// `None` while a shard is not verified.
+async fn verify_inputs(tx: &mut Tx, dataset: Uuid, spec: &VerifySpec) -> StoreResult<Option<Value>> {
+    let raw = raw_shards(tx, dataset).await?;
+    Ok((raw.unverified == 0).then(|| json!({"dataset": dataset, "spec": spec, "shards": raw.digest})))
 }
 
 /// What there is to verify in a dataset.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::events::{NewEvent, record};
 use super::jobs::{Feeding, LockedJob, lock, lock_to_move, moved, readiness_of, release_waiting, transition};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows};
-use images::{assign_sources, plan_scrape, plan_snapshot, plan_verify};
+use images::{assign_sources, brought_in, plan_scrape, plan_snapshot, plan_verify};
 use models::{plan_deploy, plan_evaluate, plan_explain, plan_find_lr, plan_train};
 use search::{feed_search, goes_on, plan_search};
 
@@ -146,8 +146,7 @@ impl Store {
                 if plan.tasks.is_empty() {
                     return Ok(());
                 }
-                let key = plan.key(job.kind, &self.code);
-                write(&mut tx, &job, &plan, key.as_deref(), JobState::Running).await?;
+                write(&mut tx, &job, &plan, None, JobState::Running).await?;
             }
             JobSpec::Search(_) => feed_search(&mut tx, &job).await?,
             _ => return Ok(()),
@@ -252,12 +251,23 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec, code: &str) -> Store
         return Ok(Planning::Before(SameWork { earlier, key: key.to_owned() }));
     }
     let after = job::next(job.state, JobEvent::Start)?;
+    // Of pictures it is known at the end only what has come of them.
+    let key = key.filter(|_| !matches!(spec, JobSpec::Scrape(_) | JobSpec::Verify(_)));
     write(tx, job, &plan, key.as_deref(), after).await?;
     if let JobSpec::Scrape(scrape) = spec {
         assign_sources(tx, job.id, &plan.tasks, scrape.options.urls_per_task).await?;
     }
     let event = moved(job.id, &job.name, after, "");
     Ok(if plan.tasks.is_empty() { Planning::Nothing(event) } else { Planning::Tasks(event) })
+}
+
+/// Notes of a job that has brought pictures in, and succeeds, under which key others may take that over.
+pub(super) async fn note_brought_in(tx: &mut Tx, job: &LockedJob, code: &str) -> StoreResult<()> {
+    if let Some(inputs) = brought_in(tx, &job.spec()?).await? {
+        let key = cache_key(job.kind, &inputs, code);
+        sqlx::query!("update jobs set cache_key = $2 where id = $1", job.id, key).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 /// The same key means the same output: kind, inputs, and the version of the code that would do the work.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::super::checkpoints::named_checkpoint;
 use super::super::jobs::{LockedJob, output_of, set_output};
-use super::super::models::snapshot_of;
+use super::super::models::{resolve, snapshot_of};
 use super::super::{StoreError, StoreResult, Tx};
 use super::images::find_dataset;
 use super::{NewTask, Plan};
@@ -184,15 +184,7 @@ async fn digest_of(tx: &mut Tx, job: &LockedJob, model: &ModelRef) -> StoreResul
             let digest = output["model_digest"].as_str().map(str::to_owned);
             digest.ok_or_else(|| StoreError::unreadable("output of a train job", &"it names no model"))
         }
-        ModelRef::Digest(prefix) => {
-            let found = sqlx::query_scalar!(
-                "select digest from models where starts_with(digest, $1) limit 1",
-                prefix.to_ascii_lowercase()
-            )
-            .fetch_optional(&mut **tx)
-            .await?;
-            Ok(found.ok_or_else(|| ApiError::not_found("model", prefix))?)
-        }
+        ModelRef::Digest(prefix) => resolve(&mut **tx, prefix).await,
     }
 }
 

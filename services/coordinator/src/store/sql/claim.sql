@@ -53,7 +53,7 @@ seated as (
 -- By their ids, as a list: from a join Postgres expects far more than there are, and reads the whole table.
 taken as (
     update tasks t
-    set state = 'leased', attempt = t.attempt + 1
+    set state = 'leased', attempt = t.attempt + 1, waits_since = null
     where t.id = any (array(select id from picked)) and t.state = 'ready'
     returning t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units
 ),
