@@ -93,7 +93,8 @@ impl Report {
         std::fs::write(path, serde_json::to_string_pretty(&all)?)?;
         println!("written to {}", path.display());
         for (title, holds) in [("aims that hold", true), ("aims that are MISSED", false)] {
-            let texts: Vec<&str> = self.verdicts.iter().filter(|one| one.holds == holds).map(|one| &*one.text).collect();
+            let texts: Vec<&str> =
+                self.verdicts.iter().filter(|one| one.holds == holds).map(|one| &*one.text).collect();
             println!("\n{title}: {}", texts.len());
             texts.iter().for_each(|text| println!("  {text}"));
         }
@@ -130,4 +131,25 @@ fn merged(mut one: Value, mut other: Value) -> Value {
         one.append(other);
     }
     one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_aim_is_no_failure_but_of_what_must_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let mut report = Report::new("peer", json!({}), json!({})).unwrap();
+        report.row("latency", "ms", 7.0, Aim::AtMost(5.0));
+        report.must("pages", "", 8.0, Aim::AtMost(10.0));
+        report.write(&path).unwrap();
+        report.must("scans", "", 1.0, Aim::AtMost(0.0));
+        let refused = report.write(&path).unwrap_err().to_string();
+        assert!(refused.contains("scans") && !refused.contains("latency") && !refused.contains("pages"), "{refused}");
+        let written: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let holds: Vec<_> = written["rows"].as_array().unwrap().iter().map(|row| row["holds"].clone()).collect();
+        assert_eq!(holds, [json!(false), json!(true), json!(false)]);
+    }
 }

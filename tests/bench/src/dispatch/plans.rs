@@ -19,12 +19,19 @@ const WRITES: &str = "ModifyTable";
 /// One claim as it was run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Claim {
-    /// Tasks that it leased.
-    pub(crate) tasks: f64,
     /// Pages of 8 KiB that it looked at, each time that it did.
     pub(crate) pages: f64,
-    /// Where it went through a table that fills other than by an index.
-    pub(crate) full_scans: Vec<String>,
+    /// How it went through the tables that fill.
+    pub(crate) scans: Vec<Scan>,
+}
+
+/// One way through a table that fills.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scan {
+    /// As Postgres calls it, and the table.
+    pub(crate) name: String,
+    pub(crate) by_index: bool,
+    pub(crate) pages: f64,
 }
 
 /// The claims that end within `time`.
@@ -59,12 +66,13 @@ fn claims(log: &str) -> Vec<Claim> {
 }
 
 fn claim(plan: &Value) -> Claim {
-    let number = |name: &str| plan[name].as_f64().unwrap_or_default();
-    Claim {
-        tasks: number("Actual Rows"),
-        pages: number("Shared Hit Blocks") + number("Shared Read Blocks"),
-        full_scans: nodes(plan).into_iter().filter_map(full_scan).collect(),
-    }
+    Claim { pages: pages(plan), scans: nodes(plan).into_iter().filter_map(scan).collect() }
+}
+
+/// Of a node and all below it, every time that it was run.
+fn pages(node: &Value) -> f64 {
+    let number = |name: &str| node[name].as_f64().unwrap_or_default();
+    number("Shared Hit Blocks") + number("Shared Read Blocks")
 }
 
 /// A node and all below it.
@@ -73,10 +81,10 @@ fn nodes(node: &Value) -> Vec<&Value> {
     std::iter::once(node).chain(below).collect()
 }
 
-fn full_scan(node: &Value) -> Option<String> {
-    let (what, table) = (node["Node Type"].as_str()?, node["Relation Name"].as_str()?);
-    let is_one = FILLING.contains(&table) && what != WRITES && !BY_INDEX.contains(&what);
-    is_one.then(|| format!("{what} on {table}"))
+fn scan(node: &Value) -> Option<Scan> {
+    let (how, table) = (node["Node Type"].as_str()?, node["Relation Name"].as_str()?);
+    let is_one = FILLING.contains(&table) && how != WRITES;
+    is_one.then(|| Scan { name: format!("{how} of {table}"), by_index: BY_INDEX.contains(&how), pages: pages(node) })
 }
 
 #[cfg(test)]
@@ -89,22 +97,25 @@ mod tests {
     fn logged(query: &str, plan: &Value) -> String {
         let entry = serde_json::to_string_pretty(&json!({"Query Text": query, "Plan": plan})).unwrap();
         let entry = entry.replace('\n', "\n\t");
-        format!("2026-01-01 [7] LOG:  parameter changed\n2026-01-01 [8] LOG:  duration: 1.5 ms  plan:\n\t{entry}\n[9] LOG:\n")
+        format!(
+            "2026-01-01 [7] LOG:  parameter changed\n2026-01-01 [8] LOG:  duration: 1.5 ms  plan:\n\t{entry}\n[9] LOG:\n"
+        )
     }
 
     #[test]
     fn a_claim_that_goes_through_a_whole_table_is_found_out_wherever_it_does() {
         let below = json!([
             {"Node Type": "ModifyTable", "Relation Name": "attempts"},
-            {"Node Type": "Limit", "Plans": [{"Node Type": "Index Scan", "Relation Name": "tasks"}]},
+            {"Node Type": "Limit", "Plans": [{"Node Type": "Index Scan", "Relation Name": "tasks", "Shared Hit Blocks": 4}]},
             {"Node Type": "Seq Scan", "Relation Name": "lanes"},
-            {"Node Type": "Sort", "Plans": [{"Node Type": "Seq Scan", "Relation Name": "jobs"}]},
+            {"Node Type": "Sort", "Plans": [{"Node Type": "Seq Scan", "Relation Name": "jobs", "Shared Read Blocks": 600}]},
         ]);
-        let plan = json!({
-            "Node Type": "Sort", "Actual Rows": 24, "Shared Hit Blocks": 700, "Shared Read Blocks": 20, "Plans": below,
-        });
+        let plan = json!({"Node Type": "Sort", "Shared Hit Blocks": 100, "Shared Read Blocks": 620, "Plans": below});
         let log = logged("select 1", &plan) + &logged(CLAIM, &plan);
-        let full_scans = vec!["Seq Scan on jobs".to_owned()];
-        assert_eq!(claims(&log), [Claim { tasks: 24.0, pages: 720.0, full_scans }]);
+        let scans = vec![
+            Scan { name: "Index Scan of tasks".into(), by_index: true, pages: 4.0 },
+            Scan { name: "Seq Scan of jobs".into(), by_index: false, pages: 600.0 },
+        ];
+        assert_eq!(claims(&log), [Claim { pages: 720.0, scans }]);
     }
 }

@@ -50,6 +50,9 @@ mod tests {
             half[..half.len() - 1].to_owned(),
         ];
         let starts = read(&log.join("\n"));
-        assert_eq!(starts, HashMap::from([("a".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_micros(1_000_250))]));
+        assert_eq!(
+            starts,
+            HashMap::from([("a".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_micros(1_000_250))])
+        );
     }
 }

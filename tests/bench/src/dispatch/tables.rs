@@ -54,7 +54,9 @@ impl Tables {
 
 /// Fills the tables behind the coordinator's back, which has to have planned a probe before. What is queued waits in a lane
 /// of its own, for workers with [`LABEL`]: what is measured would else stand in line behind it.
-pub(crate) fn fill(arguments: &Arguments, ground: &Ground) -> anyhow::Result<()> {
+pub(crate) fn fill(arguments: &Arguments, ground: &mut Ground) -> anyhow::Result<()> {
+    // It would end the job whose tasks are still to come.
+    ground.clear()?;
     let Arguments { finished, queued, .. } = arguments;
     println!("filling the tables with {finished} finished and {queued} queued tasks");
     let policy = "(select policy from jobs where kind = 'probe' limit 1)";
