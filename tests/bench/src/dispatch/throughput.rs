@@ -39,7 +39,7 @@ pub(crate) async fn measure(
     let callers = CALLERS.to_string();
     let their_single = peer::throughput(arguments, ground, tables, FEW, jobs, &["--batched", "--callers", &callers])?;
 
-    let name = |slots| tables.row(&format!("many tasks per job, {slots} at a time"));
+    let name = |slots: u32| tables.row(&format!("many tasks per job, {slots} at a time"));
     let many = many_per_job(ground, report, &name(MANY), tasks, MANY).await?;
     // With so few at a time it takes longer, and as many tell no more.
     let few = many_per_job(ground, report, &name(FEW), tasks / 4, FEW).await?;
