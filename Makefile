@@ -22,7 +22,7 @@ lint: setup ## Formatting, clippy with warnings denied, licences.
 	cargo clippy --workspace --all-targets -- --deny warnings
 	./deploy/licences.sh
 
-bench-dispatch: setup ## How fast tasks go through the programs as they are shipped, beside graphile_worker; ARGS="--only throughput".
+bench-dispatch: setup ## How fast tasks go through the programs as they are shipped, beside graphile_worker; ARGS="--only full --hold 1h".
 	cargo build --release -p ursa-coordinator -p ursa-worker -p ursa-bench --no-default-features --bins
 	cd tests/bench/peer && CARGO_TARGET_DIR=../../../target/bench-peer cargo build --release
 	./target/release/ursa-bench-dispatch $(ARGS)

@@ -25,6 +25,8 @@ const MAX_MESSAGE: usize = 4096;
 /// Works, then says how it ended. Returns when nothing is left to say.
 #[tracing::instrument(name = "attempt", skip_all, fields(task = %attempt.task_id(), attempt = attempt.number()))]
 pub(crate) async fn execute(tools: &Arc<Tools>, attempt: Attempt, work: Work, patience: &Patience) {
+    // The dispatch benchmark reads this line.
+    tracing::debug!(job = %attempt.job_id(), "the attempt begins");
     let guarded = AssertUnwindSafe(work_on(tools, &attempt, work)).catch_unwind().await;
     let outcome = guarded.unwrap_or_else(|panic| Err(WorkError::retryable(panic_message(panic.as_ref()))));
     if let Err(WorkError::Failed(failure)) = &outcome {

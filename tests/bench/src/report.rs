@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 /// Whether more or less of it is better.
@@ -25,29 +26,42 @@ pub struct Report {
     hardware: Value,
     versions: Value,
     rows: Vec<Value>,
-    missed: Vec<String>,
+    verdicts: Vec<Verdict>,
+}
+
+/// What became of an aim.
+#[derive(Debug)]
+struct Verdict {
+    holds: bool,
+    is_must: bool,
+    /// The row, its figure and its aim.
+    text: String,
 }
 
 impl Report {
     /// No rows yet. What the figures are measured on and with is said of every benchmark alike; `hardware` and `versions` are
     /// what this one adds.
     pub fn new(peer: &str, hardware: Value, versions: Value) -> anyhow::Result<Self> {
-        let rows = Vec::new();
         let (hardware, versions) = (merged(machine()?, hardware), merged(software(), versions));
-        Ok(Self { peer: peer.to_owned(), hardware, versions, rows, missed: Vec::new() })
+        Ok(Self { peer: peer.to_owned(), hardware, versions, rows: Vec::new(), verdicts: Vec::new() })
     }
 
     /// Adds a figure without a peer.
     pub fn row(&mut self, name: &str, unit: &str, ours: f64, aim: Aim) {
-        self.add(name, unit, ours, None, aim);
+        self.add(name, unit, ours, None, aim, false);
     }
 
     /// Adds a figure beside the peer's.
     pub fn beside(&mut self, name: &str, unit: &str, ours: f64, peer: f64, aim: Aim) {
-        self.add(name, unit, ours, Some(peer), aim);
+        self.add(name, unit, ours, Some(peer), aim, false);
     }
 
-    fn add(&mut self, name: &str, unit: &str, ours: f64, peer: Option<f64>, aim: Aim) {
+    /// Adds a figure without a peer whose aim is more than one: where it is missed, the run has failed.
+    pub fn must(&mut self, name: &str, unit: &str, ours: f64, aim: Aim) {
+        self.add(name, unit, ours, None, aim, true);
+    }
+
+    fn add(&mut self, name: &str, unit: &str, ours: f64, peer: Option<f64>, aim: Aim, is_must: bool) {
         let ratio = peer.map(|peer| ours / peer);
         let (text, holds) = match aim {
             Aim::AtLeast(bound) => (format!(">= {bound}"), ours >= bound),
@@ -56,14 +70,10 @@ impl Report {
             Aim::None => (String::new(), true),
         };
         let shown = peer.map(|peer| format!("  peer {peer:.2}")).unwrap_or_default();
-        let verdict = match (aim, holds) {
-            (Aim::None, _) => String::new(),
-            (_, true) => format!("  {text}: holds"),
-            (_, false) => format!("  {text}: MISSED"),
-        };
-        println!("{name:<58} {ours:>12.2} {unit:<10}{shown}{verdict}");
-        if !holds {
-            self.missed.push(name.to_owned());
+        let line = format!("{name:<90} {ours:>12.2} {unit:<8}{shown}");
+        println!("{line}");
+        if aim != Aim::None {
+            self.verdicts.push(Verdict { holds, is_must, text: format!("{line}  {text}") });
         }
         self.rows.push(json!({
             "name": name, "unit": unit, "ours": ours, "peer": peer,
@@ -71,7 +81,10 @@ impl Report {
         }));
     }
 
-    /// Writes the JSON.
+    /// Writes the JSON, and prints what holds and what does not.
+    ///
+    /// # Errors
+    /// What must hold does not; the JSON is written all the same.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -79,9 +92,15 @@ impl Report {
         let all = json!({"hardware": self.hardware, "versions": self.versions, "rows": self.rows});
         std::fs::write(path, serde_json::to_string_pretty(&all)?)?;
         println!("written to {}", path.display());
-        if !self.missed.is_empty() {
-            println!("aims missed: {}", self.missed.join(", "));
+        for (title, holds) in [("aims that hold", true), ("aims that are MISSED", false)] {
+            let texts: Vec<&str> =
+                self.verdicts.iter().filter(|one| one.holds == holds).map(|one| &*one.text).collect();
+            println!("\n{title}: {}", texts.len());
+            texts.iter().for_each(|text| println!("  {text}"));
         }
+        let broken: Vec<&str> =
+            self.verdicts.iter().filter(|one| one.is_must && !one.holds).map(|one| &*one.text).collect();
+        ensure!(broken.is_empty(), "this must hold, and does not:\n  {}", broken.join("\n  "));
         Ok(())
     }
 }
@@ -112,4 +131,25 @@ fn merged(mut one: Value, mut other: Value) -> Value {
         one.append(other);
     }
     one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_aim_is_no_failure_but_of_what_must_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let mut report = Report::new("peer", json!({}), json!({})).unwrap();
+        report.row("latency", "ms", 7.0, Aim::AtMost(5.0));
+        report.must("pages", "", 8.0, Aim::AtMost(10.0));
+        report.write(&path).unwrap();
+        report.must("scans", "", 1.0, Aim::AtMost(0.0));
+        let refused = report.write(&path).unwrap_err().to_string();
+        assert!(refused.contains("scans") && !refused.contains("latency") && !refused.contains("pages"), "{refused}");
+        let written: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let holds: Vec<_> = written["rows"].as_array().unwrap().iter().map(|row| row["holds"].clone()).collect();
+        assert_eq!(holds, [json!(false), json!(true), json!(false)]);
+    }
 }

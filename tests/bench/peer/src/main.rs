@@ -43,6 +43,9 @@ struct Arguments {
     /// Fetch and complete many at once.
     #[arg(long)]
     batched: bool,
+    /// Add the jobs one by one while the worker works, from so many callers; else all are added before. For throughput.
+    #[arg(long)]
+    callers: Option<NonZeroUsize>,
     /// Jobs that are queued besides and not due for a month.
     #[arg(long, default_value_t = 0)]
     fill: usize,
@@ -51,7 +54,7 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
-    /// Jobs per second, of jobs that were all added before.
+    /// Jobs per second.
     Throughput,
     /// From just before a job is added to the start of its handler.
     Latency,

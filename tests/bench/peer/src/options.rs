@@ -6,7 +6,8 @@
 //!   signals, once for each slot. With the default of a second, 24 slots would do 24 jobs per second. So throughput
 //!   polls every millisecond, the finest that Tokio's clock has: 24 000 jobs per second, far above what the commits allow.
 //!   Latency keeps the default: adding a job notifies the worker, and to poll more often took processor time without
-//!   gain.
+//!   gain. So does throughput where jobs are added meanwhile, but for a poll every 20 milliseconds: a job that no
+//!   notification had fetched would make the last one wait for a second.
 //! - **Connections.** One for each slot, so that none waits for another, and one each for the listener, the completions,
 //!   whoever adds jobs, and whoever looks at the table.
 //! - **Batched**: local queues that fetch many jobs in one statement, and completions that are gathered and deleted in
@@ -23,6 +24,7 @@ use serde::Serialize;
 use crate::{Arguments, Mode};
 
 const POLL_MS: u64 = 1;
+const MEANWHILE_POLL_MS: u64 = 20;
 /// The crate's default.
 const IDLE_POLL_MS: u64 = 1000;
 const QUEUES: usize = 4;
@@ -57,9 +59,10 @@ impl Options {
             local_queue_size: QUEUE_SIZE,
             completion_delay_ms: COMPLETION_DELAY_MS,
         };
-        let poll_interval_ms = match arguments.mode {
-            Mode::Throughput => POLL_MS,
-            Mode::Latency => IDLE_POLL_MS,
+        let poll_interval_ms = match (arguments.mode, arguments.callers) {
+            (Mode::Throughput, None) => POLL_MS,
+            (Mode::Throughput, Some(_)) => MEANWHILE_POLL_MS,
+            (Mode::Latency, _) => IDLE_POLL_MS,
         };
         let connections = (workers + FURTHER_CONNECTIONS) as u32;
         Self { workers, connections, poll_interval_ms, batches: arguments.batched.then_some(batches) }

@@ -11,18 +11,27 @@ use ursa_postgres::{Cluster, Options, Server};
 use ursa_proto::v1;
 use ursa_system::Process;
 
-const SETTINGS: [(&str, &str); 5] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("shared_buffers", "1GB"),
     ("max_wal_size", "8GB"),
-    ("max_connections", "100"),
-    ("shared_preload_libraries", "pg_stat_statements"),
+    // The peer takes one for each of its slots.
+    ("max_connections", "1200"),
     ("checkpoint_timeout", "15min"),
+    ("shared_preload_libraries", "pg_stat_statements,auto_explain"),
+    // Of what is asked for by `plans`; until then, and after it, nothing is explained.
+    ("auto_explain.log_format", "json"),
+    ("auto_explain.log_analyze", "on"),
+    ("auto_explain.log_buffers", "on"),
+    ("auto_explain.log_timing", "off"),
 ];
+/// The job after which everything has been used once.
+const WARM_UP: u32 = 200;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See the module. Everything ends with it.
 pub(crate) struct Ground {
     // Dropped in this order: what writes before what it writes to.
-    pub(crate) workers: Vec<Process>,
+    workers: Vec<Process>,
     coordinator: Option<Process>,
     _server: Server,
     cluster: Cluster,
@@ -94,12 +103,22 @@ impl Ground {
 
     /// Runs SQL and gives back what it prints.
     pub(crate) fn sql(&self, statement: &str) -> anyhow::Result<String> {
-        let output = Command::new("psql")
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
-            .args(["--dbname", &self.cluster.url(), "--command", statement])
-            .output()?;
-        ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        psql(&self.cluster.url(), statement)
+    }
+
+    /// What Postgres has logged after the first `from` bytes.
+    pub(crate) fn postgres_log(&self, from: usize) -> anyhow::Result<Vec<u8>> {
+        let mut log = std::fs::read(self.cluster.log().path())?;
+        Ok(log.split_off(from.min(log.len())))
+    }
+
+    /// Ends the workers and the coordinator: what is measured next begins with empty memories.
+    pub(crate) fn clear(&mut self) -> anyhow::Result<()> {
+        self.workers.clear();
+        if let Some(mut coordinator) = self.coordinator.take() {
+            coordinator.stop()?;
+        }
+        Ok(())
     }
 
     /// Starts a coordinator, unless one runs, and gives a client of it.
@@ -123,8 +142,19 @@ impl Ground {
         self.coordinator.as_ref().map_or("", |coordinator| coordinator.address("grpc"))
     }
 
-    /// Starts a worker process that only answers probes, with `slots`.
-    pub(crate) async fn add_worker(&mut self, slots: u32) -> anyhow::Result<()> {
+    /// Starts two worker processes that only answer probes, with `slots` between them.
+    pub(crate) async fn add_workers(&mut self, slots: u32) -> anyhow::Result<()> {
+        self.add_worker(slots / 2, &[], &[]).await?;
+        self.add_worker(slots / 2, &[], &[]).await
+    }
+
+    /// Starts a worker process that only answers probes, with `slots`, further flags and an environment.
+    pub(crate) async fn add_worker(
+        &mut self,
+        slots: u32,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<()> {
         let name = format!("worker-{}", self.workers.len());
         let arguments = [
             ("--coordinator", self.address().to_owned()),
@@ -134,11 +164,26 @@ impl Ground {
             ("--name", name.clone()),
             ("--cache-dir", self.folder.path().join("cache").display().to_string()),
         ];
-        let arguments: Vec<String> =
+        let mut arguments: Vec<String> =
             arguments.iter().flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]).collect();
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let log = self.folder.path().join(format!("{name}.log"));
-        self.workers.push(Process::start("ursa-worker", &arguments, &[], &log).await?);
+        self.workers.push(Process::start("ursa-worker", &arguments, &environment, &log).await?);
         Ok(())
+    }
+
+    /// Everything that the workers have logged.
+    pub(crate) fn worker_logs(&self) -> String {
+        self.workers.iter().map(Process::log).collect()
+    }
+
+    /// Has everything used once.
+    pub(crate) async fn warm_up(&mut self) -> anyhow::Result<()> {
+        let client = self.coordinator().await?;
+        let job = submit(&client, WARM_UP).await?;
+        self.until_done(&client, &job).await
     }
 
     /// What the coordinator has used so far.
@@ -149,6 +194,11 @@ impl Ground {
     /// Statements that Postgres has executed since [`Ground::forget_statements`].
     pub(crate) fn statements(&self) -> anyhow::Result<f64> {
         Ok(self.sql("select coalesce(sum(calls), 0) from pg_stat_statements")?.parse()?)
+    }
+
+    /// Seconds that Postgres has spent on them.
+    pub(crate) fn executing(&self) -> anyhow::Result<f64> {
+        Ok(self.sql("select coalesce(sum(total_exec_time), 0) / 1000 from pg_stat_statements")?.parse()?)
     }
 
     /// Begins to count statements anew.
@@ -162,6 +212,17 @@ impl Ground {
             "select round(total_exec_time) || ' ms ' || calls || ' calls ' || left(regexp_replace(query, '\\s+', ' ', 'g'), 90)
             from pg_stat_statements order by total_exec_time desc limit 24",
         )
+    }
+
+    /// Waits until no job is open but the one that fills the tables.
+    pub(crate) async fn until_idle(&self) -> anyhow::Result<()> {
+        let open = "select exists (select from jobs where name = 'probe' and finished_at is null)";
+        let begin = Instant::now();
+        while self.sql(open)? == "t" {
+            ensure!(begin.elapsed() < PATIENCE, "some jobs do not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Waits until a job has ended well, as whoever watches it does.
@@ -182,6 +243,16 @@ impl Ground {
         ensure!(last == "job.succeeded", "the job ended with {last}");
         Ok(())
     }
+}
+
+/// As [`Ground::sql`], for whoever knows where Postgres is.
+pub(crate) fn psql(url: &str, statement: &str) -> anyhow::Result<String> {
+    let output = Command::new("psql")
+        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
+        .args(["--dbname", url, "--command", statement])
+        .output()?;
+    ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// A pipeline of one job with `tasks` that do nothing.

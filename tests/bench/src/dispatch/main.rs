@@ -2,8 +2,8 @@
 //! same Postgres, in the same run.
 //!
 //! - `ground`: a Postgres that syncs every commit, a coordinator and workers as processes; what they use of the machine.
-//! - `throughput`, `latency`, `full`, `fleet`: what is measured. `attendant`: a worker in this process, which can tell to
-//!   the microsecond when a task came.
+//! - `fleet`, `throughput`, `latency`, `full`, `hold`: what is measured. `attendant`: one of thousands of idle workers.
+//! - `tables`: how full they are. `starts`: when tasks began, by a worker's log. `plans`: how Postgres went about claims.
 //! - `peer`: the same of `graphile_worker`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
@@ -12,18 +12,24 @@ mod attendant;
 mod fleet;
 mod full;
 mod ground;
+mod hold;
 mod latency;
 mod peer;
+mod plans;
+mod starts;
+mod tables;
 mod throughput;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;
 use ursa_bench::report::Report;
 
 use ground::Ground;
+use tables::Tables;
 
 /// Measures dispatch and writes `target/bench/dispatch.json`.
 #[derive(Debug, Parser)]
@@ -49,8 +55,12 @@ struct Arguments {
     /// Workers that are attached in the fleet measurement.
     #[arg(long, default_value_t = 2000)]
     fleet: u32,
-    /// Only these measurements: throughput, latency, full, fleet.
-    #[arg(long, value_delimiter = ',')]
+    /// How long a transaction is held open in the full measurement, besides what that takes.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    hold: Duration,
+    /// Only these measurements: fleet, throughput, latency, full. The last is the two before it twice, with empty tables and
+    /// with full ones.
+    #[arg(long, value_delimiter = ',', value_parser = ["fleet", "throughput", "latency", "full"])]
     only: Vec<String>,
 }
 
@@ -58,12 +68,17 @@ impl Arguments {
     fn wants(&self, what: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == what)
     }
+
+    /// Jobs of one throughput measurement with one task per job.
+    fn jobs(&self) -> u32 {
+        self.tasks / 10
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match measure(&Arguments::parse()).await {
-        // Missed aims are said, and stand in the file: a figure is no failure of the run.
+        // Missed aims are said, and stand in the file: but for what must hold, a figure is no failure of the run.
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error:#}");
@@ -81,17 +96,18 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
         "graphile_worker": peer::VERSION,
     });
     let mut report = Report::new("graphile_worker", hardware, versions)?;
-    if arguments.wants("throughput") {
-        throughput::measure(arguments, &mut ground, &mut report).await?;
-    }
-    if arguments.wants("latency") {
-        latency::measure(arguments, &mut ground, &mut report).await?;
+    if arguments.wants("fleet") {
+        fleet::measure(arguments, &mut ground, &mut report).await?;
     }
     if arguments.wants("full") {
         full::measure(arguments, &mut ground, &mut report).await?;
-    }
-    if arguments.wants("fleet") {
-        fleet::measure(arguments, &mut ground, &mut report).await?;
+    } else {
+        if arguments.wants("throughput") {
+            throughput::measure(arguments, &mut ground, &mut report, Tables::Empty).await?;
+        }
+        if arguments.wants("latency") {
+            latency::measure(arguments, &mut ground, &mut report, Tables::Empty).await?;
+        }
     }
     report.write(&arguments.output)
 }
