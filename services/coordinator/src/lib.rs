@@ -114,7 +114,7 @@ async fn connect(config: &Config, hub: &Arc<Hub>, stop: &CancellationToken) -> a
     loop {
         match Store::open(options.clone(), config, hub.clone()).await {
             Ok(store) => return Ok(Some(store)),
-            Err(error) if error.is_outage() => complain("Postgres", &error, tries),
+            Err(error) if error.is_outage() || error.is_conflict() => complain("Postgres", &error, tries),
             Err(error) => return Err(error).context("Postgres does not serve as the coordinator's database"),
         }
         tries += 1;

@@ -45,7 +45,7 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
@@ -83,6 +83,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Compiling a statement takes Postgres longer than any of ours runs, and a full table makes it think that it is worth it.
 const SESSION_SETTINGS: [(&str, &str); 3] =
     [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s"), ("jit", "off")];
+
+/// So long a migration waits for a table that others use; then it is tried again.
+const MIGRATION_LOCK_TIMEOUT: &str = "2s";
 
 /// What can go wrong between a caller and the database.
 #[derive(Debug, thiserror::Error)]
@@ -265,10 +268,16 @@ impl Store {
         use sqlx::migrate::MigrateError as E;
         let mut migrator = sqlx::migrate!("../../migrations");
         migrator.set_ignore_missing(true);
-        migrator.run(&self.pool).await.map_err(|error| match error {
+        let mut connection = self.pool.acquire().await?.detach();
+        // Whoever waits for a table has everybody who comes after wait, too: coordinators that are at work could renew no lease.
+        sqlx::query!("select set_config('lock_timeout', $1, false)", MIGRATION_LOCK_TIMEOUT)
+            .fetch_one(&mut connection)
+            .await?;
+        migrator.run(&mut connection).await.map_err(|error| match error {
             E::Execute(error) | E::ExecuteMigration(error, _) => StoreError::Database(error),
             other => StoreError::unreadable("list of migrations", &other),
-        })
+        })?;
+        Ok(connection.close().await?)
     }
 
     /// A stream of hints from every coordinator on this database.

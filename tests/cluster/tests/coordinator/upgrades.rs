@@ -41,3 +41,16 @@ async fn an_older_coordinator_starts_on_a_later_schema_and_goes_on_with_what_it_
     let told = fixture.job(&waits[0]).await.job.unwrap();
     assert!(told.waiting_reason.contains("GPU"), "{}", told.waiting_reason);
 }
+
+/// Every statement of the version before this one, as `make sqlx` knew them.
+const PREVIOUS: &str = include_str!("../../../../migrations/previous.json");
+
+#[tokio::test]
+async fn every_statement_of_the_version_before_understands_the_tables_as_they_are_now() {
+    let fixture = Fixture::start().await;
+    let statements: Vec<String> = serde_json::from_str(PREVIOUS).unwrap();
+    assert!(statements.len() > 100, "{} statements", statements.len());
+    let prepared: String =
+        statements.iter().enumerate().map(|(place, statement)| format!("prepare s{place} as {statement};\n")).collect();
+    fixture.sql(&prepared).await;
+}
