@@ -202,6 +202,7 @@ jobs:
     deadlines: {queue_wait: 1h, run: 1h 30m, no_progress: 90s, total: 1day}
     priority: 7
     preemptible: true
+    fresh: true
     resources:
       gpus: 2
       gpu_memory: 40GiB
@@ -299,6 +300,7 @@ jobs:
             }),
             priority: Some(7),
             preemptible: true,
+            fresh: true,
             resources: Some(v1::Resources {
                 gpus: Some(2),
                 gpu_memory_bytes: 40 << 30,

@@ -36,6 +36,8 @@ pub struct JobPolicy {
     pub priority: i32,
     /// Whether a more urgent job may take its place; it goes on from its checkpoint then.
     pub preemptible: bool,
+    /// Whether it does its work in any case, also where its pipeline takes over what an earlier job made of the same.
+    pub fresh: bool,
     /// What each task needs of a worker.
     pub resources: Resources,
     /// Workers at once: a job that asks for several gets them together or waits.
@@ -54,6 +56,7 @@ impl Default for JobPolicy {
             deadlines: Deadlines::default(),
             priority: DEFAULT_PRIORITY,
             preemptible: false,
+            fresh: false,
             resources: Resources::default(),
             workers: 1,
             condition: Condition::default(),

@@ -160,6 +160,7 @@ fn policy(job: &v1::JobDefinition) -> Result<JobPolicy, BadField> {
         },
         priority: job.priority.map_or(DEFAULT_PRIORITY, |priority| i32::try_from(priority).unwrap_or(i32::MAX)),
         preemptible: job.preemptible,
+        fresh: job.fresh,
         resources: job.resources.clone().map(Resources::from).unwrap_or_default(),
         workers: or_default(job.workers, default.workers),
         condition: match job.condition.as_str() {

@@ -46,6 +46,7 @@ pub(super) struct JobEntry {
     deadlines: Option<DeadlinesEntry>,
     priority: Option<u32>,
     preemptible: Option<bool>,
+    fresh: Option<bool>,
     resources: Option<ResourcesEntry>,
     workers: Option<u32>,
     condition: Option<Condition>,
@@ -297,6 +298,7 @@ impl JobEntry {
         }
         job.priority = self.priority.or(job.priority);
         set(&mut job.preemptible, self.preemptible);
+        set(&mut job.fresh, self.fresh);
         if let Some(resources) = self.resources.take() {
             resources.apply(job.resources.get_or_insert_default());
         }

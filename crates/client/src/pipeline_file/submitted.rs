@@ -54,6 +54,7 @@ fn with_policy(policy: JobPolicy) -> Result<v1::JobDefinition, String> {
         }),
         priority: u32::try_from(policy.priority).ok(),
         preemptible: policy.preemptible,
+        fresh: policy.fresh,
         resources: Some(v1::Resources {
             gpus: resources.gpus,
             gpu_memory_bytes: resources.gpu_memory_bytes,
@@ -147,6 +148,7 @@ jobs:
     deadlines: {run: 2h, no_progress: 5m}
     resources: {gpus: 0, min_driver: '550.54', labels: {zone: cellar}}
     preemptible: true
+    fresh: true
     priority: 0
   old: {kind: train, snapshot: bears@3, after: [train]}
   newer: {kind: evaluate, snapshot: bears@4, model_from: train, after: [old]}

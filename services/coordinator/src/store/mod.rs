@@ -45,8 +45,8 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgPool};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{Connection as _, PgPool};
 use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
 use uuid::Uuid;

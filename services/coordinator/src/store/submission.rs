@@ -154,6 +154,11 @@ struct NewPipeline<'a> {
     plans: Vec<Option<AtOnce>>,
 }
 
+/// Whether a job takes over what an earlier one made of the same.
+fn reuses(submission: &Submission<'_>, job: &JobDefinition) -> bool {
+    submission.pipeline.reuse && !job.policy.fresh
+}
+
 impl<'a> NewPipeline<'a> {
     fn of(submission: &'a Submission<'a>, code: &'a str) -> StoreResult<Self> {
         let jobs = &submission.pipeline.jobs;
@@ -168,7 +173,7 @@ impl<'a> NewPipeline<'a> {
             ids.iter().zip(jobs).map(|(id, job)| (*id, job.policy.priority)).collect();
         let inherited = inherited(&priorities, &dependencies);
         let plan = |job: &JobDefinition| {
-            let may_begin = job.dependencies().is_empty() && !submission.pipeline.reuse;
+            let may_begin = job.dependencies().is_empty() && !reuses(submission, job);
             if may_begin { at_once(&job.spec, &job.policy, code) } else { None }
         };
         let plans = jobs.iter().map(plan).collect();
@@ -208,7 +213,7 @@ impl<'a> NewPipeline<'a> {
             kind: job.spec.kind(),
             state: JobState::Waiting,
             priority: self.inherited.get(&id).map_or(job.policy.priority, |of| of.priority),
-            reuse: self.submission.pipeline.reuse,
+            reuse: reuses(self.submission, job),
             error: String::new(),
             open_tasks: 0,
             task_count: 0,

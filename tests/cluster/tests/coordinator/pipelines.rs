@@ -4,7 +4,9 @@ use ursa_client::Client;
 use ursa_cluster::Worker;
 use ursa_proto::v1;
 
-use crate::fixture::{Fixture, after, answered, probe, scrape, scraped, snapshot, train, trained, verified, verify};
+use crate::fixture::{
+    Fixture, after, answered, probe, scrape, scrape_task, scraped, snapshot, train, trained, verified, verify,
+};
 
 fn named(name: &str, job: v1::JobDefinition) -> v1::JobDefinition {
     v1::JobDefinition { name: name.into(), ..job }
@@ -198,6 +200,34 @@ async fn other_pictures_are_learned_anew() {
     for job in &again.jobs[2..] {
         assert!(fixture.job(&job.id).await.job.unwrap().cached_from.is_empty(), "{}", job.name);
     }
+}
+
+#[tokio::test]
+async fn a_fresh_job_does_its_work_while_the_others_take_over_what_has_not_changed() {
+    let fixture = Fixture::start().await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let mut jobs = four_jobs();
+    jobs[0].fresh = true;
+    let pipeline = fixture.submit_pipeline(jobs).await;
+    let order = worker.next_task().await.unwrap();
+    let answers = |url: &str| (!url.ends_with("/7.jpg")).then(|| url.as_bytes().to_vec());
+    let result = scraped(&fixture.storage(), &order, answers).await;
+    worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+    let order = bring_in(&fixture, &mut worker).await;
+    worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
+    fixture.job_in(&pipeline.jobs[3].id, "succeeded").await;
+
+    let again = rerun(fixture.client(), &pipeline.id).await;
+    let order = worker.next_task().await.unwrap();
+    let asked: Vec<_> = scrape_task(&order).sources.iter().map(|source| source.url.as_str()).collect();
+    assert_eq!(asked, ["http://web.test/black/7.jpg", "http://web.test/teddy/7.jpg"], "those that did not answer");
+    let result = scraped(&fixture.storage(), &order, |_| None).await;
+    worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
+    for (job, before) in again.jobs.iter().zip(&pipeline.jobs).skip(2) {
+        let job = fixture.job_in(&job.id, "succeeded").await.job.unwrap();
+        assert_eq!(job.cached_from, before.id, "{}", job.name);
+    }
+    assert!(fixture.job(&again.jobs[0].id).await.job.unwrap().cached_from.is_empty());
 }
 
 #[tokio::test]

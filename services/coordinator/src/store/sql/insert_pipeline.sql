@@ -37,7 +37,7 @@ written as (
     )
     select
         j.id, $1, $3, j.ordinal, j.name, j.kind, j.spec, j.policy, j.priority, j.inherited_priority, j.inherited_from,
-        $8, j.parallelism,
+        $8 and not coalesce((j.policy ->> 'fresh')::boolean, false), j.parallelism,
         make_interval(secs => j.queue_wait), make_interval(secs => j.run), make_interval(secs => j.no_progress),
         now() + make_interval(secs => j.total), j.state, case when j.state = 'running' then now() end, j.unit,
         j.cache_key, coalesce(c.tasks, 0), coalesce(c.tasks, 0), coalesce(c.units, 0)
