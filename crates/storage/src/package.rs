@@ -86,12 +86,12 @@ pub struct Lineage {
     pub snapshot_number: u32,
     /// Seed of the run.
     pub seed: u64,
-    /// Version of the software that trained it.
+    /// Version of the software that trained it, and of the code in it that decides what a training gives.
     pub code_version: String,
     /// SHA-256 of the pretrained weights; `None` when trained from scratch.
     pub pretrained: Option<String>,
-    /// Under which it was learned: equal ones give equal weights. Several, one after the other, where the run was interrupted
-    /// and went on under others; none in packages that are older than this.
+    /// Under which it was learned. Several, one after the other, where the run was interrupted and went on under others; none
+    /// in packages that are older than this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Conditions>,
     /// Where the pictures that it learned from came from, and under which licences; the manifest has the URL of each. `None`

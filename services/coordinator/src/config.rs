@@ -45,9 +45,10 @@ pub struct Config {
     #[arg(long, env = "URSA_UPLOAD_GRACE", default_value = "10m", value_parser = humantime::parse_duration)]
     pub upload_grace: Duration,
 
-    /// Version of the code that does the work of jobs: what a job was made of is taken over by a pipeline that is run again
-    /// only from jobs of the same version. By default it changes with every change of that code.
-    #[arg(long, env = "URSA_CODE_VERSION", default_value = env!("URSA_CODE_VERSION"))]
+    /// Version of the code that does the work of jobs: what came of a job is taken over by a pipeline that is run again only
+    /// where this version planned it, and workers of no other (their `--code-version`) had a hand in it. By default it changes
+    /// with every change of that code.
+    #[arg(long, env = "URSA_CODE_VERSION", default_value = ursa_version::CODE)]
     pub code_version: String,
 
     /// Private network that webhooks may lead to, as CIDR with an optional port, for instance `127.0.0.1/32:8080`. May be

@@ -4,14 +4,6 @@ use std::process::ExitCode;
 
 use ursa_learner::{Device, Precision, best_device, libtorch_version, usable_cores};
 
-/// The software that trains, as `model.json` names it.
-pub(crate) fn code_version() -> String {
-    match option_env!("URSA_GIT_HASH") {
-        Some(hash) => format!("{}+{hash}", env!("CARGO_PKG_VERSION")),
-        None => env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
 /// `cpu` or `cuda:0`.
 pub(crate) fn device_name(device: Device) -> String {
     match device {
@@ -29,7 +21,7 @@ pub(crate) fn print() -> ExitCode {
         "precision": Precision::best(device).as_str(),
         "threads": usable_cores(),
         "libtorch": libtorch_version(),
-        "code_version": code_version(),
+        "code_version": ursa_version::NAME,
     });
     println!("{description}");
     ExitCode::SUCCESS

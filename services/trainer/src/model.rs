@@ -16,7 +16,6 @@ use ursa_storage::package::{
 use ursa_storage::predictions::{self, PredictionRow};
 use ursa_vision::Preprocessing;
 
-use crate::describe::code_version;
 use crate::failure::Failure;
 use crate::snapshot;
 
@@ -145,7 +144,7 @@ fn describe(
             dataset: order.snapshot.dataset.clone(),
             snapshot_number: order.snapshot.number,
             seed: recipe.seed,
-            code_version: code_version(),
+            code_version: ursa_version::NAME.to_owned(),
             pretrained: recipe.pretrained.as_ref().map(|weights| weights.sha256.clone()),
             conditions: training.conditions(),
             sources: Some(Sources::of(learned_from(manifest))),

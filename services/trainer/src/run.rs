@@ -154,7 +154,8 @@ async fn prepare(
     );
     let identity =
         RunIdentity { recipe: recipe.clone(), classes: manifest.classes.clone(), snapshot: learned_from(order) };
-    let mut training = Training::new(identity, data, weights.as_deref(), device, precision)?;
+    let training = Training::new(identity, data, weights.as_deref(), device, precision)?;
+    let mut training = training.of_version(ursa_version::NAME);
     training.adjustments().into_iter().for_each(|adjustment| events::log("warn", adjustment));
     checkpoints::go_on(&mut training, storage, order).await?;
     Ok(training)

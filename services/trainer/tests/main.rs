@@ -20,6 +20,8 @@ mod recorder;
 mod snapshot;
 #[path = "cases/trial.rs"]
 mod trial;
+#[path = "cases/version.rs"]
+mod version;
 #[path = "support/web.rs"]
 mod web;
 

@@ -63,6 +63,11 @@ pub struct Config {
     #[arg(long = "label", env = "URSA_LABELS", value_delimiter = ',', value_name = "NAME=VALUE")]
     pub labels: Vec<Label>,
 
+    /// Version of the code that does the work: what came of it is taken over by a pipeline that is run again only where the
+    /// coordinator has the same. By default it changes with every change of that code.
+    #[arg(long, env = "URSA_CODE_VERSION", default_value = ursa_version::CODE)]
+    pub code_version: String,
+
     /// GPUs to offer, by their index, for instance `0,2`, or `none`; all of them unless given.
     #[arg(long, env = "URSA_GPUS", value_name = "INDICES")]
     pub gpus: Option<GpuChoice>,

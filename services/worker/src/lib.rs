@@ -127,6 +127,7 @@ async fn identify(config: &Config) -> anyhow::Result<Identity> {
     Ok(Identity {
         worker_id: Uuid::now_v7(),
         name: config.name(),
+        code_version: config.code_version.clone(),
         slots: config.slots(),
         kinds: kinds.iter().map(ToString::to_string).collect(),
         labels: label::by_name(&config.labels)?,

@@ -18,6 +18,7 @@ use crate::gpus::Gpus;
 pub(crate) struct Identity {
     pub(crate) worker_id: Uuid,
     pub(crate) name: String,
+    pub(crate) code_version: String,
     pub(crate) slots: u32,
     pub(crate) kinds: Vec<String>,
     pub(crate) labels: HashMap<String, String>,
@@ -63,6 +64,7 @@ impl Peer for Session {
             running: floor.running,
             draining: floor.takes_no_more,
             labels: identity.labels.clone(),
+            code_version: identity.code_version.clone(),
         }
     }
 

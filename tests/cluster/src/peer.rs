@@ -33,6 +33,7 @@ impl Worker {
             name: name.to_owned(),
             protocol_version: SESSION_PROTOCOL_VERSION,
             version: "test".into(),
+            code_version: ursa_version::CODE.into(),
             slots,
             ..v1::WorkerReport::default()
         };

@@ -2,6 +2,7 @@
 
 mod context;
 mod cuda;
+mod processor;
 mod transfer;
 
 use std::sync::Once;
@@ -92,12 +93,19 @@ pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// What decides the bits of what is computed here from now on.
-pub(crate) fn conditions(device: Device, precision: Precision) -> Conditions {
+/// What decides the bits of what software of that version computes here from now on.
+pub(crate) fn conditions(version: &str, device: Device, precision: Precision) -> Conditions {
     Conditions {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version.to_owned(),
         libtorch: libtorch_version().to_owned(),
         device: if device.is_cuda() { "cuda" } else { "cpu" }.to_owned(),
+        processor: match device {
+            Device::Cuda(gpu) => {
+                let major = cuda::compute_capability(gpu).map(|major| major.to_string());
+                format!("compute capability {}", major.as_deref().unwrap_or("unknown"))
+            }
+            _ => processor::describe(),
+        },
         precision: precision.as_str().to_owned(),
         threads: tch::get_num_threads().max(1) as u32,
     }

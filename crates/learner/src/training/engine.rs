@@ -289,8 +289,9 @@ impl Engine {
         self.device
     }
 
-    pub(crate) fn conditions(&self) -> Conditions {
-        device::conditions(self.device, self.precision)
+    /// Of what software of that version computes.
+    pub(crate) fn conditions(&self, version: &str) -> Conditions {
+        device::conditions(version, self.device, self.precision)
     }
 
     pub(crate) fn network_mut(&mut self) -> &mut Network {

@@ -1,8 +1,8 @@
 //! A training run: stages of epochs of batches, each batch with its rates, and a measurement after each epoch.
 //!
-//! A [`Training`] stands between two batches: there it can be saved and, elsewhere, resumed. On the CPU, with the same number
-//! of threads, precision and libtorch, a resumed run ends with the very bytes of an unbroken one. A GPU is given batches
-//! before anybody reads what those before them gave; see [`Training::catch_up`].
+//! A [`Training`] stands between two batches: there it can be saved and, elsewhere, resumed. On the CPU, under the same
+//! [`Conditions`], a resumed run ends with the very bytes of an unbroken one. A GPU is given batches before anybody reads what
+//! those before them gave; see [`Training::catch_up`].
 
 mod average;
 mod checkpoint;
@@ -60,6 +60,8 @@ pub enum Advance {
 #[derive(Debug)]
 pub struct Training {
     identity: RunIdentity,
+    /// Of the software that learns.
+    version: String,
     data: Dataset,
     /// Positions of the training pictures that are measured after every epoch.
     sample: Vec<usize>,
@@ -122,9 +124,17 @@ impl Training {
             learning: Pace::default(),
             data,
             identity,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         training.enter_epoch();
         Ok(training)
+    }
+
+    /// Learns as software of that version, which is told with the [conditions](Self::conditions) instead of this library's own.
+    /// Before it resumes.
+    #[must_use]
+    pub fn of_version(self, version: &str) -> Self {
+        Self { version: version.to_owned(), ..self }
     }
 
     /// Goes on from a checkpoint of the same run; what differs here of what decides the bits that follow, in phrases.
@@ -132,7 +142,7 @@ impl Training {
         let checkpoint = Checkpoint::parse(checkpoint, &self.identity)?;
         self.go_on(&checkpoint)?;
         let before = self.earlier_conditions.last();
-        Ok(before.map(|before| self.engine.conditions().differences(before)).unwrap_or_default())
+        Ok(before.map(|before| self.present_conditions().differences(before)).unwrap_or_default())
     }
 
     /// Goes on from a checkpoint of another run, from which this one differs in nothing but rates.
@@ -389,11 +399,15 @@ impl Training {
     /// them the others under which it was computed, if it was interrupted and went on elsewhere.
     pub fn conditions(&self) -> Vec<Conditions> {
         let mut all = self.earlier_conditions.clone();
-        let now = self.engine.conditions();
+        let now = self.present_conditions();
         if all.last() != Some(&now) {
             all.push(now);
         }
         all
+    }
+
+    fn present_conditions(&self) -> Conditions {
+        self.engine.conditions(&self.version)
     }
 
     /// What makes this run this run.

@@ -211,6 +211,7 @@ fn read(report: v1::WorkerReport) -> Result<Report, Status> {
             kinds: kinds(&report.kinds)?,
             name: report.name,
             version: report.version,
+            code_version: report.code_version,
             slots: report.slots,
             gpus: report.gpus,
             labels: report.labels.into_iter().collect::<BTreeMap<_, _>>(),

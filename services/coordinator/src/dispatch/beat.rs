@@ -76,11 +76,11 @@ async fn tell_stops(context: &Context) -> StoreResult<()> {
     let workers = context.roster.attached();
     let mut by_worker: HashMap<Uuid, Vec<v1::StopOrder>> = HashMap::new();
     for (worker, lease, reason) in context.store.stops(&workers).await? {
-        let protocol = context.roster.find(worker).map_or(0, |(.., protocol)| protocol);
+        let protocol = context.roster.find(worker).map_or(0, |(_, protocol)| protocol);
         by_worker.entry(worker).or_default().push(stop_order(lease, &reason, protocol));
     }
     for (worker, stop) in by_worker {
-        if let Some((_, door, _)) = context.roster.find(worker) {
+        if let Some((door, _)) = context.roster.find(worker) {
             deliver(&door, v1::WorkerOrders { stop, ..answer(context) });
         }
     }

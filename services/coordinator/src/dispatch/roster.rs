@@ -310,10 +310,16 @@ impl Roster {
         (offers, running)
     }
 
-    /// A worker's name, door and protocol.
-    pub(super) fn find(&self, worker: Uuid) -> Option<(String, Door, u32)> {
+    /// A worker's door and protocol.
+    pub(super) fn find(&self, worker: Uuid) -> Option<(Door, u32)> {
         let state = self.state();
-        state.workers.get(&worker).map(|attached| (attached.row.name.clone(), attached.door.clone(), attached.protocol))
+        state.workers.get(&worker).map(|attached| (attached.door.clone(), attached.protocol))
+    }
+
+    /// A worker's name, and the version of its code.
+    pub(super) fn name_and_code(&self, worker: Uuid) -> Option<(String, String)> {
+        let state = self.state();
+        state.workers.get(&worker).map(|attached| (attached.row.name.clone(), attached.row.code_version.clone()))
     }
 }
 
@@ -398,6 +404,7 @@ mod tests {
             id: worker,
             name: "worker".into(),
             version: String::new(),
+            code_version: String::new(),
             slots: 1,
             kinds: vec![JobKind::Probe],
             gpus: Vec::new(),

@@ -179,12 +179,13 @@ async fn give(
 }
 
 fn place(context: &Context, lane: &LaneHead, assignment: &Assignment) -> Option<Place> {
-    let (worker_name, ..) = context.roster.find(assignment.worker)?;
+    let (worker_name, code_version) = context.roster.name_and_code(assignment.worker)?;
     Some(Place {
         lane: lane.id,
         project: lane.project.clone(),
         worker: assignment.worker,
         worker_name,
+        code_version,
         gpus: assignment.gpus.clone(),
         // A gang is brought to the head of its lane first, before others of which a task is still missing.
         from: if lane.gang > 1 { Mark::START } else { lane.head },
@@ -205,7 +206,7 @@ async fn hand_over(context: &Context, directory: &Directory, claimed: Vec<Claime
 
 async fn tell(context: &Context, directory: &Directory, worker: Uuid, tasks: Vec<ClaimedTask>) {
     match context.roster.find(worker) {
-        Some((_, Door::Session(sender), _)) => {
+        Some((Door::Session(sender), _)) => {
             let mut orders = answer(context);
             let mut bytes = 0;
             for task in tasks {
@@ -222,7 +223,7 @@ async fn tell(context: &Context, directory: &Directory, worker: Uuid, tasks: Vec
                 let _ = sender.try_send(Ok(orders));
             }
         }
-        Some((_, Door::Executor { start, .. }, _)) => {
+        Some((Door::Executor { start, .. }, _)) => {
             for task in tasks {
                 // It has gone: this coordinator ends, and the leases run out.
                 let _ = start.send(task);

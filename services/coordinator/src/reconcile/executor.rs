@@ -10,6 +10,7 @@ use ursa_proto::{ApiError, SESSION_PROTOCOL_VERSION};
 use uuid::Uuid;
 
 use super::{deploy, snapshot};
+use crate::config::Config;
 use crate::context::Context;
 use crate::dispatch::{Door, Report};
 use crate::store::{ClaimedTask, StoreError, WorkerReportRow};
@@ -34,7 +35,7 @@ impl From<StoreError> for TaskError {
 pub(super) async fn run(context: Context, stop: CancellationToken) {
     let (start, mut orders) = mpsc::unbounded_channel();
     let (dropped, mut drops) = mpsc::unbounded_channel();
-    let attachment = context.roster.attach(introduce(), Door::Executor { start, stop: dropped });
+    let attachment = context.roster.attach(introduce(&context.config), Door::Executor { start, stop: dropped });
     let mut running: HashMap<Uuid, (Lease, CancellationToken)> = HashMap::new();
     let mut work = JoinSet::new();
     let mut interval = tokio::time::interval(context.config.report_interval / 2);
@@ -67,7 +68,7 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
     }
 }
 
-fn introduce() -> Report {
+fn introduce(config: &Config) -> Report {
     Report {
         protocol: SESSION_PROTOCOL_VERSION,
         running: Vec::new(),
@@ -75,6 +76,7 @@ fn introduce() -> Report {
             id: Uuid::now_v7(),
             name: "coordinator".into(),
             version: env!("CARGO_PKG_VERSION").into(),
+            code_version: config.code_version.clone(),
             slots: AT_A_TIME,
             kinds: vec![JobKind::Snapshot, JobKind::Deploy],
             gpus: Vec::new(),

@@ -24,6 +24,8 @@ pub(crate) struct Place {
     pub worker: Uuid,
     /// The worker's name.
     pub worker_name: String,
+    /// The version of the worker's code; empty where nobody knows.
+    pub code_version: String,
     /// With which of its GPUs.
     pub gpus: Vec<u32>,
     /// Where to begin in the lane.
@@ -125,6 +127,7 @@ async fn claim(database: impl PgExecutor<'_>, places: &[Place], quotas: Quotas, 
         &places.iter().map(|place| place.lane).collect::<Vec<_>>(),
         &places.iter().map(|place| place.worker).collect::<Vec<_>>(),
         &places.iter().map(|place| place.worker_name.clone()).collect::<Vec<_>>(),
+        &places.iter().map(|place| place.code_version.clone()).collect::<Vec<_>>(),
         &places.iter().map(|place| array_text(&place.gpus)).collect::<Vec<_>>(),
         &places.iter().map(|place| place.from.at).collect::<Vec<_>>(),
         &places.iter().map(|place| place.from.id).collect::<Vec<_>>(),

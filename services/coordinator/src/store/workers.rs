@@ -21,6 +21,8 @@ pub(crate) struct WorkerReportRow {
     pub name: String,
     /// Version of its software.
     pub version: String,
+    /// Version of the code that does its work; empty where it does not say.
+    pub code_version: String,
     /// Tasks it can work on at a time.
     pub slots: u32,
     /// Kinds of task it takes.

@@ -248,6 +248,72 @@ async fn nothing_is_taken_over_from_another_version_of_the_code() {
     }
 }
 
+/// A worker with one slot, of whatever version it says.
+async fn attach_of_version(fixture: &Fixture, code_version: &str) -> Worker {
+    let report = v1::WorkerReport {
+        worker_id: uuid::Uuid::new_v4().to_string(),
+        name: "worker".into(),
+        protocol_version: ursa_proto::SESSION_PROTOCOL_VERSION,
+        slots: 1,
+        code_version: code_version.into(),
+        ..v1::WorkerReport::default()
+    };
+    Worker::attach_with(fixture.client(), report).await.unwrap()
+}
+
+/// Has it take no more.
+async fn drain(worker: &mut Worker) {
+    worker.report.draining = true;
+    worker.say().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_worker_of_another_version_did_is_not_taken_over() {
+    let fixture = Fixture::start().await;
+    let mut worker = attach_of_version(&fixture, "another").await;
+    let first = trained_once(&fixture, &mut worker).await;
+    let mut last = String::new();
+    for version in ["", ursa_version::CODE] {
+        drain(&mut worker).await;
+        worker = attach_of_version(&fixture, version).await;
+        let again = rerun(fixture.client(), &first.id).await;
+        let order = worker.next_task().await.unwrap();
+        assert_eq!(order.job_id, again.jobs[3].id, "neither who was of another version did it, nor who did not say");
+        for (job, before) in again.jobs[..2].iter().zip(&first.jobs) {
+            assert_ne!(fixture.job(&job.id).await.job.unwrap().cached_from, before.id, "{}", job.name);
+        }
+        let snapshot = fixture.job(&again.jobs[2].id).await.job.unwrap();
+        assert_eq!(snapshot.cached_from, first.jobs[2].id, "the coordinator has made it itself");
+        worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
+        last = fixture.job_in(&again.jobs[3].id, "succeeded").await.job.unwrap().id;
+    }
+    let again = rerun(fixture.client(), &first.id).await;
+    assert_eq!(fixture.job_in(&again.jobs[3].id, "succeeded").await.job.unwrap().cached_from, last);
+}
+
+#[tokio::test]
+async fn one_attempt_of_another_version_is_enough_for_its_job_not_to_be_taken_over() {
+    let fixture = Fixture::start().await;
+    let first = fixture.submit_pipeline(vec![probe(1)]).await;
+    let mut other = attach_of_version(&fixture, "another").await;
+    let lease = other.next_task().await.unwrap().lease.unwrap();
+    drain(&mut other).await;
+    other.fail(&lease, v1::ErrorClass::Retryable, "it may have left something behind").await.unwrap();
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    fixture.job_in(&first.jobs[0].id, "succeeded").await;
+
+    let again = rerun(fixture.client(), &first.id).await;
+    let order = worker.next_task().await.unwrap();
+    assert_eq!(order.job_id, again.jobs[0].id);
+    worker.complete(order.lease.as_ref().unwrap(), answered()).await.unwrap();
+    fixture.job_in(&again.jobs[0].id, "succeeded").await;
+    let third = rerun(fixture.client(), &first.id).await;
+    let taken_over = fixture.job_in(&third.jobs[0].id, "succeeded").await.job.unwrap();
+    assert_eq!(taken_over.cached_from, again.jobs[0].id, "all of this one was done by the coordinator's version");
+}
+
 #[tokio::test]
 async fn a_fresh_run_takes_nothing_over() {
     let fixture = Fixture::start().await;

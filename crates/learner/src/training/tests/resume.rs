@@ -68,13 +68,16 @@ fn a_run_interrupted_after_any_batch_ends_with_the_very_bytes_of_an_unbroken_one
 
 #[test]
 fn a_run_that_goes_on_under_other_conditions_says_which() {
-    let mut first = training(recipe(1, 1e-3));
+    let mut first = training(recipe(1, 1e-3)).of_version("this");
     run_batches(&mut first, 1);
     let checkpoint = first.checkpoint().unwrap();
-    let mut other = Training::new(identity(recipe(1, 1e-3)), data(), None, Device::Cpu, Precision::BFloat16).unwrap();
+    let other = Training::new(identity(recipe(1, 1e-3)), data(), None, Device::Cpu, Precision::BFloat16).unwrap();
+    let mut other = other.of_version("another");
     crate::set_threads(2);
     let differences = other.resume(&checkpoint).unwrap();
-    assert_eq!(differences, ["precision bfloat16 in place of float32", "threads 2 in place of 1"]);
+    let expected =
+        ["version another in place of this", "precision bfloat16 in place of float32", "threads 2 in place of 1"];
+    assert_eq!(differences, expected);
     let seen: Vec<u32> = other.conditions().iter().map(|conditions| conditions.threads).collect();
     assert_eq!((seen, first.conditions().len()), (vec![1, 2], 1), "both are told of what comes of it");
 }

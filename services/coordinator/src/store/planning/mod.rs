@@ -81,7 +81,7 @@ pub(super) struct AtOnce {
     pub(super) cache_key: Option<String>,
 }
 
-/// Plans a job without a look at the database; `None` where that takes one. `code` is the version of what will do the work.
+/// Plans a job without a look at the database; `None` where that takes one. `code` is the version of the code here.
 pub(super) fn at_once(spec: &JobSpec, policy: &JobPolicy, code: &str) -> Option<AtOnce> {
     let plan = match spec {
         JobSpec::Probe(probe) => plan_probe(probe),
@@ -184,7 +184,7 @@ enum Planning {
 }
 
 /// Starts a job whose condition is fulfilled. A plan that cannot be made is the user's to mend: the job fails and says why.
-/// `code` is the version of what will do the work.
+/// `code` is the version of the code here.
 pub(super) async fn start(tx: &mut Tx, job: &LockedJob, code: &str) -> StoreResult<NewEvent> {
     let spec = job.spec()?;
     // A plan that is made of nothing but its specification cannot fail half-way.
@@ -246,7 +246,7 @@ async fn plan(tx: &mut Tx, job: &LockedJob, spec: &JobSpec, code: &str) -> Store
     };
     let key = plan.key(job.kind, code);
     if let Some(key) = key.as_deref().filter(|_| job.reuse)
-        && let Some(earlier) = same_work(tx, job, key).await?
+        && let Some(earlier) = same_work(tx, job, key, code).await?
     {
         return Ok(Planning::Before(SameWork { earlier, key: key.to_owned() }));
     }
@@ -270,23 +270,18 @@ pub(super) async fn note_brought_in(tx: &mut Tx, job: &LockedJob, code: &str) ->
     Ok(())
 }
 
-/// The same key means the same output: kind, inputs, and the version of the code that would do the work.
+/// The same key means the same output, as long as the work is done by the code that it was planned by: kind, inputs, and that
+/// code's version.
 fn cache_key(kind: JobKind, inputs: &Value, code: &str) -> String {
     let all = json!({"kind": kind, "inputs": inputs, "code": code});
     hex::encode(Sha256::digest(all.to_string()))
 }
 
-/// The latest job that succeeded under a key.
-async fn same_work(tx: &mut Tx, job: &LockedJob, key: &str) -> StoreResult<Option<Uuid>> {
-    let earlier = sqlx::query_scalar!(
-        "select id from jobs where cache_key = $1 and state = 'succeeded' and project = $2 and cached_from is null
-            and not retired
-        order by finished_at desc limit 1",
-        key,
-        job.project,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
+/// The latest job that succeeded under a key, and that no other code had a hand in.
+async fn same_work(tx: &mut Tx, job: &LockedJob, key: &str, code: &str) -> StoreResult<Option<Uuid>> {
+    let earlier = sqlx::query_file_scalar!("src/store/sql/same_work.sql", key, job.project, code)
+        .fetch_optional(&mut **tx)
+        .await?;
     Ok(earlier)
 }
 

@@ -1,18 +1,18 @@
--- Leases ready tasks and opens their attempts, in one statement. Side by side: $1 lanes, $2 workers, $3 their names,
--- $4 GPUs, $5 and $6 where to begin in the lane; $7 seconds that somebody else may be late; $8 seconds to live; $9 whether
--- the projects' quotas are locked and looked after, else nothing is leased where there are any; $10 so many tasks of a job,
--- and more, are one event. Never waits for another coordinator's claim.
+-- Leases ready tasks and opens their attempts, in one statement. Side by side: $1 lanes, $2 workers, $3 their names, $4 the
+-- versions of their code, empty where nobody knows, $5 GPUs, $6 and $7 where to begin in the lane; $8 seconds that somebody
+-- else may be late; $9 seconds to live; $10 whether the projects' quotas are locked and looked after, else nothing is leased
+-- where there are any; $11 so many tasks of a job, and more, are one event. Never waits for another coordinator's claim.
 -- Whoever had a worker drained may have talked to another coordinator: it gets no more from this one either.
 with wanted as (
     select *
-    from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::uuid[])
-        with ordinality as w (lane_id, worker_id, worker_name, gpus, at, id, place)
+    from unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::uuid[])
+        with ordinality as w (lane_id, worker_id, worker_name, code_version, gpus, at, id, place)
     where not exists (select from workers d where d.id = w.worker_id and d.drain)
 ),
 counts as (
     select lane_id, at, id, count(*) as count, array_agg(place order by place) as places
     from wanted
-    where $9 or not exists (
+    where $10 or not exists (
         select from lanes l join projects p on p.name = l.project
         where l.id = any ($1) and (p.max_running is not null or p.max_gpus is not null)
     )
@@ -23,7 +23,7 @@ late as materialized (
     select c.lane_id, t.id, t.ready_at
     from counts c cross join lateral (
         select id, ready_at from tasks
-        where state = 'ready' and lane_id = c.lane_id and ready_at >= c.at - make_interval(secs => $7) and ready_at < c.at
+        where state = 'ready' and lane_id = c.lane_id and ready_at >= c.at - make_interval(secs => $8) and ready_at < c.at
         order by ready_at, id
         limit c.count
         for update skip locked
@@ -59,7 +59,8 @@ taken as (
 ),
 given as materialized (
     select
-        t.*, w.worker_id, w.worker_name, w.gpus::integer[] as gpus, gen_random_uuid() as token,
+        t.*, w.worker_id, w.worker_name, nullif(w.code_version, '') as code_version, w.gpus::integer[] as gpus,
+        gen_random_uuid() as token,
         row_number() over (partition by t.job_id order by t.id) as number_in_job
     from taken t
     join seated s on s.id = t.id
@@ -81,17 +82,17 @@ leased as materialized (
 ),
 opened as (
     insert into attempts (
-        task_id, number, job_id, project, worker_id, worker_name, lease_token, gpus, expires_at, progress_total,
-        progress_unit, run_until, no_progress
+        task_id, number, job_id, project, worker_id, worker_name, code_version, lease_token, gpus, expires_at,
+        progress_total, progress_unit, run_until, no_progress
     )
     select
-        id, attempt, job_id, project, worker_id, worker_name, token, gpus,
-        now() + make_interval(secs => $8), units, unit, now() + run_deadline, no_progress
+        id, attempt, job_id, project, worker_id, worker_name, code_version, token, gpus,
+        now() + make_interval(secs => $9), units, unit, now() + run_deadline, no_progress
     from leased
 ),
 -- A job of a million tasks has thousands of events, not millions.
 crowds as (
-    select job_id, count(*) as count from leased group by job_id having count(*) >= $10
+    select job_id, count(*) as count from leased group by job_id having count(*) >= $11
 ),
 news as (
     select
