@@ -59,7 +59,7 @@ fn rates() -> Done {
     let suggestion = |method: &str, rate| v1::RateSuggestion { method: method.into(), rate, reason: "it falls".into() };
     Done::FindLr(v1::FindLrResult {
         points: vec![v1::RatePoint { rate: 1e-7, loss: 0.7, smooth_loss: 0.69 }],
-        suggestions: vec![suggestion("valley", 1e-4), suggestion("steepest", 1e-3)],
+        suggestions: vec![suggestion("valley", 1e-4), suggestion("steepest", 1e-2)],
         error: String::new(),
     })
 }
@@ -80,11 +80,12 @@ fn training(order: &v1::TaskOrder) -> &v1::TrainTask {
 #[tokio::test]
 async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let fixture = Fixture::start().await;
-    let lowest = |rate| v1::FoundRate { r#as: "lowest".into(), ..rate };
+    let lowest = |rate| v1::FoundRate { r#as: "lowest".into(), method: String::new(), ..rate };
     let rate = Some(v1::FoundRate { job: "rate".into(), method: "steepest".into(), ..v1::FoundRate::default() });
     let stages = vec![
         v1::Stage { epochs: 1, rates: vec![1e-2], frozen: true, ..v1::Stage::default() },
-        v1::Stage { epochs: 2, rates: vec![1e-5, 1e-2], ..v1::Stage::default() },
+        v1::Stage { epochs: 2, rates: vec![1e-5, 1e-3], ..v1::Stage::default() },
+        v1::Stage { epochs: 0, rates: vec![1.0], ..v1::Stage::default() },
     ];
     let recipe = Some(v1::TrainRecipe { stages, ..v1::TrainRecipe::default() });
     let find_lr = v1::FindLrSpec {
@@ -109,7 +110,8 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let Some(Work::FindLr(task)) = &order.work else { panic!("{order:?}") };
     assert_eq!(task.test.as_ref().unwrap().steps, 30);
     let recipe = training(&order).recipe.as_ref().unwrap();
-    assert_eq!(recipe.stages.len(), 1, "the test looks at the last stage");
+    let tested: Vec<_> = recipe.stages.iter().map(|stage| (stage.epochs, stage.rates.as_slice())).collect();
+    assert_eq!(tested, [(2, &[1e-5, 1e-3][..])], "the test looks at the last stage that trains");
     let weights = recipe.pretrained.as_ref().unwrap();
     let digest = output(&fixture, &ids[3]).await["model_digest"].as_str().unwrap().to_owned();
     assert_eq!(weights.location, format!("model:{digest}"));
@@ -124,13 +126,15 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let stages = &training(&order).recipe.as_ref().unwrap().stages;
     let rates: Vec<Vec<f64>> = stages.iter().map(|stage| stage.rates.clone()).collect();
     let close = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-9;
-    assert!(close(rates[0][0], 1e-3) && close(rates[1][0], 1e-6) && close(rates[1][1], 1e-3), "{rates:?}");
+    for (found, expected) in rates.concat().into_iter().zip([1e-1, 1e-4, 1e-2, 10.0]) {
+        assert!(close(found, expected), "{rates:?}");
+    }
     worker.complete(order.lease.as_ref().unwrap(), model("whole", CLASSES, 1)).await.unwrap();
     let order = worker.next_task().await.unwrap();
     assert_eq!(order.job_id, ids[6]);
     let stages = &training(&order).recipe.as_ref().unwrap().stages;
-    assert_eq!((stages[0].rates[0], stages[1].rates[1]), (1e-2, 1e-2), "the lesson's slice(found, rate / 10)");
-    assert!(close(stages[1].rates[0], 1e-3), "{:?}", stages[1].rates);
+    let rates: Vec<Vec<f64>> = stages.iter().map(|stage| stage.rates.clone()).collect();
+    assert_eq!(rates, [vec![1e-2], vec![1e-4, 1e-3], vec![1.0]], "the lesson's slice(found, rate / 10)");
     let told = output(&fixture, &ids[5]).await;
     assert_eq!(told["findings"][0]["problem"], "too_few_epochs");
     assert_eq!(told["findings"][0]["recipe"]["stages"][0]["epochs"], 8);
