@@ -55,6 +55,9 @@ pub struct RunOrder {
     pub rung: Option<Rung>,
     /// Where to go on, when an earlier attempt left a checkpoint.
     pub resume: Option<CheckpointInfo>,
+    /// Where to go on should that one be gone or damaged, newest first.
+    #[serde(default)]
+    pub earlier: Vec<CheckpointInfo>,
     /// The checkpoint of another run to begin with, when no attempt of this one has left any. Nothing but rates may differ
     /// between the two.
     #[serde(default)]

@@ -248,6 +248,30 @@ fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
 }
 
 #[test]
+fn a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before() {
+    let world = World::new();
+    let order = world.order(3);
+    let (unbroken, _) = Trainer::start(&order).finish();
+    let left: Vec<CheckpointInfo> = checkpoints(&unbroken).into_iter().cloned().collect();
+    let [first, second, _] = &left[..] else { panic!("{left:?}") };
+    let told = |events: &[TrainerEvent], wanted: &str| {
+        events.iter().any(|event| matches!(event, TrainerEvent::Log { message, .. } if message.contains(wanted)))
+    };
+    world.damage(&second.key, 100..101);
+    let again = RunOrder { attempt: 2, resume: Some(second.clone()), earlier: vec![first.clone()], ..order };
+    let (events, code) = Trainer::start(&again).finish();
+    assert_eq!((code, values(&events, "train_loss").len()), (0, 6), "two epochs were missing");
+    assert!(told(&events, "after batch 6, 2 epochs, cannot be gone on from"), "{events:?}");
+    assert_eq!(finished(&events).error_rates, finished(&unbroken).error_rates);
+    assert_eq!(weights_digest(&world, finished(&events)), weights_digest(&world, finished(&unbroken)));
+
+    world.delete(&first.key);
+    let (events, code) = Trainer::start(&RunOrder { attempt: 3, ..again }).finish();
+    assert_eq!((code, values(&events, "train_loss").len()), (0, 9));
+    assert!(told(&events, "begins anew"), "{events:?}");
+}
+
+#[test]
 fn a_run_with_an_absurd_loss_stops_and_another_goes_on_from_its_last_good_checkpoint() {
     let world = World::new();
     let mut order = world.order(1);

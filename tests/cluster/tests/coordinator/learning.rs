@@ -333,10 +333,12 @@ async fn only_the_checkpoints_that_a_job_wants_are_kept_and_the_objects_of_other
     let keys_left = async || fixture.ask("select count(*) from objects_to_delete").await;
     until("their keys to be forgotten", keys_left, |left| left == "0").await;
 
-    // The next attempt goes on from the last one.
+    // The next attempt goes on from the last one, and should that be damaged from those before.
     worker.fail(order.lease.as_ref().unwrap(), v1::ErrorClass::Returned, "given back").await.unwrap();
     let again = worker.next_task().await.unwrap();
     assert_eq!(training(&again).resume.as_ref().unwrap().key, keys[6].to_string());
+    let earlier: Vec<_> = training(&again).earlier.iter().map(|checkpoint| checkpoint.key.clone()).collect();
+    assert_eq!(earlier, [keys[3].to_string(), keys[1].to_string()]);
 }
 
 #[tokio::test]
