@@ -203,8 +203,9 @@ pub enum TrainerEvent {
     },
     /// One measurement.
     Metric {
-        /// Of a batch: `train_loss`, `train_loss_smooth`, `learning_rate`, `momentum`. Of an epoch: `train_loss_measured`,
-        /// `train_error_rate`, `valid_loss`, `error_rate` with `error_rate_low` and `error_rate_high`, `images_per_second`,
+        /// Of a batch: `train_loss`, `train_loss_smooth`, `learning_rate` (the head's) with `learning_rate_early` and
+        /// `learning_rate_late` of the body, `momentum`. Of an epoch: `train_loss_measured`, `train_error_rate`, `valid_loss`,
+        /// `error_rate` with `error_rate_low` and `error_rate_high`, which are `wrong` of `validated`, `images_per_second`,
         /// `memory_bytes`; the worker adds `gpu_utilisation` in [0, 1] and `gpu_memory_bytes`.
         name: String,
         /// Batches done in the whole run when it was measured.
