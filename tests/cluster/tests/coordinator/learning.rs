@@ -185,7 +185,7 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
     let request = v1::ListMetricsRequest { names: vec!["train_loss".into()], ..by_run };
     let by_run = fixture.client().jobs().list_metrics(request.clone()).await.unwrap().into_inner();
     let request = v1::ListMetricsRequest { by_run: false, ..request };
-    let merged = fixture.client().jobs().list_metrics(request).await.unwrap().into_inner();
+    let merged = fixture.client().jobs().list_metrics(request.clone()).await.unwrap().into_inner();
     for points in [&by_run.runs[0].series[0].points, &merged.series[0].points] {
         let steps: Vec<u64> = points.iter().map(|point| point.step).collect();
         assert_eq!(
@@ -193,6 +193,16 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
             (1001, &[1, 6, 11][..], 5000),
             "a part, evenly, and the last"
         );
+    }
+    for (from_step, to_step, expected) in [(2001, 3000, 2001..=3000), (4990, 0, 4990..=5000), (0, 7, 1..=7)] {
+        let expected: Vec<u64> = expected.collect();
+        let asked = v1::ListMetricsRequest { from_step, to_step, ..request.clone() };
+        let merged = fixture.client().jobs().list_metrics(asked.clone()).await.unwrap().into_inner();
+        let asked = v1::ListMetricsRequest { by_run: true, ..asked };
+        let by_run = fixture.client().jobs().list_metrics(asked).await.unwrap().into_inner();
+        for points in [&by_run.runs[0].series[0].points, &merged.series[0].points] {
+            assert_eq!(points.iter().map(|point| point.step).collect::<Vec<_>>(), expected, "every batch");
+        }
     }
 }
 
