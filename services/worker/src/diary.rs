@@ -82,7 +82,8 @@ async fn deliver(client: Client, lease: v1::Lease, mut items: mpsc::Receiver<Ite
     while items.recv_many(&mut batch, MAX_LINES).await > 0 {
         gather(&mut items, &mut batch).await;
         sequence += 1;
-        if let Err(Ended { what, error }) = send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await {
+        let sent = send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await;
+        if let Err(Ended { what, error }) = sent {
             let (task, attempt) = (&lease.task_id, lease.attempt);
             tracing::info!(%error, task, attempt, "{what} were not taken: the diary ends here");
             return;
