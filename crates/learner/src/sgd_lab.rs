@@ -270,9 +270,9 @@ mod tests {
         assert!(outcome.verdict.starts_with("not there yet"), "{outcome:?}");
     }
 
-    /// The lesson's ranges (§2.9).
+    /// Lesson 2, §2.9.
     #[test]
-    fn nine_in_ten_starts_and_every_rate_do_what_the_lessons_do() {
+    fn starts_ends_and_what_the_highest_rate_leaves_are_in_the_lessons_ranges() {
         for (noise, starts, end) in [(Noise::Uniform(1.0), 6.2..=9.2, 0.081), (Noise::Normal(0.25), 5.2..=7.6, 0.061)] {
             let runs: Vec<Run> = (0..100).map(|seed| run(&lab(noise, 0.1, seed))).collect();
             let inside = runs.iter().filter(|(steps, _)| starts.contains(&steps[0].loss)).count();
@@ -289,7 +289,7 @@ mod tests {
     fn near_the_limit_the_verdict_goes_by_the_limit() {
         let verdict =
             |learning_rate, steps| run(&SgdLab { steps, ..lab(Noise::Uniform(1.0), learning_rate, 1) }).1.verdict;
-        for (rate, steps) in [(1.1, 20), (1.02, 20), (1.1, 0)] {
+        for (rate, steps) in [(1.1, 10), (1.02, 20), (1.1, 0)] {
             let told = verdict(rate, steps);
             assert!(told.starts_with("diverging") && told.contains("overshoots farther"), "{rate} {steps}: {told}");
         }

@@ -258,7 +258,7 @@ fn a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before() {
     let told = |events: &[TrainerEvent], wanted: &str| {
         events.iter().any(|event| matches!(event, TrainerEvent::Log { message, .. } if message.contains(wanted)))
     };
-    world.damage(&second.key, 100..101);
+    world.damage(&second.key, 100..200);
     let again = RunOrder { attempt: 2, resume: Some(second.clone()), earlier: vec![first.clone()], ..order };
     let (events, code) = Trainer::start(&again).finish();
     assert_eq!((code, values(&events, "train_loss").len()), (0, 6), "two epochs were missing");
