@@ -55,6 +55,9 @@ pub struct RunOrder {
     pub rung: Option<Rung>,
     /// Where to go on, when an earlier attempt left a checkpoint.
     pub resume: Option<CheckpointInfo>,
+    /// Where to go on should that one be gone or damaged, newest first.
+    #[serde(default)]
+    pub earlier: Vec<CheckpointInfo>,
     /// The checkpoint of another run to begin with, when no attempt of this one has left any. Nothing but rates may differ
     /// between the two.
     #[serde(default)]
@@ -200,8 +203,9 @@ pub enum TrainerEvent {
     },
     /// One measurement.
     Metric {
-        /// Of a batch: `train_loss`, `train_loss_smooth`, `learning_rate`, `momentum`. Of an epoch: `train_loss_measured`,
-        /// `train_error_rate`, `valid_loss`, `error_rate` with `error_rate_low` and `error_rate_high`, `images_per_second`,
+        /// Of a batch: `train_loss`, `train_loss_smooth`, `learning_rate` (the head's) with `learning_rate_early` and
+        /// `learning_rate_late` of the body, `momentum`. Of an epoch: `train_loss_measured`, `train_error_rate`, `valid_loss`,
+        /// `error_rate` with `error_rate_low` and `error_rate_high`, which are `wrong` of `validated`, `images_per_second`,
         /// `memory_bytes`; the worker adds `gpu_utilisation` in [0, 1] and `gpu_memory_bytes`.
         name: String,
         /// Batches done in the whole run when it was measured.

@@ -74,6 +74,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_smaller_picture_has_the_means_of_areas() {
+        let picture = |side: i64| Tensor::arange(side * side, (Kind::Float, Device::Cpu)).view([1, 1, side, side]);
+        let means = |values: [f32; 4]| Tensor::from_slice(&values).view([1, 1, 2, 2]);
+        assert_eq!(shrink(&picture(4), 2), means([2.5, 4.5, 10.5, 12.5]));
+        assert_eq!(shrink(&picture(3), 2), means([2.0, 3.0, 5.0, 6.0]), "areas that overlap");
+        assert_eq!(shrink(&picture(3), 3), picture(3));
+    }
+
+    #[test]
     fn pictures_that_memory_does_not_hold_together_come_one_after_another() {
         let images = Tensor::arange(100, (Kind::Uint8, Device::Cpu)).view([100, 1, 1, 1]).expand([100, 1, 1, 3], false);
         let sums = |images: &Tensor| images.sum_dim_intlist([2_i64, 3].as_slice(), false, Kind::Float) * 255.0;

@@ -19,6 +19,16 @@ use crate::randomness::{Purpose, stream};
 const START: [f64; 2] = [-1.0, 1.0];
 /// A loss this many times the first one is no longer on its way anywhere.
 const DIVERGED: f64 = 1e3;
+/// Where full-batch updates would have left so little of the first error, what remains comes from the batches.
+const WANDERS: f64 = 0.05;
+
+/// The second derivatives of the loss of all points, along its flattest and its steepest direction. A full-batch update at a
+/// rate multiplies the error in each by 1 − rate · derivative.
+#[derive(Debug, Clone, Copy)]
+struct Curvature {
+    least: f64,
+    most: f64,
+}
 
 /// The points of an experiment.
 #[derive(Debug)]
@@ -38,7 +48,9 @@ pub fn run_sgd_lab(
     let mut rng = stream(lab.seed, Purpose::Laboratory, 0, 0);
     let points = Points::draw(lab, &mut rng);
     let mut a = Tensor::from_slice(&START).set_requires_grad(true);
-    let (mut step, mut first_loss) = (0, None);
+    // Of all points: one batch may lie on the line by luck.
+    let bound = DIVERGED * points.loss(&a).double_value(&[]).max(1e-12);
+    let mut step = 0;
     loop {
         let batch = if step < lab.steps { points.batch(lab, &mut rng) } else { points.shallow_clone() };
         let loss = batch.loss(&a);
@@ -46,7 +58,6 @@ pub fn run_sgd_lab(
         if observe(&state).is_break() {
             return Err(LearnError::Cancelled);
         }
-        let bound = DIVERGED * *first_loss.get_or_insert(state.loss.max(1e-12));
         let diverged = !state.loss.is_finite() || state.loss > bound;
         if diverged || step == lab.steps {
             return Ok(outcome(lab, state, &points, diverged));
@@ -60,21 +71,60 @@ pub fn run_sgd_lab(
 }
 
 fn outcome(lab: &SgdLab, last: SgdStep, points: &Points, diverged: bool) -> SgdOutcome {
-    let (optimum, rate_limit) = points.solution();
+    let (optimum, curvature) = points.solution();
     let least_loss = points.loss(&Tensor::from_slice(&optimum)).double_value(&[]);
-    let (rate, loss) = (lab.learning_rate, last.loss);
+    let (loss, step, rate_limit) = (last.loss, last.step, curvature.rate_limit());
     let verdict = if diverged {
-        format!(
-            "diverged after {} steps: at a learning rate of {rate} every update overshoots farther than the one before; \
-             below {rate_limit:.2} it would not",
-            last.step
-        )
-    } else if loss > 2.0 * least_loss && loss > least_loss + 0.1 {
-        format!("not there yet: the loss is {loss:.4}, {least_loss:.4} is possible; more steps or a higher rate")
-    } else {
+        format!("diverged after {step} steps: {}", away(lab, curvature))
+    } else if loss <= 2.0 * least_loss || loss <= least_loss + 0.1 {
         format!("converged: the loss is {loss:.4}, {least_loss:.4} is possible with {optimum:.3?}")
+    } else if lab.learning_rate > rate_limit {
+        format!(
+            "diverging: the loss is {loss:.4} after {step} steps, {least_loss:.4} is possible; {}",
+            away(lab, curvature)
+        )
+    } else {
+        let advice = curvature.advice(lab);
+        format!("not there yet: the loss is {loss:.4}, {least_loss:.4} is possible; {advice}")
     };
     SgdOutcome { last, optimum, least_loss, rate_limit, diverged, verdict }
+}
+
+/// Why updates lead away from the best line.
+fn away(lab: &SgdLab, curvature: Curvature) -> String {
+    let (rate, limit) = (lab.learning_rate, curvature.rate_limit());
+    if rate > limit {
+        format!(
+            "at a learning rate of {rate} every update overshoots farther than the one before; below {limit:.2} updates from all \
+             points would not"
+        )
+    } else {
+        format!(
+            "updates from all points would not at a learning rate of {rate}, but a few of them alone are steeper; a lower rate or \
+             larger batches"
+        )
+    }
+}
+
+impl Curvature {
+    /// Above it full-batch updates overshoot farther each time.
+    fn rate_limit(self) -> f64 {
+        2.0 / self.most
+    }
+
+    /// What would bring an experiment nearer, at a rate below the limit.
+    fn advice(self, lab: &SgdLab) -> &'static str {
+        // What full-batch updates would leave of the first error.
+        let left = |curvature: f64| (1.0 - lab.learning_rate * curvature).abs().powf(f64::from(lab.steps));
+        let (flat, steep) = (left(self.least), left(self.most));
+        if lab.batch_size.is_some() && flat.max(steep) < WANDERS {
+            "small batches wander about it: a lower rate or larger batches"
+        } else if steep > flat {
+            "updates overshoot and come back: more steps or a lower rate"
+        } else {
+            "more steps or a higher rate"
+        }
+    }
 }
 
 /// One draw of what is added to a point.
@@ -114,8 +164,8 @@ impl Points {
         (self.x.mv(a) - &self.y).square().mean(Kind::Double)
     }
 
-    /// The least-squares coefficients, and the learning rate at which full-batch updates begin to diverge.
-    fn solution(&self) -> ([f64; 2], f64) {
+    /// The least-squares coefficients, and how the loss curves about them.
+    fn solution(&self) -> ([f64; 2], Curvature) {
         // Of the symmetric matrix xᵀx/n = [[spread, lean], [lean, 1]] and the vector xᵀy/n.
         let count = self.y.size()[0] as f64;
         let moments = self.x.transpose(0, 1).matmul(&self.x) / count;
@@ -123,9 +173,9 @@ impl Points {
         let [product, mean] = pair(&(self.x.transpose(0, 1).mv(&self.y) / count));
         let determinant = spread - lean * lean;
         let optimum = [(product - lean * mean) / determinant, (spread * mean - lean * product) / determinant];
-        let largest = f64::midpoint(spread + 1.0, ((spread - 1.0).powi(2) + 4.0 * lean * lean).sqrt());
-        // The Hessian of the mean squared error is twice the matrix.
-        (optimum, 2.0 / (2.0 * largest))
+        // The Hessian of the mean squared error is twice the matrix, whose eigenvalues are half of sum ± width.
+        let (sum, width) = (spread + 1.0, ((spread - 1.0).powi(2) + 4.0 * lean * lean).sqrt());
+        (optimum, Curvature { least: sum - width, most: sum + width })
     }
 
     fn shallow_clone(&self) -> Self {
@@ -218,6 +268,54 @@ mod tests {
         assert!(steps.len() < 200, "a run that diverged goes on");
         let (_, outcome) = run(&lab(Noise::Uniform(1.0), 1e-3, 1));
         assert!(outcome.verdict.starts_with("not there yet"), "{outcome:?}");
+    }
+
+    /// Lesson 2, §2.9.
+    #[test]
+    fn starts_ends_and_what_the_highest_rate_leaves_are_in_the_lessons_ranges() {
+        for (noise, starts, end) in [(Noise::Uniform(1.0), 6.2..=9.2, 0.081), (Noise::Normal(0.25), 5.2..=7.6, 0.061)] {
+            let runs: Vec<Run> = (0..100).map(|seed| run(&lab(noise, 0.1, seed))).collect();
+            let inside = runs.iter().filter(|(steps, _)| starts.contains(&steps[0].loss)).count();
+            assert!((79..=99).contains(&inside), "{inside} of 100");
+            let mean = runs.iter().map(|(_, outcome)| outcome.last.loss).sum::<f64>() / 100.0;
+            assert!((mean - end).abs() < 0.003, "{mean}");
+        }
+        // So many points that the limit is 1 to four digits.
+        let (_, outcome) = run(&SgdLab { points: 20_000, ..lab(Noise::Uniform(1.0), 1.0, 1) });
+        assert!((2.0..=4.0).contains(&outcome.last.loss), "{outcome:?}");
+    }
+
+    #[test]
+    fn near_the_limit_the_verdict_goes_by_the_limit() {
+        let verdict =
+            |learning_rate, steps| run(&SgdLab { steps, ..lab(Noise::Uniform(1.0), learning_rate, 1) }).1.verdict;
+        for (rate, steps) in [(1.1, 10), (1.02, 20), (1.1, 0)] {
+            let told = verdict(rate, steps);
+            assert!(told.starts_with("diverging") && told.contains("overshoots farther"), "{rate} {steps}: {told}");
+        }
+        let many = |learning_rate, batch_size| {
+            let lab = SgdLab { points: 20_000, batch_size, ..lab(Noise::Uniform(1.0), learning_rate, 1) };
+            run(&SgdLab { steps: 30, ..lab }).1.verdict
+        };
+        let told = many(0.99, None);
+        assert!(told.starts_with("not there yet") && told.contains("a lower rate"), "{told}");
+        assert!(many(1.02, Some(256)).starts_with("diverging"), "of batches, too");
+        let told = verdict(1e-3, 100);
+        assert!(told.ends_with("more steps or a higher rate"), "{told}");
+    }
+
+    #[test]
+    fn batches_that_diverge_or_wander_below_the_limit_are_told_so() {
+        let steep = SgdLab { points: 20_000, ..lab(Noise::Uniform(1.0), 0.97, 1) };
+        let outcome = run(&SgdLab { batch_size: Some(1), ..steep }).1;
+        assert!(outcome.diverged && outcome.rate_limit > 0.97, "{outcome:?}");
+        assert!(outcome.verdict.contains("larger batches"), "{outcome:?}");
+        let verdicts: Vec<String> = (0..30)
+            .map(|seed| SgdLab { batch_size: Some(1), steps: 200, ..lab(Noise::Normal(1.0), 0.6, seed) })
+            .map(|lab| run(&lab).1.verdict)
+            .collect();
+        assert!(verdicts.iter().any(|told| told.contains("wander")), "{verdicts:?}");
+        assert!(!verdicts.iter().any(|told| told.contains("higher rate")), "{verdicts:?}");
     }
 
     #[test]

@@ -16,23 +16,31 @@ use crate::run::Failed;
 
 /// Goes on where an earlier attempt was, else where the run is ordered to begin.
 pub(crate) async fn go_on(training: &mut Training, storage: &Storage, order: &RunOrder) -> Result<(), Failure> {
-    let resumed = match &order.resume {
-        Some(checkpoint) => resume(training, storage, checkpoint).await?,
-        None => false,
-    };
+    for checkpoint in order.resume.iter().chain(&order.earlier) {
+        if resume(training, storage, checkpoint).await? {
+            return Ok(());
+        }
+    }
+    if order.resume.is_some() {
+        events::log("warn", "no checkpoint of this run is whole: it begins anew");
+    }
     match &order.start {
-        Some(start) if !resumed => start_from(training, storage, start).await,
-        _ => Ok(()),
+        Some(start) => start_from(training, storage, start).await,
+        None => Ok(()),
     }
 }
 
-/// Goes on from a checkpoint, and says whether it could. One that is gone or broken costs time, not the run; one of another
+/// Goes on from a checkpoint, and says whether it could. One that is gone or damaged costs time, not the run; one of another
 /// run is an error.
 async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInfo) -> Result<bool, Failure> {
     match read(storage, info).await? {
         Ok(bytes) => tell_differences(&training.resume(&bytes)?),
         Err(error) => {
-            events::log("warn", format!("{error}; starting again from the first epoch"));
+            let (epochs, step) = (info.epoch, info.step);
+            events::log(
+                "warn",
+                format!("the checkpoint after batch {step}, {epochs} epochs, cannot be gone on from: {error}"),
+            );
             return Ok(false);
         }
     }

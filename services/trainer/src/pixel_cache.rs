@@ -4,12 +4,13 @@
 //! A file gets its name when it is whole, and its name holds the checksum of what is in it: one that was damaged since is found
 //! when a run opens it, and made anew. It may be deleted at any time; runs that have it mapped keep it.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::hash::Hasher as _;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::posix_fallocate;
 use twox_hash::XxHash3_64;
@@ -21,6 +22,9 @@ const MAX_BYTES: u64 = 20 << 30;
 /// To be raised whenever pictures are prepared differently.
 const FORMAT: u32 = 2;
 const SUFFIX: &str = "rgb";
+/// What the suffix of a file begins with that is not whole yet; the process follows.
+const DRAFT: &str = "part-";
+const DRAFTS_STAY: Duration = Duration::from_hours(24);
 /// Read at a time for a checksum.
 const CHUNK: usize = 1 << 20;
 
@@ -39,17 +43,29 @@ impl PixelCache {
         Self { folder: Path::new(wanted.cache_dir).join("pixels"), name: format!("{digest}-{size}-{FORMAT}") }
     }
 
-    /// The right to look for the file and to make it, which one run has at a time; `None` while another has it. It ends when
-    /// the value is dropped, or the process ends.
-    pub(crate) fn turn(&self) -> io::Result<Option<File>> {
+    /// The right to look for the file and to make it, which one run has at a time; `None` while another has it.
+    pub(crate) fn turn(&self) -> io::Result<Option<Turn>> {
         std::fs::create_dir_all(&self.folder)?;
-        let path = self.folder.join(format!("{}.lock", self.name));
-        let lock = File::options().write(true).create(true).truncate(true).open(path)?;
+        let lock = File::options().write(true).create(true).truncate(false).open(self.lock())?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(lock)),
+            Ok(()) => {
+                let turn = Turn(lock);
+                turn.tell(0);
+                Ok(Some(turn))
+            }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// How many pictures the run has prepared whose turn it is, or was last.
+    pub(crate) fn prepared(&self) -> u64 {
+        let told = std::fs::read(self.lock()).unwrap_or_default();
+        <[u8; 8]>::try_from(told).map_or(0, u64::from_le_bytes)
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.folder.join(format!("{}.lock", self.name))
     }
 
     /// The file, if it is there, has `bytes` bytes and is what it was when it was made; one that is not is deleted. Finding it
@@ -90,15 +106,40 @@ impl PixelCache {
         Ok(true)
     }
 
-    /// Begins a file of `bytes` bytes, all of which are reserved, after older files have made room.
+    /// Begins a file of `bytes` bytes, all of which are reserved, after older files have made room. Only for who has the turn:
+    /// nobody else makes the same file, so its other drafts are of runs that were killed.
     pub(crate) fn begin(&self, bytes: u64) -> io::Result<Draft> {
         std::fs::create_dir_all(&self.folder)?;
+        self.delete_drafts()?;
         make_room(&self.folder, MAX_BYTES.saturating_sub(bytes))?;
-        let path = self.folder.join(format!("{}.part-{}", self.name, std::process::id()));
+        let path = self.folder.join(format!("{}.{DRAFT}{}", self.name, std::process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         let draft = Draft { file, path, destination: self.folder.join(&self.name) };
         posix_fallocate(&draft.file, 0, bytes as i64)?;
         Ok(draft)
+    }
+
+    fn delete_drafts(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let of_these = path.file_stem().is_some_and(|stem| stem == self.name.as_str());
+            if of_these && is_draft(&path) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A run's turn at a file. It ends when the value is dropped, or the process ends.
+#[derive(Debug)]
+pub(crate) struct Turn(File);
+
+impl Turn {
+    /// Lets those who wait know how many pictures are prepared.
+    pub(crate) fn tell(&self, prepared: u64) {
+        // Where that fails they only know less.
+        let _ = self.0.write_all_at(&prepared.to_le_bytes(), 0);
     }
 }
 
@@ -149,20 +190,27 @@ impl Drop for Draft {
     }
 }
 
-/// Deletes the files that were not used for longest until at most `bytes` are left. Drafts of other runs are let be for a day.
+fn is_draft(path: &Path) -> bool {
+    path.extension().and_then(OsStr::to_str).is_some_and(|extension| extension.starts_with(DRAFT))
+}
+
+/// Deletes the files that were not used for longest until at most `bytes` are left. Drafts of other pictures count, and are let
+/// be for a day: somebody may be at work on them.
 fn make_room(folder: &Path, bytes: u64) -> io::Result<()> {
-    let mut files = Vec::new();
+    let (mut total, mut files) = (0, Vec::new());
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         // One that another run deletes at the same time is one less.
         let Ok(metadata) = entry.metadata() else { continue };
-        let age = metadata.modified()?.elapsed().unwrap_or_default();
-        let draft = entry.path().extension().is_none_or(|extension| extension != SUFFIX);
-        if !draft || age.as_secs() > 24 * 60 * 60 {
-            files.push((age, metadata.len(), entry.path()));
+        let (age, path) = (metadata.modified()?.elapsed().unwrap_or_default(), entry.path());
+        let is_whole = path.extension().is_some_and(|extension| extension == SUFFIX);
+        if is_whole || is_draft(&path) {
+            total += metadata.len();
+            if is_whole || age > DRAFTS_STAY {
+                files.push((age, metadata.len(), path));
+            }
         }
     }
-    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
     files.sort();
     while total > bytes
         && let Some((_, length, path)) = files.pop()
@@ -175,8 +223,6 @@ fn make_room(folder: &Path, bytes: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn cache(folder: &Path, name: &str) -> PixelCache {
@@ -214,6 +260,14 @@ mod tests {
         assert!(other.turn().unwrap().is_some(), "of other pictures");
         drop(turn);
         assert!(cache.turn().unwrap().is_some());
+        assert_eq!(cache.prepared(), 0);
+        let turn = cache.turn().unwrap().unwrap();
+        turn.tell(70_000);
+        assert!(cache.turn().unwrap().is_none());
+        assert_eq!(cache.prepared(), 70_000, "whoever looks changes nothing");
+        drop(turn);
+        let _turn = cache.turn().unwrap();
+        assert_eq!(cache.prepared(), 0, "the next one begins anew");
         let nowhere = PixelCache { folder: "/dev/null".into(), ..cache };
         assert!(nowhere.turn().is_err());
     }
@@ -236,6 +290,25 @@ mod tests {
             assert!(!path.exists());
         }
         assert_eq!(cache.find(length - 1), None);
+    }
+
+    #[test]
+    fn drafts_of_runs_that_were_killed_go_at_once_and_those_of_others_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let drafts = ["a.part-1", "a-b.part-1"].map(|name| folder.path().join(name));
+        for draft in &drafts {
+            std::fs::write(draft, b"abcdef").unwrap();
+        }
+        let file = fill(&cache(folder.path(), "a"), b"abcd");
+        assert_eq!(drafts.each_ref().map(|draft| draft.exists()), [false, true]);
+        make_room(folder.path(), 10).unwrap();
+        assert!(file.exists(), "6 and 4 bytes");
+        make_room(folder.path(), 9).unwrap();
+        assert!(!file.exists() && drafts[1].exists(), "somebody may be at work on it");
+        let old = File::options().write(true).open(&drafts[1]).unwrap();
+        old.set_modified(SystemTime::now() - Duration::from_hours(25)).unwrap();
+        make_room(folder.path(), 5).unwrap();
+        assert!(!drafts[1].exists());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! snapshot are kept, whatever share of it a run learns from: the runs of a learning curve prepare them once.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use uuid::Uuid;
 use crate::events;
 use crate::failure::Failure;
 use crate::input::Supervisor;
-use crate::pixel_cache::PixelCache;
+use crate::pixel_cache::{PixelCache, Turn};
 
 /// How often a run looks whether another one is done with the pictures that both want.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -126,7 +125,7 @@ async fn keep(
         events::log("warn", format!("pictures are not kept for the next run: {error}"));
         Ok(None)
     };
-    let _turn = match turn(&cache, supervisor).await? {
+    let turn = match turn(&cache, manifest.rows.len() as u64, supervisor).await? {
         Ok(turn) => turn,
         Err(error) => return not_kept(error),
     };
@@ -139,23 +138,37 @@ async fn keep(
         Err(error) => return not_kept(error),
     };
     let broken = |error: io::Error| Failure::retryable(format!("cannot keep pictures: {error}"));
-    let write = |offset, pixels: &[u8]| draft.write(offset, pixels).map_err(broken);
+    let mut done = 0;
+    let write = |offset, pixels: &[u8]| {
+        done += 1;
+        turn.tell(done);
+        draft.write(offset, pixels).map_err(broken)
+    };
     prepare_all(storage, manifest, wanted, supervisor, &layout, write).await?;
     draft.finish().map(Some).map_err(broken)
 }
 
-/// Waits until no other run of this machine makes the same file; until the value is dropped none does.
-async fn turn(cache: &PixelCache, supervisor: &Supervisor) -> Result<io::Result<File>, Failure> {
-    let mut waits = false;
+/// Waits until no other run of this machine makes the same file; until the value is dropped none does. As long as the other one
+/// gets on with those `pictures`, this one does.
+async fn turn(cache: &PixelCache, pictures: u64, supervisor: &Supervisor) -> Result<io::Result<Turn>, Failure> {
+    let mut seen = None;
     loop {
         match cache.turn() {
             Ok(Some(turn)) => return Ok(Ok(turn)),
             Ok(None) => supervisor.check()?,
             Err(error) => return Ok(Err(error)),
         }
-        if !waits {
-            waits = true;
+        if seen.is_none() {
             events::log("info", "another run of this machine is preparing the same pictures: waiting for it");
+        }
+        let done = cache.prepared();
+        if seen.replace(done) != Some(done) {
+            events::emit(&TrainerEvent::Progress {
+                done,
+                total: pictures,
+                unit: "pictures".into(),
+                message: "waiting for another run to prepare pictures".into(),
+            });
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -25,6 +25,7 @@ mod version;
 #[path = "support/web.rs"]
 mod web;
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use process::Trainer;
@@ -250,6 +251,30 @@ fn a_checkpoint_of_another_recipe_is_refused_and_a_lost_one_costs_only_time() {
 }
 
 #[test]
+fn a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before() {
+    let world = World::new();
+    let order = world.order(3);
+    let (unbroken, _) = Trainer::start(&order).finish();
+    let left: Vec<CheckpointInfo> = checkpoints(&unbroken).into_iter().cloned().collect();
+    let [first, second, _] = &left[..] else { panic!("{left:?}") };
+    let told = |events: &[TrainerEvent], wanted: &str| {
+        events.iter().any(|event| matches!(event, TrainerEvent::Log { message, .. } if message.contains(wanted)))
+    };
+    world.damage(&second.key, 100..200);
+    let again = RunOrder { attempt: 2, resume: Some(second.clone()), earlier: vec![first.clone()], ..order };
+    let (events, code) = Trainer::start(&again).finish();
+    assert_eq!((code, values(&events, "train_loss").len()), (0, 6), "two epochs were missing");
+    assert!(told(&events, "after batch 6, 2 epochs, cannot be gone on from"), "{events:?}");
+    assert_eq!(finished(&events).error_rates, finished(&unbroken).error_rates);
+    assert_eq!(weights_digest(&world, finished(&events)), weights_digest(&world, finished(&unbroken)));
+
+    world.delete(&first.key);
+    let (events, code) = Trainer::start(&RunOrder { attempt: 3, ..again }).finish();
+    assert_eq!((code, values(&events, "train_loss").len()), (0, 9));
+    assert!(told(&events, "begins anew"), "{events:?}");
+}
+
+#[test]
 fn a_run_with_an_absurd_loss_stops_and_another_goes_on_from_its_last_good_checkpoint() {
     let world = World::new();
     let mut order = world.order(1);
@@ -438,11 +463,34 @@ fn runs_that_begin_at_the_same_time_prepare_pictures_once() {
     let runs = [1, 2, 3].map(|attempt| Trainer::start(&RunOrder { attempt, ..order.clone() }));
     let told = runs.map(|run| run.finish().0);
     let prepares = |events: &&Vec<TrainerEvent>| {
-        events.iter().any(|event| matches!(event, TrainerEvent::Progress { unit, .. } if unit == "pictures"))
+        events
+            .iter()
+            .any(|event| matches!(event, TrainerEvent::Progress { message, .. } if message == "preparing pictures"))
     };
     assert_eq!((told.iter().filter(prepares).count(), cached(&order).len()), (1, 1));
     let digests = told.each_ref().map(|events| weights_digest(&world, finished(events)));
     assert!(digests.iter().all(|digest| *digest == digests[0]));
+}
+
+#[test]
+fn a_run_that_waits_for_the_pictures_of_another_gets_on_as_that_one_does() {
+    let world = World::new();
+    let order = world.order(1);
+    Trainer::start(&order).finish();
+    let folder = Path::new(&order.cache_dir).join("pixels");
+    let mut files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let lock = files.find(|path| path.extension().is_some_and(|extension| extension == "lock")).unwrap();
+    let lock = std::fs::File::options().write(true).open(lock).unwrap();
+    lock.lock().unwrap();
+    let mut trainer = Trainer::start(&RunOrder { attempt: 2, ..order });
+    for prepared in [5_u64, 8] {
+        lock.write_all_at(&prepared.to_le_bytes(), 0).unwrap();
+        trainer.wait_for("its progress", |event| {
+            matches!(event, TrainerEvent::Progress { done, total: 33, unit, .. } if *done == prepared && unit == "pictures")
+        });
+    }
+    drop(lock);
+    assert_eq!(trainer.finish().1, 0);
 }
 
 #[test]

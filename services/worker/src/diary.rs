@@ -82,14 +82,11 @@ async fn deliver(client: Client, lease: v1::Lease, mut items: mpsc::Receiver<Ite
     while items.recv_many(&mut batch, MAX_LINES).await > 0 {
         gather(&mut items, &mut batch).await;
         sequence += 1;
-        match send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await {
-            Ok(()) => {}
-            Err(Refused { what, error }) if error.is_retryable() || error.code == ErrorCode::LeaseLost => {
-                let (task, attempt) = (&lease.task_id, lease.attempt);
-                tracing::info!(%error, task, attempt, "{what} were not taken: the diary ends here");
-                return;
-            }
-            Err(Refused { what, error }) => tracing::warn!(%error, task = lease.task_id, "{what} were refused"),
+        let sent = send(&client, &lease, sequence, std::mem::take(&mut batch), &patience).await;
+        if let Err(Ended { what, error }) = sent {
+            let (task, attempt) = (&lease.task_id, lease.attempt);
+            tracing::info!(%error, task, attempt, "{what} were not taken: the diary ends here");
+            return;
         }
     }
 }
@@ -110,36 +107,46 @@ async fn gather(items: &mut mpsc::Receiver<Item>, batch: &mut Vec<Item>) {
     }
 }
 
-/// What the coordinator did not take, and why.
-struct Refused {
+/// What was not taken because nothing is any more, and why.
+struct Ended {
     what: &'static str,
     error: ApiError,
 }
 
-/// Sends measurements first and checkpoints last: whoever goes on from one has all that was said before it.
+/// Sends measurements first and checkpoints last: whoever goes on from one has all that was said before it. What is refused for
+/// what it is keeps nothing else back.
 async fn send(
     client: &Client,
     lease: &v1::Lease,
     sequence: u64,
     batch: Vec<Item>,
     patience: &Patience,
-) -> Result<(), Refused> {
-    let refused = |what| move |error| Refused { what, error };
+) -> Result<(), Ended> {
     let (lines, series, checkpoints) = sort(batch);
     if !series.is_empty() {
         let request = v1::AppendMetricsRequest { lease: Some(lease.clone()), series };
         let sent = patience.repeat(|| async { client.workers().append_metrics(request.clone()).await }).await;
-        sent.map_err(refused("measurements"))?;
+        unless_ended(lease, "measurements", sent)?;
     }
     if !lines.is_empty() {
         let request = v1::AppendLogsRequest { lease: Some(lease.clone()), lines, sequence };
         let sent = patience.repeat(|| async { client.workers().append_logs(request.clone()).await }).await;
-        sent.map_err(refused("log lines"))?;
+        unless_ended(lease, "log lines", sent)?;
     }
     for checkpoint in checkpoints {
         let request = v1::RecordCheckpointRequest { lease: Some(lease.clone()), checkpoint: Some(checkpoint) };
         let sent = patience.repeat(|| async { client.workers().record_checkpoint(request.clone()).await }).await;
-        sent.map_err(refused("checkpoints"))?;
+        unless_ended(lease, "checkpoints", sent)?;
+    }
+    Ok(())
+}
+
+/// An error only where nothing of the attempt will be taken: its lease is gone, or the coordinator is for too long.
+fn unless_ended<T>(lease: &v1::Lease, what: &'static str, sent: Result<T, ApiError>) -> Result<(), Ended> {
+    match sent {
+        Ok(_) => {}
+        Err(error) if error.is_retryable() || error.code == ErrorCode::LeaseLost => return Err(Ended { what, error }),
+        Err(error) => tracing::warn!(%error, task = lease.task_id, "{what} were refused"),
     }
     Ok(())
 }

@@ -415,16 +415,22 @@ mod tests {
     #[test]
     fn a_rate_from_another_job_is_no_change_unless_it_is_the_problem() {
         let (spec, recipe) = told("rate_from: r, epochs: 2");
-        let mut found = recipe.with_peak_rate(0.000_731);
+        let mut found = recipe.with_found_rate(0.000_731, RateEnd::Highest);
         found.stages[0].epochs = 4;
         let changes = Changes::of(&finding("too_few_epochs", found), JOB, &spec).unwrap();
+        assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
+        let (two, stages) = told("rate_from: r, epochs: 2, frozen_epochs: 1, model_from: head");
+        let mut found = stages.with_found_rate(0.000_731, RateEnd::Highest);
+        found.stages[1].epochs = 4;
+        let changes = Changes::of(&finding("too_few_epochs", found), JOB, &two).unwrap();
         assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
         let (lowest, _) = told("rate_from: r, rate_as: lowest, epochs: 2");
         let mut found = recipe.with_found_rate(0.000_731, RateEnd::Lowest);
         found.stages[0].epochs = 4;
         let changes = Changes::of(&finding("too_few_epochs", found), JOB, &lowest).unwrap();
         assert_eq!(changes.yaml("train"), "jobs:\n  train:\n    epochs: 4\n");
-        let changes = Changes::of(&finding("rate_too_high", recipe.with_peak_rate(7.31e-5)), JOB, &spec).unwrap();
+        let lower = recipe.with_found_rate(7.31e-5, RateEnd::Highest);
+        let changes = Changes::of(&finding("rate_too_high", lower), JOB, &spec).unwrap();
         assert!(changes.command("p", "train").starts_with("ursa rerun p --set 'train.rate_from=\"\"' --set "));
         assert_eq!(applied("rate_from: r, epochs: 2", &changes).rate, None);
         assert!(changes.yaml("train").contains("Without rate_from"), "{}", changes.yaml("train"));

@@ -174,24 +174,26 @@ impl Recipe {
         self.with_rates_scaled(rate / self.peak_rate())
     }
 
-    /// The same recipe with one of its rates replaced by `rate`, which is what a test of rates has found.
-    #[must_use]
-    pub fn with_found_rate(&self, rate: f64, end: RateEnd) -> Self {
-        match end {
-            RateEnd::Highest => self.with_peak_rate(rate),
-            RateEnd::Lowest => self.with_lowest_rate(rate),
-        }
+    /// The place of the last stage that trains anything, which is what a test of rates looks at.
+    pub fn last_stage(&self) -> Option<usize> {
+        self.stages.iter().rposition(|stage| stage.epochs > 0)
     }
 
-    /// The same recipe with rates of its last stage from `rate` for the early body to what the head has, or to `rate` where
-    /// that is less.
-    fn with_lowest_rate(&self, rate: f64) -> Self {
-        let mut recipe = self.clone();
-        if let Some(last) = recipe.stages.last_mut() {
-            let [.., head] = last.rate.of_groups();
-            last.rate = Rate::Slice(rate, head.max(rate));
+    /// The same recipe with one of its last stage's rates replaced by `rate`, which is what a test of rates has found.
+    #[must_use]
+    pub fn with_found_rate(&self, rate: f64, end: RateEnd) -> Self {
+        let Some(last) = self.last_stage() else { return self.clone() };
+        let rates = self.stages[last].rate.of_groups();
+        match end {
+            RateEnd::Highest => self.with_rates_scaled(rate / rates.into_iter().fold(0.0, f64::max)),
+            RateEnd::Lowest => {
+                let mut recipe = self.clone();
+                let [.., head] = rates;
+                // No head learns slower than the body.
+                recipe.stages[last].rate = Rate::Slice(rate, head.max(rate));
+                recipe
+            }
         }
-        recipe
     }
 
     /// The same recipe with the rates of another one and its word on when to stop, as far as it has the same stages.
@@ -217,16 +219,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_found_rate_is_the_highest_of_all_or_where_the_last_slice_begins() {
+    fn a_found_rate_is_the_highest_of_the_last_stage_or_where_its_slice_begins() {
         let recipe = Recipe { stages: Recipe::lesson_stages(4, 3e-3, 2, 3e-5), ..Recipe::default() };
         let found = |rate, end| recipe.with_found_rate(rate, end).stages;
-        assert_eq!(found(6e-3, RateEnd::Highest), Recipe::lesson_stages(4, 6e-3, 2, 6e-5));
+        let [first, last] = &found(6e-4, RateEnd::Highest)[..] else { panic!() };
+        for (rate, expected) in [(first.rate, [6e-4, 6e-4, 6e-3]), (last.rate, [6e-5, 1.897e-4, 6e-4])] {
+            for (found, expected) in rate.of_groups().into_iter().zip(expected) {
+                assert!((found / expected - 1.0).abs() < 1e-3, "{rate:?}");
+            }
+        }
         assert_eq!(found(1e-5, RateEnd::Lowest), Recipe::lesson_stages(4, 3e-3, 2, 1e-5));
         assert_eq!(
             found(1e-2, RateEnd::Lowest)[1].rate,
             Rate::Slice(1e-2, 1e-2),
             "no head learns slower than the body"
         );
+    }
+
+    #[test]
+    fn a_found_rate_is_that_of_the_last_stage_that_trains() {
+        let stages = [(4, 3e-3), (2, 1e-3), (0, 1e-5)].map(|(epochs, rate)| Stage::one_cycle(epochs, Rate::Flat(rate)));
+        let recipe = Recipe { stages: stages.to_vec(), ..Recipe::default() };
+        assert_eq!(recipe.last_stage(), Some(1));
+        let rates = |end| recipe.with_found_rate(1e-2, end).stages.into_iter().map(|stage| stage.rate.of_groups()[2]);
+        for (found, expected) in rates(RateEnd::Highest).zip([3e-2, 1e-2, 1e-4]) {
+            assert!((found / expected - 1.0).abs() < 1e-9, "{found}");
+        }
+        assert_eq!(rates(RateEnd::Lowest).collect::<Vec<_>>(), [3e-3, 1e-2, 1e-5]);
     }
 
     #[test]

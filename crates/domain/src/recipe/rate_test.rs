@@ -66,7 +66,7 @@ words!(Method, "method", {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RateEnd {
-    /// The highest: the others keep their ratio to it.
+    /// The highest of the last stage: all others, also those of other stages, keep their ratio to it.
     #[default]
     Highest,
     /// The early body's in the last stage, up to the head's, which stays: the lesson's `slice(found, rate / 10)`.

@@ -28,8 +28,9 @@ fn is_absurd(report: &EpochReport, classes: usize) -> bool {
 pub(super) fn find(evidence: &Evidence<'_>) -> Option<Finding> {
     let seen = non_finite(evidence).or_else(|| absurd(evidence)).or_else(|| run_away(evidence))?;
     let classes = evidence.classes.len();
+    // Also of those after an absurd one: that may have come right by itself.
     let sound: Vec<EpochReport> =
-        evidence.epochs.iter().take_while(|report| !is_absurd(report, classes)).cloned().collect();
+        evidence.epochs.iter().filter(|report| !is_absurd(report, classes)).cloned().collect();
     let good = best(&sound);
     let from = match good {
         Some(good) => format!("start again from the checkpoint after epoch {} (batch {})", good.epoch + 1, good.step),

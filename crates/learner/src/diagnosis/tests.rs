@@ -108,6 +108,23 @@ fn a_run_that_explodes_late_goes_back_to_its_last_good_epoch() {
 }
 
 #[test]
+fn an_absurd_first_epoch_does_not_hide_the_good_ones_after_it() {
+    let epochs = epochs(&[(2.0, 300.0, 95), (0.9, 0.6, 30), (0.5, 0.5, 20), (0.3, 0.4, 12), (0.3, 0.4, 14)]);
+    let failure = LearnError::NonFiniteLoss { loss: f64::NAN, step: 38, epoch: 5, max_learning_rate: 0.1 };
+    let found = diagnose(&Evidence {
+        recipe: &recipe(8, 0.1),
+        classes: &classes(),
+        train_counts: &[160, 160, 160],
+        epochs: &epochs,
+        smooth_loss: SmoothLoss::default(),
+        micro_batch: None,
+        failure: Some(&failure),
+    });
+    assert_eq!((found[0].problem, found[0].go_back_to), (Problem::RateTooHigh, Some(3)));
+    assert!(found[0].advice.contains("after epoch 4 (batch 28)"), "{}", found[0].advice);
+}
+
+#[test]
 fn a_run_is_lost_only_where_training_says_so_too() {
     let lost = |smoothed: f64, valid: f64| {
         is_lost(&EpochReport { train_loss: smoothed, ..epochs(&[(1.0, valid, 90)])[0].clone() }, 3)

@@ -133,3 +133,41 @@ impl Head {
         self.linear2.forward(&dropped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, no_grad};
+
+    use super::*;
+    use crate::randomness::{Purpose, with_libtorch};
+
+    const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    #[test]
+    fn training_drops_half_the_share_before_the_first_layer_and_all_of_it_before_the_second() {
+        let mut parameters = Parameters::new(Device::Cpu, false);
+        let spec = HeadSpec { dropout: 0.4, ..HeadSpec::default() };
+        let head = Head::new(&mut parameters, HIDDEN / 2, HIDDEN, spec);
+        // The first layer gets 1 everywhere, and both hand on what they get.
+        no_grad(|| {
+            for (name, mut tensor) in parameters.named() {
+                match name.as_str() {
+                    "head.bn1.weight" => tensor.copy_(&tensor.zeros_like()),
+                    "head.bn1.bias" => tensor.copy_(&tensor.ones_like()),
+                    "head.fc1.weight" | "head.fc2.weight" => tensor.copy_(&Tensor::eye(HIDDEN, FLOAT)),
+                    _ => {}
+                }
+            }
+        });
+        let pictures = Tensor::zeros([200, HIDDEN / 2, 1, 1], FLOAT);
+        let evaluated = no_grad(|| head.forward(&pictures, false));
+        assert!((evaluated - 1.0).abs().max().double_value(&[]) < 1e-4, "nothing is dropped in evaluation");
+
+        let learned = no_grad(|| with_libtorch(1, Purpose::Dropout, 0, || head.forward(&pictures, true)));
+        let share = |chosen: Tensor| chosen.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        // Between the layers what was dropped lies below the mean, so it is no zero: those come from the second alone.
+        let (dropped_second, kept_by_both) = (share(learned.eq(0.0)), share(learned.gt(0.0)));
+        assert!((dropped_second - 0.4).abs() < 0.01, "{dropped_second}");
+        assert!((kept_by_both - 0.8 * 0.6).abs() < 0.01, "{kept_by_both}");
+    }
+}

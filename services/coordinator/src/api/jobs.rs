@@ -1,5 +1,6 @@
 //! `JobService`.
 
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 
 use futures::Stream;
@@ -152,14 +153,21 @@ impl JobService for JobApi {
     async fn list_metrics(&self, request: Request<v1::ListMetricsRequest>) -> Answer<v1::ListMetricsResponse> {
         let request = request.into_inner();
         let job = id("job_id", &request.job_id)?;
+        let steps = steps(request.from_step, request.to_step);
         let mut answer = v1::ListMetricsResponse::default();
         if request.by_run {
-            answer.runs = self.0.store.metrics_by_run(job, &request.names).await.map_err(refuse)?;
+            answer.runs = self.0.store.metrics_by_run(job, &request.names, steps).await.map_err(refuse)?;
         } else {
-            answer.series = self.0.store.metrics(job, &request.names).await.map_err(refuse)?;
+            answer.series = self.0.store.metrics(job, &request.names, steps).await.map_err(refuse)?;
         }
         Ok(Response::new(answer))
     }
+}
+
+/// The steps from one to another, as the database counts; to 0 is to the end.
+fn steps(from: u64, to: u64) -> RangeInclusive<i64> {
+    let place = |step| i64::try_from(step).unwrap_or(i64::MAX);
+    place(from)..=if to == 0 { i64::MAX } else { place(to) }
 }
 
 impl JobApi {

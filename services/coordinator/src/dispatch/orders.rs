@@ -70,8 +70,8 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
         }
         JobKind::Train => {
             let payload: TrainPayload = read(task)?;
-            let resume = context.store.latest_checkpoint(task.lease.task_id).await?.map(v1::Checkpoint::from);
-            Work::Train(v1::TrainTask { resume, ..payload.into() })
+            let checkpoints = context.store.latest_checkpoints(task.lease.task_id).await?;
+            Work::Train(going_on(payload, checkpoints))
         }
         JobKind::FindLr => {
             let payload: FindLrPayload = read(task)?;
@@ -79,12 +79,11 @@ async fn work(context: &Context, kind: JobKind, task: &ClaimedTask) -> StoreResu
         }
         JobKind::Search => {
             let payload: SearchPayload = read(task)?;
-            let resume = match (context.store.latest_checkpoint(task.lease.task_id).await?, payload.before) {
-                (Some(own), _) => Some(own),
-                (None, Some(before)) => context.store.latest_checkpoint(before).await?,
-                (None, None) => None,
-            };
-            let training = v1::TrainTask { resume: resume.map(v1::Checkpoint::from), ..payload.training.into() };
+            let mut checkpoints = context.store.latest_checkpoints(task.lease.task_id).await?;
+            if let Some(before) = payload.before {
+                checkpoints.extend(context.store.latest_checkpoints(before).await?);
+            }
+            let training = going_on(payload.training, checkpoints);
             let Rung { after, until } = payload.rung;
             Work::Search(v1::SearchTask { training: Some(training), after_epochs: after, until_epochs: until })
         }
@@ -170,8 +169,16 @@ impl From<TrainPayload> for v1::TrainTask {
             resume: None,
             train_percent: payload.train_percent,
             start: payload.start.map(v1::Checkpoint::from),
+            earlier: Vec::new(),
         }
     }
+}
+
+/// A run that goes on from the first of its checkpoints that is whole.
+fn going_on(payload: TrainPayload, checkpoints: Vec<CheckpointInfo>) -> v1::TrainTask {
+    let mut checkpoints = checkpoints.into_iter().map(v1::Checkpoint::from);
+    let resume = checkpoints.next();
+    v1::TrainTask { resume, earlier: checkpoints.collect(), ..payload.into() }
 }
 
 #[derive(Deserialize)]

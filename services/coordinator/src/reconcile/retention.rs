@@ -29,8 +29,8 @@ const OBJECTS: i64 = 100;
 const JOBS: i64 = 100;
 const PIPELINES: i64 = 50;
 /// Of one series of an attempt at work, and so many of them the latest, which stay as they came.
-const MOST_POINTS: i64 = 20_000;
-const DENSE_POINTS: i64 = 10_000;
+const MOST_POINTS: i64 = 100_000;
+const DENSE_POINTS: i64 = 50_000;
 const SHORTEST_REST: Duration = Duration::from_millis(10);
 const DELETIONS_AT_A_TIME: usize = 8;
 

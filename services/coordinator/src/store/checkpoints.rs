@@ -1,4 +1,4 @@
-//! Checkpoints: which count, and which one a run goes on from.
+//! Checkpoints: which count, and which ones a run may go on from.
 
 use ursa_domain::Lease;
 use ursa_domain::checkpoints::{KeepCheckpoints, better};
@@ -11,6 +11,9 @@ use super::events::{NewEvent, record};
 use super::fencing::check;
 use super::results::check_checkpoint;
 use super::{Store, StoreError, StoreResult, Tx};
+
+/// Checkpoints that a run is told to go on from: where so many are damaged, more of them are no help.
+const TOLD: i64 = 20;
 
 /// A row as it is in the table.
 struct Row {
@@ -103,17 +106,18 @@ impl Store {
         Ok(())
     }
 
-    /// The checkpoint of a task with the most batches; of the newest attempt, should two have as many.
-    pub(crate) async fn latest_checkpoint(&self, task_id: Uuid) -> StoreResult<Option<CheckpointInfo>> {
-        let row = sqlx::query_as!(
+    /// The checkpoints of a task, those with the most batches first; of the newest attempt, should two have as many.
+    pub(crate) async fn latest_checkpoints(&self, task_id: Uuid) -> StoreResult<Vec<CheckpointInfo>> {
+        let rows = sqlx::query_as!(
             Row,
             "select attempt, epoch, step, key, sha256, bytes, error_rate from checkpoints where task_id = $1
-            order by epoch desc, step desc, attempt desc limit 1",
+            order by epoch desc, step desc, attempt desc limit $2",
             task_id,
+            TOLD,
         )
-        .fetch_optional(&self.pool)
+        .fetch_all(&self.pool)
         .await?;
-        Ok(row.map(CheckpointInfo::from))
+        Ok(rows.into_iter().map(CheckpointInfo::from).collect())
     }
 }
 

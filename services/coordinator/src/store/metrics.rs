@@ -1,5 +1,7 @@
 //! Measurements as they are read.
 
+use std::ops::RangeInclusive;
+
 use ursa_proto::v1;
 use uuid::Uuid;
 
@@ -17,13 +19,18 @@ struct Row {
 }
 
 impl Store {
-    /// Measurements of a job, by name and step. Where attempts overlap, the later one's value stands.
-    pub(crate) async fn metrics(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::MetricSeries>> {
+    /// Measurements of a job at these steps, by name and step. Where attempts overlap, the later one's value stands.
+    pub(crate) async fn metrics(
+        &self,
+        job_id: Uuid,
+        names: &[String],
+        steps: RangeInclusive<i64>,
+    ) -> StoreResult<Vec<v1::MetricSeries>> {
         let rows = sqlx::query_as!(
             Row,
             "with merged as (
                 select distinct on (name, step) name, step, epoch, value from metrics
-                where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
+                where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2)) and step between $4 and $5
                 order by name, step, attempt desc
             ),
             placed as (
@@ -37,6 +44,8 @@ impl Store {
             job_id,
             names,
             TOLD,
+            *steps.start(),
+            *steps.end(),
         )
         .fetch_all(&self.pool)
         .await?;
@@ -48,11 +57,16 @@ impl Store {
     }
 
     /// The same, of each of its runs.
-    pub(crate) async fn metrics_by_run(&self, job_id: Uuid, names: &[String]) -> StoreResult<Vec<v1::RunMetrics>> {
+    pub(crate) async fn metrics_by_run(
+        &self,
+        job_id: Uuid,
+        names: &[String],
+        steps: RangeInclusive<i64>,
+    ) -> StoreResult<Vec<v1::RunMetrics>> {
         let rows = sqlx::query!(
             r#"with merged as (
                 select distinct on (task_id, name, step) task_id, name, step, epoch, value from metrics
-                where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2))
+                where job_id = $1 and (cardinality($2::text[]) = 0 or name = any ($2)) and step between $4 and $5
                 order by task_id, name, step, attempt desc
             ),
             placed as (
@@ -68,6 +82,8 @@ impl Store {
             job_id,
             names,
             TOLD,
+            *steps.start(),
+            *steps.end(),
         )
         .fetch_all(&self.pool)
         .await?;

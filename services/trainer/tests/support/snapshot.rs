@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::ops::Range;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
@@ -70,6 +71,7 @@ impl World {
             rate_test: None,
             rung: None,
             resume: None,
+            earlier: Vec::new(),
             start: None,
             object_store: self.storage.location().to_owned(),
             cache_dir: self.folder.path().join("cache").display().to_string(),
@@ -126,13 +128,18 @@ impl World {
 
     /// Replaces the bytes of one picture in its shard.
     pub(crate) fn scribble_over(&self, row: &ManifestRow) {
-        let key = row.shard.parse().unwrap();
+        self.damage(&row.shard, row.offset as usize..(row.offset + row.length) as usize);
+    }
+
+    /// Replaces some bytes of an object.
+    pub(crate) fn damage(&self, key: &str, bytes: Range<usize>) {
+        let key = key.parse().unwrap();
         self.runtime.block_on(async {
-            let mut shard = self.storage.get(&key).await.unwrap().to_vec();
-            shard[row.offset as usize..(row.offset + row.length) as usize].fill(b'x');
+            let mut object = self.storage.get(&key).await.unwrap().to_vec();
+            object[bytes].fill(b'x');
             // Objects are immutable: what is there must go before something else can take its place.
             self.storage.delete(&key).await.unwrap();
-            self.storage.put(&key, shard.into()).await.unwrap();
+            self.storage.put(&key, object.into()).await.unwrap();
         });
     }
 }

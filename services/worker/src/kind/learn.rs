@@ -255,6 +255,7 @@ fn order(
         rate_test,
         rung: None,
         resume: task.resume.map(CheckpointInfo::from),
+        earlier: task.earlier.into_iter().map(CheckpointInfo::from).collect(),
         start: task.start.map(CheckpointInfo::from),
         object_store: tools.storage.location().to_owned(),
         cache_dir: tools.cache_dir.display().to_string(),

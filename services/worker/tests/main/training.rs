@@ -43,6 +43,18 @@ async fn runs_on_gpus_go_on_side_by_side_and_those_on_the_processor_take_turns()
 }
 
 #[tokio::test]
+async fn measurements_that_are_refused_keep_back_neither_log_lines_nor_checkpoints() {
+    let coordinator = Coordinator::start().await;
+    coordinator.refuse_metrics();
+    let _worker = Worker::start(&[&coordinator], &["--pretend-gpus", "24GiB"]);
+    let order = train("talkative", &[0]);
+    coordinator.order(&[&order]);
+    coordinator.sees_completion(&order).await;
+    let is_there = |seen: &Seen| seen.lines.iter().any(|line| line == "learned") && seen.checkpoints.len() == 1;
+    coordinator.sees("its log and its checkpoint", is_there).await;
+}
+
+#[tokio::test]
 async fn an_evaluation_is_a_run_as_any_other_and_its_result_is_handed_in_whole() {
     let coordinator = Coordinator::start().await;
     let _worker = Worker::start(&[&coordinator], &["--pretend-gpus", "24GiB,24GiB"]);

@@ -59,7 +59,7 @@ fn rates() -> Done {
     let suggestion = |method: &str, rate| v1::RateSuggestion { method: method.into(), rate, reason: "it falls".into() };
     Done::FindLr(v1::FindLrResult {
         points: vec![v1::RatePoint { rate: 1e-7, loss: 0.7, smooth_loss: 0.69 }],
-        suggestions: vec![suggestion("valley", 1e-4), suggestion("steepest", 1e-3)],
+        suggestions: vec![suggestion("valley", 1e-4), suggestion("steepest", 1e-2)],
         error: String::new(),
     })
 }
@@ -80,11 +80,12 @@ fn training(order: &v1::TaskOrder) -> &v1::TrainTask {
 #[tokio::test]
 async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let fixture = Fixture::start().await;
-    let lowest = |rate| v1::FoundRate { r#as: "lowest".into(), ..rate };
+    let lowest = |rate| v1::FoundRate { r#as: "lowest".into(), method: String::new(), ..rate };
     let rate = Some(v1::FoundRate { job: "rate".into(), method: "steepest".into(), ..v1::FoundRate::default() });
     let stages = vec![
         v1::Stage { epochs: 1, rates: vec![1e-2], frozen: true, ..v1::Stage::default() },
-        v1::Stage { epochs: 2, rates: vec![1e-5, 1e-2], ..v1::Stage::default() },
+        v1::Stage { epochs: 2, rates: vec![1e-5, 1e-3], ..v1::Stage::default() },
+        v1::Stage { epochs: 0, rates: vec![1.0], ..v1::Stage::default() },
     ];
     let recipe = Some(v1::TrainRecipe { stages, ..v1::TrainRecipe::default() });
     let find_lr = v1::FindLrSpec {
@@ -109,7 +110,8 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let Some(Work::FindLr(task)) = &order.work else { panic!("{order:?}") };
     assert_eq!(task.test.as_ref().unwrap().steps, 30);
     let recipe = training(&order).recipe.as_ref().unwrap();
-    assert_eq!(recipe.stages.len(), 1, "the test looks at the last stage");
+    let tested: Vec<_> = recipe.stages.iter().map(|stage| (stage.epochs, stage.rates.as_slice())).collect();
+    assert_eq!(tested, [(2, &[1e-5, 1e-3][..])], "the test looks at the last stage that trains");
     let weights = recipe.pretrained.as_ref().unwrap();
     let digest = output(&fixture, &ids[3]).await["model_digest"].as_str().unwrap().to_owned();
     assert_eq!(weights.location, format!("model:{digest}"));
@@ -124,13 +126,15 @@ async fn a_head_is_trained_then_a_rate_found_then_everything_trained_at_it() {
     let stages = &training(&order).recipe.as_ref().unwrap().stages;
     let rates: Vec<Vec<f64>> = stages.iter().map(|stage| stage.rates.clone()).collect();
     let close = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-9;
-    assert!(close(rates[0][0], 1e-3) && close(rates[1][0], 1e-6) && close(rates[1][1], 1e-3), "{rates:?}");
+    for (found, expected) in rates.concat().into_iter().zip([1e-1, 1e-4, 1e-2, 10.0]) {
+        assert!(close(found, expected), "{rates:?}");
+    }
     worker.complete(order.lease.as_ref().unwrap(), model("whole", CLASSES, 1)).await.unwrap();
     let order = worker.next_task().await.unwrap();
     assert_eq!(order.job_id, ids[6]);
     let stages = &training(&order).recipe.as_ref().unwrap().stages;
-    assert_eq!((stages[0].rates[0], stages[1].rates[1]), (1e-2, 1e-2), "the lesson's slice(found, rate / 10)");
-    assert!(close(stages[1].rates[0], 1e-3), "{:?}", stages[1].rates);
+    let rates: Vec<Vec<f64>> = stages.iter().map(|stage| stage.rates.clone()).collect();
+    assert_eq!(rates, [vec![1e-2], vec![1e-4, 1e-3], vec![1.0]], "the lesson's slice(found, rate / 10)");
     let told = output(&fixture, &ids[5]).await;
     assert_eq!(told["findings"][0]["problem"], "too_few_epochs");
     assert_eq!(told["findings"][0]["recipe"]["stages"][0]["epochs"], 8);
@@ -181,7 +185,7 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
     let request = v1::ListMetricsRequest { names: vec!["train_loss".into()], ..by_run };
     let by_run = fixture.client().jobs().list_metrics(request.clone()).await.unwrap().into_inner();
     let request = v1::ListMetricsRequest { by_run: false, ..request };
-    let merged = fixture.client().jobs().list_metrics(request).await.unwrap().into_inner();
+    let merged = fixture.client().jobs().list_metrics(request.clone()).await.unwrap().into_inner();
     for points in [&by_run.runs[0].series[0].points, &merged.series[0].points] {
         let steps: Vec<u64> = points.iter().map(|point| point.step).collect();
         assert_eq!(
@@ -189,6 +193,16 @@ async fn seeds_and_shares_are_runs_of_one_job_and_the_best_is_its_model() {
             (1001, &[1, 6, 11][..], 5000),
             "a part, evenly, and the last"
         );
+    }
+    for (from_step, to_step, expected) in [(2001, 3000, 2001..=3000), (4990, 0, 4990..=5000), (0, 7, 1..=7)] {
+        let expected: Vec<u64> = expected.collect();
+        let asked = v1::ListMetricsRequest { from_step, to_step, ..request.clone() };
+        let merged = fixture.client().jobs().list_metrics(asked.clone()).await.unwrap().into_inner();
+        let asked = v1::ListMetricsRequest { by_run: true, ..asked };
+        let by_run = fixture.client().jobs().list_metrics(asked).await.unwrap().into_inner();
+        for points in [&by_run.runs[0].series[0].points, &merged.series[0].points] {
+            assert_eq!(points.iter().map(|point| point.step).collect::<Vec<_>>(), expected, "every batch");
+        }
     }
 }
 
@@ -329,10 +343,12 @@ async fn only_the_checkpoints_that_a_job_wants_are_kept_and_the_objects_of_other
     let keys_left = async || fixture.ask("select count(*) from objects_to_delete").await;
     until("their keys to be forgotten", keys_left, |left| left == "0").await;
 
-    // The next attempt goes on from the last one.
+    // The next attempt goes on from the last one, and should that be damaged from those before.
     worker.fail(order.lease.as_ref().unwrap(), v1::ErrorClass::Returned, "given back").await.unwrap();
     let again = worker.next_task().await.unwrap();
     assert_eq!(training(&again).resume.as_ref().unwrap().key, keys[6].to_string());
+    let earlier: Vec<_> = training(&again).earlier.iter().map(|checkpoint| checkpoint.key.clone()).collect();
+    assert_eq!(earlier, [keys[3].to_string(), keys[1].to_string()]);
 }
 
 #[tokio::test]

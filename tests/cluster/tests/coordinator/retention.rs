@@ -239,10 +239,10 @@ async fn a_long_series_of_a_run_is_told_further_apart_where_it_is_old() {
             order.job_id
         )
     };
-    fixture.sql(&(points("train_loss", 20_001) + &points("rate", 20_000))).await;
-    until("the series to be thinned", || count(&fixture, "metrics", "name = 'train_loss'"), |left| *left == 15_001)
+    fixture.sql(&(points("train_loss", 100_001) + &points("rate", 100_000))).await;
+    until("the series to be thinned", || count(&fixture, "metrics", "name = 'train_loss'"), |left| *left == 75_001)
         .await;
-    assert_eq!(count(&fixture, "metrics", "name = 'train_loss' and step <= 10001 and step % 2 = 0").await, 0);
-    assert_eq!(count(&fixture, "metrics", "name = 'train_loss' and step > 10001").await, 10_000, "the latest stay");
-    assert_eq!(count(&fixture, "metrics", "name = 'rate'").await, 20_000);
+    assert_eq!(count(&fixture, "metrics", "name = 'train_loss' and step <= 50001 and step % 2 = 0").await, 0);
+    assert_eq!(count(&fixture, "metrics", "name = 'train_loss' and step > 50001").await, 50_000, "the latest stay");
+    assert_eq!(count(&fixture, "metrics", "name = 'rate'").await, 100_000);
 }

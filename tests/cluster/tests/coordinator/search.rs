@@ -202,7 +202,10 @@ async fn a_part_that_is_tried_again_goes_on_from_its_own_checkpoint() {
     let own = checkpoint(&fixture, &order, 2, 16).await;
     worker.fail(order.lease.as_ref().unwrap(), v1::ErrorClass::Returned, "given back").await.unwrap();
     let again = worker.next_task().await.unwrap();
-    assert_eq!(part(&again).training.as_ref().unwrap().resume.as_ref().unwrap().key, own);
+    let training = part(&again).training.as_ref().unwrap();
+    assert_eq!(training.resume.as_ref().unwrap().key, own);
+    let earlier: Vec<_> = training.earlier.iter().map(|checkpoint| &checkpoint.key).collect();
+    assert_eq!(earlier, [&before], "that of the part before");
     assert_eq!((part(&again).after_epochs, part(&again).until_epochs), (1, 3));
 }
 

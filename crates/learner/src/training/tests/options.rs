@@ -31,6 +31,61 @@ fn the_averaged_weights_are_what_is_measured_and_kept() {
 }
 
 #[test]
+fn the_weights_that_are_kept_forget_by_their_decay_and_faster_at_first() {
+    const DECAY: f64 = 0.3;
+    let mut training = training(Recipe { weight_average: Some(DECAY), ..recipe(2, 1e-2) });
+    let weights = |network: &Network| {
+        network.named().into_iter().find(|(name, _)| name == "head.fc2.weight").unwrap().1.detach().copy()
+    };
+    let mut expected = weights(training.engine.network());
+    for step in 1..=4_u32 {
+        run_batches(&mut training, step.into());
+        let keep = DECAY.min(f64::from(1 + step) / f64::from(10 + step));
+        expected = expected * keep + weights(training.engine.network()) * (1.0 - keep);
+        let difference = (weights(training.network()) - &expected).abs().max().double_value(&[]);
+        assert!(difference < 1e-6, "{step}: {difference}");
+    }
+}
+
+#[test]
+fn a_stage_learns_from_pictures_of_its_size() {
+    fn pixel(picture: usize, y: u32, x: u32, channel: u32) -> u8 {
+        ((picture as u32 * 79 + y * 37 + x * 101 + channel * 59) % 251) as u8
+    }
+    // The same pictures at every size: shrunk they have the pixels of the small ones.
+    let examples = |side: u32, count: usize, first_id: u128| {
+        let small = |place: u32| place * SIZE / side;
+        let mut pixels = Vec::new();
+        for picture in 0..count {
+            for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
+                pixels.extend((0..3).map(|channel| pixel(picture, small(y), small(x), channel)));
+            }
+        }
+        let labels = (0..count as u32).map(|picture| picture % 2).collect();
+        Examples::new(side, &pixels, labels, (0..count as u128).map(|index| first_id + index).collect()).unwrap()
+    };
+    let losses = |side: u32, stages: Vec<Stage>| {
+        let data = Dataset { classes: classes(), train: examples(side, 18, 0), valid: examples(side, 6, 100) };
+        let recipe = Recipe { image_size: side, stages, augmentation: Augmentation::none(), ..recipe(0, 1e-3) };
+        let mut training = training_on(data, recipe, None);
+        let (batches, error) = run(&mut training);
+        assert_eq!((batches.len(), error), (4, None));
+        (batches.iter().map(|batch| batch.loss).collect::<Vec<_>>(), training.history()[0].valid.loss)
+    };
+    // So low a rate moves nothing: only what is seen makes a difference.
+    let stage = |image_size| Stage { image_size, ..Stage::one_cycle(1, Rate::Flat(1e-12)) };
+    let (small, measured_small) = losses(SIZE, vec![stage(None), stage(None)]);
+    let (large, _) = losses(2 * SIZE, vec![stage(None), stage(None)]);
+    let (growing, measured) = losses(2 * SIZE, vec![stage(Some(SIZE)), stage(None)]);
+    let near = |one: f64, other: f64| (one / other - 1.0).abs() < 1e-4;
+    for batch in 0..4 {
+        let (seen, unseen) = if batch < 2 { (small[batch], large[batch]) } else { (large[batch], small[batch]) };
+        assert!(near(growing[batch], seen) && !near(growing[batch], unseen), "{small:?} {large:?} {growing:?}");
+    }
+    assert!((measured / measured_small - 1.0).abs() < 1e-3, "{measured} {measured_small}");
+}
+
+#[test]
 fn a_first_stage_may_see_smaller_pictures() {
     let small = Stage { image_size: Some(32), ..Stage::one_cycle(1, Rate::Flat(1e-3)) };
     let stages = vec![small, Stage::one_cycle(1, Rate::Flat(1e-3))];

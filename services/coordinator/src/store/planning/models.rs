@@ -26,10 +26,12 @@ pub(super) struct Lesson {
     pub(super) recipe: Recipe,
 }
 
-/// The test looks at the last stage alone, as it would begin.
+/// The test looks at the last stage that trains alone, as it would begin.
 pub(super) async fn plan_find_lr(tx: &mut Tx, job: &LockedJob, spec: &FindLrSpec) -> StoreResult<Plan> {
     let Lesson { snapshot, mut recipe } = look_up(tx, job, &spec.from).await?;
-    recipe.stages.drain(..recipe.stages.len().saturating_sub(1));
+    if let Some(last) = recipe.last_stage() {
+        recipe.stages = vec![recipe.stages.swap_remove(last)];
+    }
     let inputs = json!({"snapshot": snapshot["digest"], "recipe": recipe, "test": spec.test});
     let payload = json!({"snapshot": snapshot, "recipe": recipe, "train_percent": 100, "test": spec.test});
     Ok(Plan::one("batches", payload, u64::from(spec.test.steps)).of_inputs(inputs))

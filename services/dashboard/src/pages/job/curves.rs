@@ -36,7 +36,8 @@ pub(super) async fn content(app: &App, job: &v1::Job) -> Result<Markup, PageErro
         _ => ("Training", &TRAINING[..]),
     };
     let names = names.iter().map(ToString::to_string).collect();
-    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names, by_run: job.kind == "train" };
+    let by_run = job.kind == "train";
+    let request = v1::ListMetricsRequest { job_id: job.id.clone(), names, by_run, ..v1::ListMetricsRequest::default() };
     let answer = ask(app.client.jobs().list_metrics(request)).await?;
     let (latest, plots) = match &answer.runs[..] {
         [] => of_one(job, &answer.series),

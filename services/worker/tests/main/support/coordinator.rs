@@ -65,6 +65,8 @@ struct Script {
     answers_ends: watch::Sender<bool>,
     /// Whether reports are answered.
     answers_reports: watch::Sender<bool>,
+    /// Whether measurements are taken for what they are.
+    takes_metrics: watch::Sender<bool>,
     stop: CancellationToken,
 }
 
@@ -85,6 +87,7 @@ impl Coordinator {
             seen: watch::Sender::new(Seen::default()),
             answers_ends: watch::Sender::new(true),
             answers_reports: watch::Sender::new(true),
+            takes_metrics: watch::Sender::new(true),
             stop: CancellationToken::new(),
         });
         let service = WorkerServiceServer::from_arc(Arc::new(Service(script.clone())));
@@ -118,6 +121,11 @@ impl Coordinator {
     /// Owes the answers to ends of attempts until told otherwise.
     pub(crate) fn answer_ends(&self, answer: bool) {
         self.script.answers_ends.send_replace(answer);
+    }
+
+    /// Refuses all measurements.
+    pub(crate) fn refuse_metrics(&self) {
+        self.script.takes_metrics.send_replace(false);
     }
 
     /// Says nothing any more, though it is there.
@@ -226,6 +234,9 @@ impl WorkerService for Service {
     }
 
     async fn append_metrics(&self, _: Request<v1::AppendMetricsRequest>) -> Answer<v1::AppendMetricsResponse> {
+        if !*self.0.takes_metrics.borrow() {
+            return Err(ApiError::invalid("no measurements").into());
+        }
         Ok(Response::new(v1::AppendMetricsResponse {}))
     }
 

@@ -18,6 +18,13 @@ case $order in
 *'"type":"evaluate"'*'"dataset":"quick"'*'"model_digest":"9f2c"'*) echo "$evaluated" ;;
 *'"type":"explain"'*'"shard":"quick"'*'"class":"teddy"'*) echo "$explained" ;;
 *'"dataset":"quick"'*) echo "$finished" ;;
+# Says everything that a run can say, in one breath.
+*'"dataset":"talkative"'*)
+    echo '{"type":"metric","name":"train_loss","step":8,"epoch":1,"value":0.5}'
+    echo '{"type":"log","level":"info","message":"learned"}'
+    echo "$checkpoint"
+    echo "$finished"
+    ;;
 # Has a checkpoint on its way to the store when it is told to stop.
 *'"dataset":"obedient"'*) read -r _ && echo "$checkpoint" && echo "$cancelled" && exit 1 ;;
 # Is done when it is told to stop.

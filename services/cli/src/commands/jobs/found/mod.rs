@@ -35,7 +35,8 @@ pub(in crate::commands) async fn text(client: &Client, detail: &v1::JobDetail) -
 /// What was measured in each run. A coordinator of the version before does not tell them apart.
 async fn measured(client: &Client, job_id: &str, names: &[&str]) -> Result<Vec<v1::RunMetrics>, ApiError> {
     let names = names.iter().map(ToString::to_string).collect();
-    let request = v1::ListMetricsRequest { job_id: job_id.to_owned(), names, by_run: true };
+    let of_job = v1::ListMetricsRequest { job_id: job_id.to_owned(), ..v1::ListMetricsRequest::default() };
+    let request = v1::ListMetricsRequest { names, by_run: true, ..of_job };
     let v1::ListMetricsResponse { series, mut runs } = client.jobs().list_metrics(request).await?.into_inner();
     if !series.is_empty() {
         runs.push(v1::RunMetrics { series, train_percent: 100, ..v1::RunMetrics::default() });
