@@ -45,8 +45,8 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Connection as _, PgPool};
 use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
 use uuid::Uuid;
@@ -235,8 +235,8 @@ impl Topic {
 impl Store {
     /// Connects and brings the tables up to date, or fails at once.
     pub(crate) async fn open(options: PgConnectOptions, config: &Config, hub: Arc<Hub>) -> StoreResult<Self> {
-        let store = Self::connect(options, config, hub).await?;
-        store.migrate().await?;
+        let store = Self::connect(options.clone(), config, hub).await?;
+        Self::migrate(options).await?;
         Ok(store)
     }
 
@@ -264,20 +264,20 @@ impl Store {
 
     /// Brings the tables up to date. Safe to run from several coordinators at once; what a later version has done to them
     /// leaves this one working.
-    async fn migrate(&self) -> StoreResult<()> {
+    async fn migrate(options: PgConnectOptions) -> StoreResult<()> {
         use sqlx::migrate::MigrateError as E;
         let mut migrator = sqlx::migrate!("../../migrations");
         migrator.set_ignore_missing(true);
-        let mut connection = self.pool.acquire().await?.detach();
         // Whoever waits for a table has everybody who comes after wait, too: coordinators that are at work could renew no lease.
-        sqlx::query!("select set_config('lock_timeout', $1, false)", MIGRATION_LOCK_TIMEOUT)
-            .fetch_one(&mut connection)
-            .await?;
-        migrator.run(&mut connection).await.map_err(|error| match error {
+        let options = options.options([("lock_timeout", MIGRATION_LOCK_TIMEOUT)]);
+        let pool =
+            PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
+        let migrated = migrator.run(&pool).await;
+        pool.close().await;
+        migrated.map_err(|error| match error {
             E::Execute(error) | E::ExecuteMigration(error, _) => StoreError::Database(error),
             other => StoreError::unreadable("list of migrations", &other),
-        })?;
-        Ok(connection.close().await?)
+        })
     }
 
     /// A stream of hints from every coordinator on this database.
