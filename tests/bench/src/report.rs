@@ -96,7 +96,9 @@ impl Report {
             let texts: Vec<&str> =
                 self.verdicts.iter().filter(|one| one.holds == holds).map(|one| &*one.text).collect();
             println!("\n{title}: {}", texts.len());
-            texts.iter().for_each(|text| println!("  {text}"));
+            for text in &texts {
+                println!("  {text}");
+            }
         }
         let broken: Vec<&str> =
             self.verdicts.iter().filter(|one| one.is_must && !one.holds).map(|one| &*one.text).collect();

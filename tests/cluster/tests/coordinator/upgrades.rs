@@ -50,7 +50,7 @@ async fn every_statement_of_the_version_before_understands_the_tables_as_they_ar
     let fixture = Fixture::start().await;
     let statements: Vec<String> = serde_json::from_str(PREVIOUS).unwrap();
     assert!(statements.len() > 100, "{} statements", statements.len());
-    let prepared: String =
-        statements.iter().enumerate().map(|(place, statement)| format!("prepare s{place} as {statement};\n")).collect();
-    fixture.sql(&prepared).await;
+    let prepare = |(place, statement): (usize, &String)| format!("prepare s{place} as {statement}");
+    let prepared: Vec<String> = statements.iter().enumerate().map(prepare).collect();
+    fixture.sql(&prepared.join(";\n")).await;
 }
