@@ -1,5 +1,5 @@
-//! What a user does to work that is on its way, and when: drawn from a seed, the same for the same seed for ever. The faults
-//! of a seed are drawn apart from it.
+//! What a user does to work that is on its way, and when: drawn from a seed, the same for the same seed for ever. The
+//! faults of a seed are drawn apart from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -88,8 +88,8 @@ pub struct Done {
     pub proof: String,
 }
 
-/// Draws as many rounds as there are of faults, each `round` long, in each of which every act is done once, in another order
-/// every time.
+/// Draws as many rounds as there are of faults, each `round` long, in each of which every act is done once, in another
+/// order every time.
 pub fn draw(seed: u64, rounds: usize, round: Duration) -> Vec<Due> {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     dice.set_stream(STREAM);

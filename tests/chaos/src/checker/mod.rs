@@ -50,7 +50,7 @@ pub const RULES: [Rule; 18] = [
     },
     Rule {
         name: "task-ends-once",
-        text: "every task ended exactly once, and well but for those of cancelled jobs, and nothing happened to it afterwards",
+        text: "every task ended exactly once, and well unless its job was cancelled, and nothing happened to it later",
         check: order::task_ends_once,
     },
     Rule {
