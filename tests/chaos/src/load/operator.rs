@@ -189,9 +189,9 @@ async fn until_midway(client: &Client, pipeline: Uuid) -> Result<v1::Pipeline, A
 async fn cancel_job(client: &Client, id: String) -> Result<(), ApiError> {
     let request = v1::CancelJobRequest { id };
     match until_answered(client, || async { client.jobs().cancel_job(request.clone()).await }).await {
-        // It was cancelled before, and nobody heard the answer; or it had ended.
         Err(error) if error.code != ErrorCode::IllegalState => Err(error),
-        _ => Ok(()),
+        // Or it was cancelled before, and nobody heard the answer; or it had ended.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
