@@ -1,6 +1,7 @@
 //! Chaos: the whole system at work while processes are killed and stopped, connections cut, Postgres restarted, disks slow
 //! and clocks wrong; and a checker that reads everything that happened, and proves that nothing was lost or done twice.
 
+pub mod acts;
 pub mod checker;
 pub mod fault;
 pub mod history;

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::acts::Done;
 use crate::checker::{RULES, Violation};
 use crate::history::History;
 use crate::recovery::{Recovery, Struck};
@@ -27,6 +28,8 @@ pub struct Report {
     pub counts: BTreeMap<String, usize>,
     /// What was done, in order.
     pub faults: Vec<FaultReport>,
+    /// What was done to work on its way, in order.
+    pub acts: Vec<ActReport>,
     /// Longest times that things took to go on after each kind of fault, in milliseconds.
     pub slowest_recovery_ms: BTreeMap<String, u64>,
     /// Rules that were checked, and what they say.
@@ -49,9 +52,21 @@ pub struct FaultReport {
     pub recovery: Recovery,
 }
 
+/// Something that a user did to work on its way.
+#[derive(Debug, Serialize)]
+pub struct ActReport {
+    /// When, in seconds since the begin.
+    pub at: f64,
+    /// What.
+    pub act: String,
+    /// What proves it.
+    pub proof: String,
+}
+
 /// Rules besides those of the checker.
-const MORE_RULES: [(&str, &str); 4] = [
+const MORE_RULES: [(&str, &str); 5] = [
     ("faults-fire", "every fault of the schedule was done, and hit somebody"),
+    ("acts-done", "everything that was to be done to work on its way was done"),
     ("quiet", "when nothing goes wrong any more, everything that was begun ends"),
     ("recovery", "15 s after a fault at the latest things go on, and nothing is held by who has gone"),
     ("logs", "nothing unexpected is logged as a warning or an error"),
@@ -67,6 +82,7 @@ impl Report {
             quiet_after_seconds: 0.0,
             counts: BTreeMap::new(),
             faults: Vec::new(),
+            acts: Vec::new(),
             slowest_recovery_ms: BTreeMap::new(),
             rules,
             violations: Vec::new(),
@@ -89,6 +105,11 @@ impl Report {
         let of_kind = self.slowest_recovery_ms.entry(struck.fault.kind.to_string()).or_default();
         *of_kind = slowest.max(*of_kind);
         self.faults.push(FaultReport { at, fault: struck.fault.to_string(), proof: struck.proof.clone(), recovery });
+    }
+
+    /// Notes what was done to work on its way.
+    pub fn add_act(&mut self, at: f64, done: &Done) {
+        self.acts.push(ActReport { at, act: done.act.to_string(), proof: done.proof.clone() });
     }
 
     /// Counts what there was.
@@ -127,6 +148,9 @@ impl fmt::Display for Report {
             let Recovery { held, taken_back_ms, next_success_ms } = fault.recovery;
             let (back, next) = (seconds(taken_back_ms), seconds(next_success_ms));
             writeln!(f, "{:6.1}s  {:<62} {held:>4} {back:>10} {next:>10}", fault.at, fault.fault)?;
+        }
+        for act in &self.acts {
+            writeln!(f, "{:6.1}s  {}: {}", act.at, act.act, act.proof)?;
         }
         let counts: Vec<String> = self.counts.iter().map(|(what, number)| format!("{number} {what}")).collect();
         writeln!(f, "\n{}", counts.join(", "))?;

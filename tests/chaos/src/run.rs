@@ -18,7 +18,7 @@ use crate::report::Report;
 use crate::schedule::Schedule;
 use crate::stage::Stage;
 use crate::strikes::Strikes;
-use crate::{checker, logs};
+use crate::{acts, checker, logs};
 
 /// How long the work may take to begin.
 const WARM_UP: Duration = Duration::from_secs(30);
@@ -26,6 +26,9 @@ const WARM_UP: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_secs(90);
 /// How long those who watch may take to see it.
 const SEEN: Duration = Duration::from_secs(20);
+/// How long it may take until nothing is left that does not count: the grace for late uploads, and some time for another
+/// coordinator to take up the duty, and to look.
+const CLEAN: Duration = Duration::from_secs(40);
 const LOOK: Duration = Duration::from_millis(200);
 /// So often one looks which fault is due.
 const STEP: Duration = Duration::from_millis(20);
@@ -43,12 +46,15 @@ pub struct Options {
 
 /// Does it, and says on the way what happens.
 pub async fn run(options: &Options, mut say: impl FnMut(String)) -> anyhow::Result<Report> {
-    let schedule = Schedule::draw(options.seed, Schedule::rounds_within(options.time));
+    let rounds = Schedule::rounds_within(options.time);
+    let schedule = Schedule::draw(options.seed, rounds);
+    let agenda = acts::draw(options.seed, rounds, Schedule::round());
     say(schedule.to_string());
     let logs = options.output.join(format!("seed-{}", options.seed));
     prepare(&logs)?;
     let mut stage = Stage::set(&logs).await?;
-    let mut load = Load::begin(stage.client()?, stage.clients()?, &lists(&stage.web), Arc::clone(&stage.urgent));
+    let (any, each, urgent) = (stage.client()?, stage.clients()?, Arc::clone(&stage.urgent));
+    let mut load = Load::begin(any, each, &lists(&stage.web), urgent, agenda.clone());
     let mut reader = Reader::connect(&stage.database_url()).await?;
     warm_up(&mut reader).await?;
     drop(reader);
@@ -69,7 +75,16 @@ pub async fn run(options: &Options, mut say: impl FnMut(String)) -> anyhow::Resu
     wait_for_quiet(&mut reader, &mut load, &mut report).await?;
     report.quiet_after_seconds = calm.elapsed().as_secs_f64();
 
-    let history = read(&mut reader, &stage, load.asked()).await?;
+    wait_for_cleaning(&mut reader, &mut report).await?;
+
+    let asked = load.asked();
+    for done in &asked.acts {
+        report.add_act((done.at - begun_at).as_seconds_f64(), done);
+    }
+    for act in acts::left_undone(&agenda, &asked.acts) {
+        report.violate("acts-done", format!("{act} was never done"));
+    }
+    let history = read(&mut reader, &stage, asked).await?;
     report.count(&history);
     report.violations.extend(checker::check(&history));
     for struck in strikes.done() {
@@ -136,6 +151,22 @@ async fn wait_for_quiet(reader: &mut Reader, load: &mut Load, report: &mut Repor
     Ok(())
 }
 
+/// Waits until nobody has uploads left to look at that do not count.
+async fn wait_for_cleaning(reader: &mut Reader, report: &mut Report) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    loop {
+        let left = reader.to_clean().await?;
+        if left == 0 {
+            return Ok(());
+        }
+        if begin.elapsed() > CLEAN {
+            report.violate("nothing-is-left", format!("{left} attempts are to be cleaned after {CLEAN:?}"));
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 async fn read(reader: &mut Reader, stage: &Stage, asked: Asked) -> anyhow::Result<History> {
     let expected = stage.web.expected();
     let of_dataset = |dataset: &String| {
@@ -149,5 +180,6 @@ async fn read(reader: &mut Reader, stage: &Stage, asked: Asked) -> anyhow::Resul
     };
     let truth = asked.datasets.iter().flat_map(of_dataset).collect();
     let history = reader.history(&stage.storage()?).await?;
-    Ok(History { submitted: asked.submitted, watched: asked.watched, truth, ..history })
+    let Asked { submitted, watched, cancelled, drained, .. } = asked;
+    Ok(History { submitted, watched, cancelled, drained, truth, stored: stage.stored()?, ..history })
 }

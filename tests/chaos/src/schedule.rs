@@ -57,10 +57,14 @@ impl Schedule {
         Self { seed, strikes }
     }
 
+    /// How long a round lasts.
+    pub fn round() -> Duration {
+        SPACING * Kind::ALL.len() as u32
+    }
+
     /// As many rounds as fit into a time, one at least.
     pub fn rounds_within(time: Duration) -> usize {
-        let round = SPACING * Kind::ALL.len() as u32;
-        ((time.as_millis() / round.as_millis()) as usize).max(1)
+        ((time.as_millis() / Self::round().as_millis()) as usize).max(1)
     }
 
     /// When the last fault is over.

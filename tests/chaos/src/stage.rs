@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use ursa_client::Client;
 use ursa_demo_web::{DemoWeb, DemoWebConfig};
 use ursa_postgres::{Cluster, Options, Server};
-use ursa_storage::Storage;
 use ursa_storage::testing::{BUCKET, S3Server};
+use ursa_storage::{Key, Storage};
 use ursa_system::Process;
 use uuid::Uuid;
 
@@ -29,8 +29,14 @@ const START: Duration = Duration::from_secs(30);
 /// How long a lease lives without a report. Faults are measured by it.
 const LEASE: &str = "3s";
 const REPORT_INTERVAL: &str = "200ms";
+/// For how long uploads may still arrive of a worker that is heard of again: it may be stopped once more before it hears that
+/// its lease is gone, has ten seconds to end its trainer then, and the store may be slow.
+const UPLOAD_GRACE: &str = "20s";
 /// Tasks at a time and worker.
 const SLOTS: &str = "8";
+/// The folder of the object store, and where in its bucket the objects lie.
+const STORE: &str = "s3";
+const PREFIX: &str = "objects";
 /// Each call that a worker makes leaves a line with the time by its clock.
 const WORKER_LOG: &str = "info,tower::buffer=debug";
 /// A web that has every kind of dirt.
@@ -77,7 +83,7 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("ursa-chaos-").permissions(walkable).tempdir_in("/tmp")?;
         let (per_class, dirt_percent) = WEB;
         let web = DemoWeb::start(DemoWebConfig { per_class, dirt_percent, ..DemoWebConfig::default() }).await?;
-        let s3 = S3Server::start(&folder.path().join("s3")).await?;
+        let s3 = S3Server::start(&folder.path().join(STORE)).await?;
         let store_way = Proxy::start(Upstream::Tcp(s3.address()))?;
         let mut cluster = postgres(&folder.path().join("postgres"), logs)?;
         let server = Server::start(&mut cluster)?;
@@ -140,6 +146,24 @@ impl Stage {
         Ok(Storage::open_with(&object_store(), self.s3.settings())?)
     }
 
+    /// Keys of everything in the object store, as it lies on the disk of the server: nobody there is asked.
+    pub fn stored(&self) -> anyhow::Result<Vec<Key>> {
+        let root = self.folder.path().join(STORE).join(BUCKET).join(PREFIX);
+        let (mut keys, mut folders) = (Vec::new(), vec![root.clone()]);
+        while let Some(folder) = folders.pop() {
+            let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+            for entry in entries {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    keys.push(path.strip_prefix(&root)?.to_string_lossy().parse::<Key>()?);
+                }
+            }
+        }
+        Ok(keys)
+    }
+
     /// Starts a coordinator, and a way to it.
     async fn add_coordinator(&mut self, which: usize) -> anyhow::Result<()> {
         let mut process = self.coordinator(which, "127.0.0.1:0".to_owned())?;
@@ -164,6 +188,7 @@ impl Stage {
             ("--object-store", object_store()),
             ("--lease", LEASE.to_owned()),
             ("--report-interval", REPORT_INTERVAL.to_owned()),
+            ("--upload-grace", UPLOAD_GRACE.to_owned()),
         ]);
         Process::spawn("ursa-coordinator", &arguments, &self.store_settings(), &self.coordinators[which].log)
     }
@@ -291,7 +316,7 @@ fn url_through(way: &Proxy) -> String {
 }
 
 fn object_store() -> String {
-    format!("s3://{BUCKET}/objects")
+    format!("s3://{BUCKET}/{PREFIX}")
 }
 
 fn arguments(pairs: &[(&str, String)]) -> Vec<String> {

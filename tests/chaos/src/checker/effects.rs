@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ursa_storage::Key;
 use uuid::Uuid;
 
 use super::index::{Index, grouped};
@@ -64,7 +65,10 @@ pub(super) fn images_once(index: &Index<'_>) -> Vec<String> {
             "refused" => !image.reason.is_empty(),
             _ => false,
         };
-        if !is_verified || !is_whole {
+        // Nobody verifies what was fetched for a job that was cancelled.
+        let is_given_up = source.is_some_and(|source| index.was_cancelled(source.job));
+        let is_right = is_given_up || (is_verified && is_whole);
+        if !is_right {
             broken.push(format!("{what} is {} ({:?}), normalised in {normal:?}", image.verdict, image.reason));
         }
     }
@@ -104,4 +108,17 @@ pub(super) fn objects_whole(index: &Index<'_>) -> Vec<String> {
             Some(_) => None,
         })
         .collect()
+}
+
+pub(super) fn nothing_is_left(index: &Index<'_>) -> Vec<String> {
+    let history = index.history;
+    let shards = history.shards.iter().map(|shard| shard.key.as_str());
+    let named: HashSet<&str> = shards.chain(history.checkpoints.iter().map(|it| it.key.as_str())).collect();
+    let models: HashSet<&str> = history.models.iter().map(|model| model.digest.as_str()).collect();
+    let counts = |key: &Key| match key {
+        Key::PackageClaim { digest, .. } => models.contains(digest.to_string().as_str()),
+        key => named.contains(key.to_string().as_str()),
+    };
+    let uploads = history.stored.iter().filter(|key| key.attempt().is_some());
+    uploads.filter(|&key| !counts(key)).map(|key| format!("{key} is there, and no row names it")).collect()
 }

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use ursa_demo_web::Outcome;
+use ursa_storage::Key;
 use uuid::Uuid;
 
 use crate::history::{
-    Attempt, Checkpoint, Event, History, Image, Job, Model, Pipeline, Shard, Snapshot, Source, Submitted, Task, Truth,
+    Attempt, Checkpoint, Drained, Event, History, Image, Job, Model, Pipeline, Shard, Snapshot, Source, Submitted,
+    Task, Truth,
 };
 
 pub(super) const PROBES: Uuid = Uuid::from_u128(1);
 pub(super) const BEARS: Uuid = Uuid::from_u128(2);
+const GIVEN_UP: Uuid = Uuid::from_u128(3);
+const AGAIN: Uuid = Uuid::from_u128(4);
 /// Tasks.
 pub(super) const PROBE: Uuid = Uuid::from_u128(100);
 pub(super) const RETRIED_PROBE: Uuid = Uuid::from_u128(101);
@@ -20,25 +24,35 @@ pub(super) const SCRAPE: Uuid = Uuid::from_u128(200);
 pub(super) const VERIFY: Uuid = Uuid::from_u128(300);
 pub(super) const SNAPSHOT: Uuid = Uuid::from_u128(400);
 pub(super) const TRAIN: Uuid = Uuid::from_u128(500);
+/// Of the job that was cancelled: one that had ended by then, one at work, one that nobody had begun.
+const ENDED: Uuid = Uuid::from_u128(600);
+pub(super) const AT_WORK: Uuid = Uuid::from_u128(601);
+pub(super) const NOT_BEGUN: Uuid = Uuid::from_u128(602);
 
 /// Of everything.
-const SHA256: &str = "5f";
+const SHA256: &str = "5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f";
 
 pub(super) fn sound() -> History {
     let mut history = History::default();
-    for (key, id) in [("probes", PROBES), ("bears", BEARS)] {
+    for (key, id) in [("probes", PROBES), ("bears", BEARS), ("given-up", GIVEN_UP), ("again", AGAIN)] {
         history.submitted.push(Submitted { key: key.to_owned(), pipeline: id });
-        history.pipelines.push(Pipeline { id, key: Some(key.to_owned()) });
+        let rerun_of = (id == AGAIN).then_some(BEARS);
+        history.pipelines.push(Pipeline { id, key: Some(key.to_owned()), rerun_of });
     }
     job(&mut history, PROBES, "probe", json!({}), &[(PROBE, 1), (RETRIED_PROBE, 2)]);
     job(&mut history, BEARS, "scrape", json!({"fetched": 3, "timeout": 1}), &[(SCRAPE, 1)]);
     job(&mut history, BEARS, "verify", json!({"kept": 1, "duplicate": 1, "empty": 1}), &[(VERIFY, 2)]);
     job(&mut history, BEARS, "snapshot", json!({"digest": SHA256}), &[(SNAPSHOT, 1)]);
     job(&mut history, BEARS, "train", json!({"model_digest": SHA256}), &[(TRAIN, 2)]);
+    give_up(&mut history);
+    run_again(&mut history);
     dataset(&mut history);
     history.snapshots.push(Snapshot { job: job_of(SNAPSHOT), digest: SHA256.to_owned() });
     train(&mut history);
-    for pipeline in [PROBES, BEARS] {
+    history.stored.extend(history.objects.keys().filter_map(|key| key.parse::<Key>().ok()));
+    let from = time(&history);
+    history.drained.push(Drained { worker: Uuid::from_u128(1), from, to: from + TimeDelta::seconds(10) });
+    for pipeline in [PROBES, BEARS, GIVEN_UP, AGAIN] {
         let events = history.events.iter().filter(|event| event.pipeline == pipeline);
         history.watched.insert(pipeline, events.map(|event| event.id).collect());
     }
@@ -61,6 +75,7 @@ fn job(history: &mut History, pipeline: Uuid, kind: &str, output: Value, tasks: 
         kind: kind.to_owned(),
         state: "succeeded".into(),
         error: String::new(),
+        cached_from: None,
         output,
         task_count: count,
         open_tasks: 0,
@@ -107,6 +122,44 @@ fn attempt(history: &mut History, pipeline: Uuid, task: Uuid, number: i32, ends_
         error: String::new(),
         stop_reason: None,
     });
+}
+
+/// A job that was cancelled in the middle of its work.
+fn give_up(history: &mut History) {
+    let id = job_of(AT_WORK);
+    event(history, GIVEN_UP, id, None, "job.waiting");
+    event(history, GIVEN_UP, id, None, "job.running");
+    attempt(history, GIVEN_UP, ENDED, 1, true);
+    attempt(history, GIVEN_UP, AT_WORK, 1, false);
+    // It did not end by itself.
+    history.events.pop();
+    event(history, GIVEN_UP, id, None, "job.cancelling");
+    event(history, GIVEN_UP, id, Some((AT_WORK, 1)), "task.cancelled");
+    event(history, GIVEN_UP, id, None, "job.cancelled");
+    if let Some(stopped) = history.attempts.last_mut() {
+        stopped.state = "cancelled".into();
+        (stopped.error_class, stopped.stop_reason) = (Some("cancelled".into()), Some("cancelled".into()));
+    }
+    let tasks = [(ENDED, "succeeded", 1), (AT_WORK, "cancelled", 1), (NOT_BEGUN, "cancelled", 0)];
+    for (ordinal, (task, state, attempt)) in tasks.into_iter().enumerate() {
+        let like = history.tasks[0].clone();
+        let (ordinal, state) = (ordinal as i32, state.to_owned());
+        history.tasks.push(Task { id: task, job: id, ordinal, state, attempt, ..like });
+    }
+    let (like, state) = (history.jobs[0].clone(), "cancelled".to_owned());
+    let (task_count, units_total, units_done) = (3, 30, 10);
+    history.jobs.push(Job { id, pipeline: GIVEN_UP, state, task_count, units_total, units_done, ..like });
+    history.cancelled.insert(id);
+}
+
+/// A job that took over what the one did that fetches.
+fn run_again(history: &mut History) {
+    let id = Uuid::from_u128(7000);
+    event(history, AGAIN, id, None, "job.waiting");
+    event(history, AGAIN, id, None, "job.succeeded");
+    let earlier = history.jobs[1].clone();
+    let (cached_from, task_count, units_total, units_done) = (Some(earlier.id), 0, 0, 0);
+    history.jobs.push(Job { id, pipeline: AGAIN, cached_from, task_count, units_total, units_done, ..earlier });
 }
 
 pub(super) fn event(history: &mut History, pipeline: Uuid, job: Uuid, of: Option<(Uuid, i32)>, kind: &str) {
@@ -177,5 +230,6 @@ fn train(history: &mut History) {
     let key = format!("models/{SHA256}/model.json");
     history.objects.insert(key.clone(), SHA256.to_owned());
     let files = BTreeMap::from([(key, SHA256.to_owned())]);
+    history.stored.extend(format!("packages/{TRAIN}/2/{SHA256}").parse::<Key>());
     history.models.push(Model { digest: SHA256.to_owned(), files, task: TRAIN, attempt: 2 });
 }

@@ -1,6 +1,6 @@
 //! Ways through a history.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use uuid::Uuid;
@@ -14,6 +14,8 @@ pub(super) struct Index<'a> {
     pub(super) tasks: HashMap<Uuid, &'a Task>,
     pub(super) sources: HashMap<Uuid, &'a Source>,
     pub(super) images: HashMap<Uuid, &'a Image>,
+    /// Pipelines that run another one again.
+    reruns: HashSet<Uuid>,
     tasks_of: HashMap<Uuid, Vec<&'a Task>>,
     attempts_of: HashMap<Uuid, Vec<&'a Attempt>>,
     events_of_job: HashMap<Uuid, Vec<&'a Event>>,
@@ -29,6 +31,7 @@ impl<'a> Index<'a> {
             tasks: history.tasks.iter().map(|task| (task.id, task)).collect(),
             sources: history.sources.iter().map(|source| (source.id, source)).collect(),
             images: history.images.iter().map(|image| (image.id, image)).collect(),
+            reruns: history.pipelines.iter().filter(|it| it.rerun_of.is_some()).map(|it| it.id).collect(),
             tasks_of: grouped(&history.tasks, |task| Some(task.job)),
             attempts_of: grouped(&history.attempts, |attempt| Some(attempt.task)),
             events_of_job: grouped(&history.events, |event| Some(event.job)),
@@ -55,6 +58,16 @@ impl<'a> Index<'a> {
 
     pub(super) fn events_of_pipeline(&self, pipeline: Uuid) -> &[&'a Event] {
         self.events_of_pipeline.get(&pipeline).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether somebody cancelled a job.
+    pub(super) fn was_cancelled(&self, job: Uuid) -> bool {
+        self.history.cancelled.contains(&job)
+    }
+
+    /// Whether a job belongs to a pipeline that was run again.
+    pub(super) fn is_again(&self, job: &Job) -> bool {
+        self.reruns.contains(&job.pipeline)
     }
 
     /// A task, for people: the name of its job and its place in there.

@@ -3,6 +3,7 @@
 //! The order of things is that of the events of a pipeline, whose ids grow in the order of commits. Times are not: a
 //! transaction has that of its begin.
 
+mod again;
 mod effects;
 mod index;
 mod order;
@@ -31,21 +32,25 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 18] = [
     Rule {
         name: "submitted-once",
         text: "whatever was asked for is there once, however often it was asked for",
         check: totals::submitted_once,
     },
-    Rule { name: "jobs-end", text: "every job ended well, and its counts are right", check: totals::jobs_end },
+    Rule {
+        name: "jobs-end",
+        text: "every job ended well, or cancelled if it was, and its counts are right",
+        check: totals::jobs_end,
+    },
     Rule {
         name: "job-order",
-        text: "a job waits, runs and ends, once each, and its tasks live in between",
+        text: "a job waits, runs and ends, once each, and its tasks live in between; once it is cancelled none begins",
         check: order::job_order,
     },
     Rule {
         name: "task-ends-once",
-        text: "every task ended exactly once, and well, and nothing happened to it afterwards",
+        text: "every task ended exactly once, and well unless its job was cancelled, and nothing happened to it later",
         check: order::task_ends_once,
     },
     Rule {
@@ -55,7 +60,7 @@ pub const RULES: [Rule; 15] = [
     },
     Rule {
         name: "one-success",
-        text: "of every task exactly one attempt succeeded: the last one",
+        text: "of every task that ended well exactly one attempt succeeded: the last one",
         check: order::one_success,
     },
     Rule {
@@ -67,6 +72,16 @@ pub const RULES: [Rule; 15] = [
         name: "no-overlap",
         text: "an attempt begins after the one before has ended, and works only in between",
         check: order::no_overlap,
+    },
+    Rule {
+        name: "drained-rests",
+        text: "a worker that is drained is given nothing until it is let in again",
+        check: order::drained_rests,
+    },
+    Rule {
+        name: "run-again",
+        text: "of what is run again each job is taken over as a whole from one that ended well, or done anew",
+        check: again::run_again,
     },
     Rule {
         name: "watched-all",
@@ -90,6 +105,11 @@ pub const RULES: [Rule; 15] = [
         check: effects::work_goes_on,
     },
     Rule { name: "objects-whole", text: "every object that counts is there, unchanged", check: effects::objects_whole },
+    Rule {
+        name: "nothing-is-left",
+        text: "of what attempts uploaded only what a row names is there once everybody has had time to clean up",
+        check: effects::nothing_is_left,
+    },
     Rule { name: "truth", text: "every line of the lists became what it had to", check: truth::truth },
 ];
 

@@ -3,10 +3,15 @@
 use std::collections::HashSet;
 
 use super::index::Index;
-use crate::history::{Attempt, Event};
+use crate::history::{Attempt, Event, Job, Task};
 
 /// Of a job that does what it shall, in order.
-const LIFE_OF_A_JOB: [&str; 3] = ["job.waiting", "job.running", "job.succeeded"];
+const LIFE_OF_A_JOB: &[&str] = &["job.waiting", "job.running", "job.succeeded"];
+/// Of one that is cancelled while it runs.
+const CUT_SHORT: &[&str] = &["job.waiting", "job.running", CANCELLING, "job.cancelled"];
+/// Of one that leaves the work to an earlier one.
+const TAKEN_OVER: &[&str] = &["job.waiting", "job.succeeded"];
+const CANCELLING: &str = "job.cancelling";
 const LEASED: &str = "task.leased";
 
 fn ends_task(event: &Event) -> bool {
@@ -23,18 +28,34 @@ pub(super) fn job_order(index: &Index<'_>) -> Vec<String> {
         let events = index.events_of_job(job.id);
         let of_job = |event: &&&Event| event.kind.starts_with("job.");
         let life: Vec<&str> = events.iter().filter(of_job).map(|event| event.kind.as_str()).collect();
-        if life != LIFE_OF_A_JOB {
+        let wanted = life_of(index, job);
+        if life != wanted {
             broken.push(format!("{} ({}) went through {life:?}", job.name, job.id));
             continue;
         }
-        let at = |kind: &str| events.iter().position(|event| event.kind == kind).unwrap_or_default();
-        let (begin, end) = (at("job.running"), at("job.succeeded"));
+        let at = |kind: &str| events.iter().position(|event| event.kind == kind);
+        let (begin, end) = (at(wanted[1]).unwrap_or_default(), at(wanted[wanted.len() - 1]).unwrap_or_default());
         let outside = events.iter().enumerate().find(|(at, event)| event.task.is_some() && (*at < begin || *at > end));
         if let Some((_, event)) = outside {
             broken.push(format!("{} ({}): {} (event {}) while it did not run", job.name, job.id, event.kind, event.id));
         }
+        let stopped = at(CANCELLING).unwrap_or(events.len());
+        if let Some(event) = events[stopped..].iter().find(|event| event.kind == LEASED) {
+            broken.push(format!("{} ({}): a task began (event {}) after it was cancelled", job.name, job.id, event.id));
+        }
     }
     broken
+}
+
+/// What a job has to go through.
+fn life_of(index: &Index<'_>, job: &Job) -> &'static [&'static str] {
+    if index.was_cancelled(job.id) {
+        CUT_SHORT
+    } else if job.cached_from.is_some() {
+        TAKEN_OVER
+    } else {
+        LIFE_OF_A_JOB
+    }
 }
 
 pub(super) fn task_ends_once(index: &Index<'_>) -> Vec<String> {
@@ -43,16 +64,31 @@ pub(super) fn task_ends_once(index: &Index<'_>) -> Vec<String> {
         let events = index.events_of_task(task.id);
         let ends: Vec<&str> = events.iter().filter(|event| ends_task(event)).map(|event| event.kind.as_str()).collect();
         let name = || index.name(task.id);
-        if task.state != "succeeded" {
+        let (state, wanted) = end_of(index, task);
+        if task.state != state {
             broken.push(format!("{} is {}", name(), task.state));
         }
-        if ends != ["task.succeeded"] {
+        if ends != wanted {
             broken.push(format!("{} ended {} times: {ends:?}", name(), ends.len()));
-        } else if let Some(last) = events.last().filter(|event| !ends_task(event)) {
+        } else if let Some(last) = events.last().filter(|event| !ends.is_empty() && !ends_task(event)) {
             broken.push(format!("{}: {} (event {}) after its end", name(), last.kind, last.id));
         }
     }
     broken
+}
+
+/// The state a task has to end in, and the events that have to tell of it: none of one that nobody was at when its job was
+/// cancelled.
+fn end_of(index: &Index<'_>, task: &Task) -> (&'static str, &'static [&'static str]) {
+    const WELL: &[&str] = &["task.succeeded"];
+    const STOPPED: &[&str] = &["task.cancelled"];
+    const UNTOLD: &[&str] = &[];
+    if !index.was_cancelled(task.job) || task.state == "succeeded" {
+        return ("succeeded", WELL);
+    }
+    let last = index.attempts_of(task.id).last();
+    let was_stopped = last.is_some_and(|attempt| attempt.error_class.as_deref() == Some("cancelled"));
+    ("cancelled", if was_stopped { STOPPED } else { UNTOLD })
 }
 
 pub(super) fn attempts_whole(index: &Index<'_>) -> Vec<String> {
@@ -84,7 +120,9 @@ pub(super) fn one_success(index: &Index<'_>) -> Vec<String> {
         let attempts = index.attempts_of(task.id);
         let well = attempts.iter().filter(|attempt| attempt.state == "succeeded");
         let winners: Vec<i32> = well.map(|attempt| attempt.number).collect();
-        if winners != [task.attempt] {
+        let may_have_none = index.was_cancelled(task.job) && task.state != "succeeded";
+        let wanted = if may_have_none { Vec::new() } else { vec![task.attempt] };
+        if winners != wanted {
             let name = index.name(task.id);
             broken.push(format!("{name}: of {} attempts {winners:?} succeeded", attempts.len()));
         }
@@ -136,6 +174,19 @@ pub(super) fn no_overlap(index: &Index<'_>) -> Vec<String> {
         }
         if next <= task.attempt {
             broken.push(format!("{}: attempt {next} was never leased", index.name(task.id)));
+        }
+    }
+    broken
+}
+
+pub(super) fn drained_rests(index: &Index<'_>) -> Vec<String> {
+    let mut broken = Vec::new();
+    for drained in &index.history.drained {
+        // A lease has the time at which the transaction began that gives it, and who was drained by then gets none.
+        let is_in_between = |attempt: &&Attempt| drained.from < attempt.leased_at && attempt.leased_at < drained.to;
+        let given = index.history.attempts.iter().filter(|attempt| attempt.worker == drained.worker);
+        for Attempt { task, number, worker, .. } in given.filter(is_in_between) {
+            broken.push(format!("attempt {number} of {} was given to {worker}, which is drained", index.name(*task)));
         }
     }
     broken

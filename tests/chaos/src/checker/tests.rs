@@ -1,13 +1,16 @@
 use std::collections::BTreeSet;
 
-use super::example::{BEARS, PROBE, PROBES, RETRIED_PROBE, SCRAPE, TRAIN, VERIFY, event, sound};
+use chrono::TimeDelta;
+use ursa_storage::Key;
+
+use super::example::{AT_WORK, BEARS, NOT_BEGUN, PROBE, PROBES, RETRIED_PROBE, SCRAPE, TRAIN, VERIFY, event, sound};
 use super::*;
 use crate::history::Pipeline;
 
 type Break = fn(&mut History);
 
 /// What goes wrong, the rule that must find it, and how it is done to a sound history.
-const CASES: [(&str, &str, Break); 39] = [
+const CASES: [(&str, &str, Break); 51] = [
     ("a pipeline that was answered for is lost", "submitted-once", |it| {
         it.pipelines.remove(0);
     }),
@@ -16,7 +19,7 @@ const CASES: [(&str, &str, Break); 39] = [
         it.pipelines.push(again);
     }),
     ("a pipeline that nobody asked for", "submitted-once", |it| {
-        it.pipelines.push(Pipeline { id: uuid::Uuid::from_u128(77), key: None });
+        it.pipelines.push(Pipeline { id: uuid::Uuid::from_u128(77), key: None, rerun_of: None });
     }),
     ("a job that never ends", "jobs-end", |it| it.jobs[0].state = "running".into()),
     ("a job that failed", "jobs-end", |it| it.jobs[4].state = "failed".into()),
@@ -105,6 +108,27 @@ const CASES: [(&str, &str, Break); 39] = [
     ("a URL that is lost", "truth", |it| {
         it.sources.pop();
     }),
+    ("a job that ended well although it was cancelled", "jobs-end", |it| it.jobs[5].state = "succeeded".into()),
+    ("a job that was cancelled and that nobody cancelled", "jobs-end", |it| it.cancelled.clear()),
+    ("a task that began after its job was cancelled", "job-order", |it| {
+        let (begin, stop) = (position_of(it, "task.leased", AT_WORK, 1), position(it, "job.cancelling", None));
+        it.events.swap(begin, stop);
+    }),
+    ("a task of a cancelled job that ended twice", "task-ends-once", |it| repeat(it, "task.cancelled", AT_WORK)),
+    ("a task of a cancelled job that nobody saw end", "task-ends-once", |it| forget(it, "task.cancelled", AT_WORK)),
+    ("a task of a cancelled job that waits for ever", "task-ends-once", |it| {
+        task(it, NOT_BEGUN).state = "ready".into();
+    }),
+    ("a drained worker that was given something", "drained-rests", |it| {
+        it.attempts[0].leased_at = it.drained[0].from + TimeDelta::seconds(1);
+    }),
+    ("a job that took over from one that failed", "run-again", |it| it.jobs[1].state = "failed".into()),
+    ("a job that took over half of what there was", "run-again", |it| it.jobs[6].output = serde_json::json!({})),
+    ("a job that took over though nobody ran anything again", "run-again", |it| it.pipelines[3].rerun_of = None),
+    ("a shard of an attempt that does not count", "nothing-is-left", |it| {
+        it.stored.push(Key::RawShard { task: SCRAPE, attempt: 2 });
+    }),
+    ("the claim of a package that nobody registered", "nothing-is-left", |it| it.models.clear()),
 ];
 
 #[test]

@@ -28,27 +28,35 @@ pub(super) fn jobs_end(index: &Index<'_>) -> Vec<String> {
     let mut broken = Vec::new();
     for job in &index.history.jobs {
         let tasks = index.tasks_of(job.id);
-        let units: i64 = tasks.iter().map(|task| task.units).sum();
+        let is_cancelled = index.was_cancelled(job.id);
+        let wanted = if is_cancelled { "cancelled" } else { "succeeded" };
+        let total: i64 = tasks.iter().map(|task| task.units).sum();
+        let done = tasks.iter().filter(|task| !is_cancelled || task.state == "succeeded").map(|task| task.units);
+        let done: i64 = done.sum();
         let mut say = |what: String| broken.push(format!("{} ({}) {what}", job.name, job.id));
-        if job.state != "succeeded" {
+        if job.state != wanted {
             say(format!("is {}: {}", job.state, job.error));
         }
         if job.open_tasks != 0 {
             say(format!("counts {} open tasks", job.open_tasks));
         }
-        if job.task_count as usize != tasks.len() || tasks.is_empty() {
+        // One that is run again may find that nothing is left to do.
+        let may_have_none = index.is_again(job);
+        if job.task_count as usize != tasks.len() || (tasks.is_empty() && !may_have_none) {
             say(format!("counts {} tasks and has {}", job.task_count, tasks.len()));
         }
-        if job.units_done != units || job.units_total != units {
-            let (done, total) = (job.units_done, job.units_total);
-            say(format!("counts {done} of {total} units done, and its tasks have {units}"));
+        if (job.units_done, job.units_total) != (done, total) {
+            let (counted, of) = (job.units_done, job.units_total);
+            say(format!("counts {counted} of {of} units done, and its tasks have {done} of {total}"));
         }
     }
     broken
 }
 
 pub(super) fn outputs_add_up(index: &Index<'_>) -> Vec<String> {
-    index.history.jobs.iter().filter_map(|job| wrong_output(index, job)).collect()
+    // What was taken over is that of the job that did the work.
+    let at_work = index.history.jobs.iter().filter(|job| job.cached_from.is_none());
+    at_work.filter_map(|job| wrong_output(index, job)).collect()
 }
 
 fn wrong_output(index: &Index<'_>, job: &Job) -> Option<String> {
@@ -56,7 +64,8 @@ fn wrong_output(index: &Index<'_>, job: &Job) -> Option<String> {
     let what = format!("{} ({})", job.name, job.id);
     match job.kind.as_str() {
         "scrape" => {
-            let sources = history.sources.iter().filter(|source| source.job == job.id).count() as u64;
+            let sources = history.sources.iter().filter(|source| source.job == job.id && source.outcome != "pending");
+            let sources = sources.count() as u64;
             (sum(job) != sources).then(|| format!("{what} says {} outcomes, there are {sources}", sum(job)))
         }
         "verify" => {

@@ -12,8 +12,10 @@ type Line<'a> = (&'a str, &'a str, &'a str);
 
 pub(super) fn truth(index: &Index<'_>) -> Vec<String> {
     let mut broken = Vec::new();
+    // Of what nobody saw through there is no truth.
     let sources = grouped(&index.history.sources, |source| {
-        Some((source.dataset.as_str(), source.class.as_str(), source.url.as_str()))
+        let line = (source.dataset.as_str(), source.class.as_str(), source.url.as_str());
+        Some(line).filter(|_| !index.was_cancelled(source.job))
     });
     for truth in &index.history.truth {
         let line = (truth.dataset.as_str(), truth.class.as_str(), truth.url.as_str());

@@ -2,13 +2,14 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use ursa_demo_web::Outcome;
+use ursa_storage::Key;
 use uuid::Uuid;
 
 pub use read::Reader;
@@ -22,6 +23,10 @@ pub struct History {
     pub truth: Vec<Truth>,
     /// What somebody who watched saw, pipeline by pipeline, in the order in which it came.
     pub watched: BTreeMap<Uuid, Vec<i64>>,
+    /// Jobs that somebody cancelled before they had ended.
+    pub cancelled: BTreeSet<Uuid>,
+    /// When which workers were to take nothing.
+    pub drained: Vec<Drained>,
     /// Pipelines.
     pub pipelines: Vec<Pipeline>,
     /// Jobs.
@@ -46,6 +51,8 @@ pub struct History {
     pub checkpoints: Vec<Checkpoint>,
     /// SHA-256, in hex, of every object that a row names and that is there.
     pub objects: BTreeMap<String, String>,
+    /// Keys of everything in the object store, whether a row names it or not.
+    pub stored: Vec<Key>,
 }
 
 impl History {
@@ -53,6 +60,8 @@ impl History {
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         rows(to, &self.submitted)?;
         rows(to, &self.watched)?;
+        rows(to, &self.cancelled)?;
+        rows(to, &self.drained)?;
         rows(to, &self.pipelines)?;
         rows(to, &self.jobs)?;
         rows(to, &self.tasks)?;
@@ -64,7 +73,8 @@ impl History {
         rows(to, &self.snapshots)?;
         rows(to, &self.models)?;
         rows(to, &self.checkpoints)?;
-        rows(to, &self.objects)
+        rows(to, &self.objects)?;
+        rows(to, &self.stored)
     }
 }
 
@@ -79,6 +89,17 @@ pub struct Submitted {
     pub key: String,
     /// The pipeline it became, as answered.
     pub pipeline: Uuid,
+}
+
+/// A worker that was to take nothing for a while.
+#[derive(Debug, Clone)]
+pub struct Drained {
+    /// Which.
+    pub worker: Uuid,
+    /// When that was answered for, by this machine's clock, which is Postgres's, too.
+    pub from: DateTime<Utc>,
+    /// When it was about to be let in again.
+    pub to: DateTime<Utc>,
 }
 
 /// What must have become of a line of a list.
@@ -101,6 +122,8 @@ pub struct Pipeline {
     pub id: Uuid,
     /// The idempotency key it was asked for with.
     pub key: Option<String>,
+    /// The pipeline that this one runs again.
+    pub rerun_of: Option<Uuid>,
 }
 
 /// A row of `jobs`.
@@ -118,6 +141,8 @@ pub struct Job {
     pub state: String,
     /// Why it failed.
     pub error: String,
+    /// The job whose output it took over instead of doing the work.
+    pub cached_from: Option<Uuid>,
     /// What it left behind.
     pub output: Value,
     /// Tasks, as counted.

@@ -47,10 +47,15 @@ impl Reader {
         Ok(sqlx::query_scalar(statement).fetch_one(&mut self.connection).await?)
     }
 
+    /// Attempts whose uploads are still to be looked at.
+    pub async fn to_clean(&mut self) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar("select count(*) from attempts_to_clean").fetch_one(&mut self.connection).await?)
+    }
+
     /// Everything the database and the store know of what happened.
     pub async fn history(&mut self, storage: &Storage) -> anyhow::Result<History> {
         let mut history = History {
-            pipelines: self.rows("select id, idempotency_key from pipelines order by id", pipeline).await?,
+            pipelines: self.rows("select * from pipelines order by id", pipeline).await?,
             jobs: self.rows(JOBS, job).await?,
             tasks: self.rows("select * from tasks order by job_id, ordinal", task).await?,
             attempts: self.rows("select * from attempts order by task_id, number", attempt).await?,
@@ -84,7 +89,7 @@ const SOURCES: &str =
     join classes c on c.dataset_id = s.dataset_id and c.index = s.class_index order by s.id";
 
 fn pipeline(row: &PgRow) -> sqlx::Result<Pipeline> {
-    Ok(Pipeline { id: row.try_get("id")?, key: row.try_get("idempotency_key")? })
+    Ok(Pipeline { id: row.try_get("id")?, key: row.try_get("idempotency_key")?, rerun_of: row.try_get("rerun_of")? })
 }
 
 fn job(row: &PgRow) -> sqlx::Result<Job> {
@@ -95,6 +100,7 @@ fn job(row: &PgRow) -> sqlx::Result<Job> {
         kind: row.try_get("kind")?,
         state: row.try_get("state")?,
         error: row.try_get("error")?,
+        cached_from: row.try_get("cached_from")?,
         output: row.try_get("output")?,
         task_count: row.try_get("task_count")?,
         open_tasks: row.try_get("open_tasks")?,
