@@ -8,3 +8,5 @@ alter table metrics set (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_scale_factor = 0.02
 );
 alter table log_objects set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+alter table attempts_to_clean set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500);
+alter table objects_to_delete set (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500);
