@@ -29,6 +29,8 @@ const START: Duration = Duration::from_secs(30);
 /// How long a lease lives without a report. Faults are measured by it.
 const LEASE: &str = "3s";
 const REPORT_INTERVAL: &str = "200ms";
+/// Less than a probe takes: those that a fault has begin again make room, too.
+const LEAST_AT_WORK: &str = "100ms";
 /// Tasks at a time and worker.
 const SLOTS: &str = "8";
 /// Each call that a worker makes leaves a line with the time by its clock.
@@ -164,6 +166,7 @@ impl Stage {
             ("--object-store", object_store()),
             ("--lease", LEASE.to_owned()),
             ("--report-interval", REPORT_INTERVAL.to_owned()),
+            ("--least-at-work", LEAST_AT_WORK.to_owned()),
         ]);
         Process::spawn("ursa-coordinator", &arguments, &self.store_settings(), &self.coordinators[which].log)
     }
