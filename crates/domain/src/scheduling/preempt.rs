@@ -62,13 +62,13 @@ pub fn preempt(
     victims(lane, &offers, running, least_at_work).map(|(_, attempts)| attempts)
 }
 
-/// The same, with the worker they are on.
+/// The same, with the workers that the lane's next tasks would then go to: those that have room now, and the one they are on.
 pub(super) fn victims(
     lane: &LaneView,
     offers: &[&Offer],
     running: &[Running],
     least_at_work: Duration,
-) -> Option<(Uuid, Vec<(Uuid, u32)>)> {
+) -> Option<(Vec<Uuid>, Vec<(Uuid, u32)>)> {
     let request = &lane.request;
     let able = offers.iter().filter_map(|offer| Some((Room::new(offer), suitable(offer, request).ok()?)));
     let (free, full): (Vec<_>, Vec<_>) = able.partition(|(room, suitable)| room.spot(request, *suitable).is_some());
@@ -82,7 +82,8 @@ pub(super) fn victims(
         Some((worker, Search { room, request, suitable, tries: MAX_TRIES }.smallest(candidates)?))
     });
     let (worker, attempts) = found.min_by(|(a, one), (b, other)| compare(one, other).then(a.cmp(b)))?;
-    Some((worker, attempts.into_iter().map(|attempt| attempt.attempt).collect()))
+    let workers = free.iter().map(|(room, _)| room.offer.id).chain([worker]).collect();
+    Some((workers, attempts.into_iter().map(|attempt| attempt.attempt).collect()))
 }
 
 /// What may be asked back of each worker, what is missed least first.

@@ -101,10 +101,9 @@ impl Promises {
         let is_mine = |kept: &Kept| kept.lane == lane.id && !kept.by_preemption;
         let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| !is_mine(kept) && kept.workers.contains(&offer.id));
         let others: Vec<&Offer> = offers.iter().filter(|offer| !is_kept(offer)).collect();
-        let (worker, attempts) = victims(lane, &others, running, least_at_work)?;
-        let promised = self.kept.iter().position(|kept| is_mine(kept) && kept.workers.contains(&worker));
-        // What it was to have in the end anyway, it is to have at once.
-        let workers = promised.map_or_else(|| vec![worker], |promised| self.kept.remove(promised).workers);
+        let (workers, attempts) = victims(lane, &others, running, least_at_work)?;
+        // What it was to have in the end, it is to have at once.
+        self.kept.retain(|kept| !is_mine(kept));
         self.kept.push(Kept { lane: lane.id, workers, by_preemption: true, is_gathered: true, possible_at: now });
         Some(attempts)
     }

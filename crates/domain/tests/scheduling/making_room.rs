@@ -78,8 +78,8 @@ proptest! {
     fn what_was_asked_back_goes_to_whom_it_was_asked_for(
         workers in 1..4_u128,
         slots in 1..4_u32,
-        patient in proptest::collection::vec((0..5, any::<bool>(), 50.0..500.0), 1..3),
-        urgent in proptest::collection::vec((5..10, any::<bool>(), 10.0..200.0, 20.0..120.0), 1..4),
+        patient in proptest::collection::vec((0..5_i32, any::<bool>(), 50.0..500.0), 1..3),
+        urgent in proptest::collection::vec((5..10_i32, any::<bool>(), 10.0..200.0, 20.0..120.0), 1..4),
         least_at_work in 0..600_u64,
     ) {
         let of = |id: usize, priority, is_red| LaneView {
@@ -93,7 +93,9 @@ proptest! {
             world = world.with_preemptible(of(number, priority, is_red), vec![(0.0, seconds); 500]);
         }
         for (number, (priority, is_red, seconds, every)) in urgent.into_iter().enumerate() {
-            world = world.with(of(10 + number, priority, is_red), stream(every, seconds, 3000.0));
+            // Later than what has all the room by then.
+            let later = stream(every, seconds, 2900.0).into_iter().map(|(ready_at, seconds)| (100.0 + ready_at, seconds));
+            world = world.with(of(10 + number, priority, is_red), later);
         }
         let world = world.run(3000.0);
         prop_assert!(!world.asked.is_empty());

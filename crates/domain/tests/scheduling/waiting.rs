@@ -251,3 +251,29 @@ fn what_others_were_asked_back_for_is_kept_for_whom_it_was_asked() {
     assert_eq!(given(&mut later, &[], 100.0), None);
     assert_eq!(given(&mut later, &full(GpuUse::Free), 101.0), Some(2), "who has been away for long is not waited for");
 }
+
+#[test]
+fn who_was_promised_a_place_in_the_end_may_still_ask_for_it_at_once() {
+    let mut promises = Promises::default();
+    let offers = [worker(1, 0, vec![])];
+    let projects = [project("blue", 1.0)];
+    let urgent = LaneView { priority: 9, ..lane(1, "blue", JobKind::Scrape, Resources::default()) };
+    let attempt = |at_work| Running {
+        attempt: (Uuid::from_u128(7), 2),
+        worker: Uuid::from_u128(1),
+        gpus: vec![],
+        shared_bytes: 0,
+        kind: JobKind::Scrape,
+        priority: 4,
+        preemptible: true,
+        at_work,
+    };
+    let peace = Duration::from_mins(10);
+    let now = RESERVE_AFTER.as_secs_f64() + 1.0;
+    let plan = promises.assign(std::slice::from_ref(&urgent), &projects, &offers, now, 9);
+    assert_eq!(plan.reserved, [Uuid::from_u128(1)]);
+    let mut ask = |at_work| promises.preempt(&urgent, &offers, &[attempt(at_work)], peace, now);
+    assert_eq!(ask(Duration::ZERO), None, "it has been there before, and has its peace");
+    assert_eq!(ask(peace), Some(vec![(Uuid::from_u128(7), 2)]));
+    assert_eq!(ask(peace), None, "one task needs no more");
+}
