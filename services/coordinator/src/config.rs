@@ -40,6 +40,11 @@ pub struct Config {
     #[arg(long, env = "URSA_STOP_GRACE", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_grace: Duration,
 
+    /// How long a task that has begun before is left at work, for every attempt before this one, until it may be asked to make
+    /// room for a more urgent job. Long enough to get on: a run that is asked back stores a checkpoint first, but begins again.
+    #[arg(long, env = "URSA_LEAST_AT_WORK", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub least_at_work: Duration,
+
     /// For how long uploads of an attempt may still arrive when it has ended without counting, or when a worker is heard of again
     /// whose lease was taken back. What such an attempt uploaded is deleted at once; what comes later, when this is over.
     #[arg(long, env = "URSA_UPLOAD_GRACE", default_value = "10m", value_parser = humantime::parse_duration)]

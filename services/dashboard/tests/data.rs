@@ -75,7 +75,8 @@ pub(crate) fn jobs() -> Vec<v1::Job> {
             progress: Some(progress(3, 5, "epochs", "epoch 4 of 5, batch 4 of 9")),
             rate: 0.05,
             eta_seconds: 40.0,
-            tasks: Some(v1::TaskCounts { total: 2, running: 1, dead: 1, ..Default::default() }),
+            tasks: Some(v1::TaskCounts { total: 3, queued: 1, running: 1, dead: 1, ..Default::default() }),
+            waiting_reason: "needs 1 GPU; 3 workers attached, none has a GPU".into(),
             output_json: "{}".into(),
             ..job(4, "train", "train", "running")
         },

@@ -135,6 +135,8 @@ async fn a_job_that_does_not_run_says_why_and_when_that_is_looked_at_again() {
     page.shows("Why it does not run:").shows("waits for train").shows("Looked at again").shows("in 30 min");
     page.shows("4 (9 while &lt;script").shows("waits for it)");
     dashboard.get("/jobs").await.shows("waits for train");
+    let page = dashboard.get(&format!("/jobs/{}", job_id(4))).await;
+    page.shows("Why the rest of it waits:").shows("none has a GPU").lacks("Why it does not run");
 }
 
 #[tokio::test]

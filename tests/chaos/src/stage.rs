@@ -32,6 +32,8 @@ const REPORT_INTERVAL: &str = "200ms";
 /// For how long uploads may still arrive of a worker that is heard of again: it may be stopped once more before it hears that
 /// its lease is gone, has ten seconds to end its trainer then, and the store may be slow.
 const UPLOAD_GRACE: &str = "20s";
+/// Less than a probe takes: those that a fault has begin again make room, too.
+const LEAST_AT_WORK: &str = "100ms";
 /// Tasks at a time and worker.
 const SLOTS: &str = "8";
 /// The folder of the object store, and where in its bucket the objects lie.
@@ -189,6 +191,7 @@ impl Stage {
             ("--lease", LEASE.to_owned()),
             ("--report-interval", REPORT_INTERVAL.to_owned()),
             ("--upload-grace", UPLOAD_GRACE.to_owned()),
+            ("--least-at-work", LEAST_AT_WORK.to_owned()),
         ]);
         Process::spawn("ursa-coordinator", &arguments, &self.store_settings(), &self.coordinators[which].log)
     }

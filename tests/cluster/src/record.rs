@@ -20,9 +20,10 @@ const TABLES: [&str; 11] = [
     "evaluations",
     "events",
 ];
-/// Of an attempt that is open, all but what every beat renews; of one that was lost, all but whether its worker came back.
-const ATTEMPTS: &str = "select to_jsonb(a)
-    - case state when 'lost' then array['fenced_at', 'cleaned_at'] else array['expires_at'] end as r
+/// Of an attempt that is open, all but what every beat renews; of one that was lost, all but whether its worker came back,
+/// and whether it was cleaned since.
+const ATTEMPTS: &str = "select to_jsonb(a) - case state
+        when 'lost' then '{error_class,fenced_at,cleaned_at}'::text[] else '{expires_at}' end as r
     from attempts a";
 /// At most so many lines of a log are compared; more than any test writes.
 const LINES: u32 = 10_000;
@@ -64,11 +65,13 @@ impl Told {
     }
 }
 
-/// Without what changes with the time alone, and without whether the worker of a lost attempt came back and was cleaned up
-/// after.
+/// Without what changes with the time alone; of a lost attempt, without whether its worker came back, and whether it was
+/// cleaned since.
 fn timeless(mut detail: v1::JobDetail) -> v1::JobDetail {
     if let Some(job) = &mut detail.job {
         (job.rate, job.eta_seconds, job.looked_at_again_at) = (0.0, 0.0, None);
+        // Who is silent for a moment is not counted among the workers there are.
+        job.waiting_reason.clear();
     }
     let attempts = detail.tasks.iter_mut().flat_map(|task| &mut task.attempts);
     for attempt in attempts.filter(|attempt| attempt.state == "lost") {

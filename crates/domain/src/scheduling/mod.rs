@@ -5,7 +5,7 @@
 //! - `lanes`: tasks that wait, whose they are, and what holds them up whoever is free.
 //! - `assign`: the next tasks for the workers that have room: fair between projects (`accounts`), urgent first, the best
 //!   worker for each (`workers`), turn by turn (`round`), and nobody waits for ever (`promises`).
-//! - `preempt`: what to ask back for a more urgent task. `explain`: why a task waits.
+//! - `preempt`: what to ask back for a more urgent task, and what to leave alone. `explain`: why a task waits.
 
 mod accounts;
 mod assign;

@@ -1,7 +1,13 @@
 //! What to ask back for the sake of a more urgent task.
+//!
+//! What is asked back waits anew and begins again, so that a stream of tasks that are only slightly more urgent could have the
+//! same run asked back for ever. So an attempt is left alone for a while, and longer with every attempt of its task before it:
+//! a run that has checkpoints gets on each time, and one that has none is left alone for as long as it takes in the end. A
+//! first attempt may be asked back at once: nobody was in its way yet, and those in a hurry need not wait.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -31,39 +37,60 @@ pub struct Running {
     pub priority: i32,
     /// Whether it may be asked back.
     pub preemptible: bool,
-    /// When it began, in seconds of any clock.
-    pub started_at: f64,
+    /// For how long it has been at work.
+    pub at_work: Duration,
 }
 
-/// The smallest set of preemptible attempts of lower priority, all on one worker, whose end would make room for the lane's
-/// next tasks: those of the lowest priority first, then the youngest. `None` when nothing helps, or nothing has to.
-pub fn preempt(lane: &LaneView, offers: &[Offer], running: &[Running]) -> Option<Vec<(Uuid, u32)>> {
+impl Running {
+    /// Whether it may be asked back, now that `least_at_work` is what it has in peace for every attempt before it.
+    pub fn may_make_room(&self, least_at_work: Duration) -> bool {
+        let (_, number) = self.attempt;
+        self.preemptible && self.at_work >= least_at_work.saturating_mul(number.saturating_sub(1))
+    }
+}
+
+/// The smallest set of attempts of lower priority that may make room, all on one worker, whose end would make room for the
+/// lane's next tasks: those of the lowest priority first, then the youngest. `None` when nothing helps, or nothing has to.
+/// `least_at_work` as in [`Running::may_make_room`].
+pub fn preempt(
+    lane: &LaneView,
+    offers: &[Offer],
+    running: &[Running],
+    least_at_work: Duration,
+) -> Option<Vec<(Uuid, u32)>> {
     let offers: Vec<&Offer> = offers.iter().collect();
-    victims(lane, &offers, running).map(|(_, attempts)| attempts)
+    victims(lane, &offers, running, least_at_work).map(|(_, attempts)| attempts)
 }
 
-/// The same, with the worker they are on.
-pub(super) fn victims(lane: &LaneView, offers: &[&Offer], running: &[Running]) -> Option<(Uuid, Vec<(Uuid, u32)>)> {
+/// The same, with the workers that the lane's next tasks would then go to: those that have room now, and the one they are on.
+pub(super) fn victims(
+    lane: &LaneView,
+    offers: &[&Offer],
+    running: &[Running],
+    least_at_work: Duration,
+) -> Option<(Vec<Uuid>, Vec<(Uuid, u32)>)> {
     let request = &lane.request;
     let able = offers.iter().filter_map(|offer| Some((Room::new(offer), suitable(offer, request).ok()?)));
     let (free, full): (Vec<_>, Vec<_>) = able.partition(|(room, suitable)| room.spot(request, *suitable).is_some());
     if free.len() + 1 != lane.at_once() as usize {
         return None;
     }
-    let candidates = candidates(lane, running);
+    let candidates = candidates(lane, running, least_at_work);
     let found = full.into_iter().filter_map(|(room, suitable)| {
         let worker = room.offer.id;
         let candidates = candidates.get(&worker)?;
         Some((worker, Search { room, request, suitable, tries: MAX_TRIES }.smallest(candidates)?))
     });
     let (worker, attempts) = found.min_by(|(a, one), (b, other)| compare(one, other).then(a.cmp(b)))?;
-    Some((worker, attempts.into_iter().map(|attempt| attempt.attempt).collect()))
+    let workers = free.iter().map(|(room, _)| room.offer.id).chain([worker]).collect();
+    Some((workers, attempts.into_iter().map(|attempt| attempt.attempt).collect()))
 }
 
 /// What may be asked back of each worker, what is missed least first.
-fn candidates<'r>(lane: &LaneView, running: &'r [Running]) -> HashMap<Uuid, Vec<&'r Running>> {
+fn candidates<'r>(lane: &LaneView, running: &'r [Running], least_at_work: Duration) -> HashMap<Uuid, Vec<&'r Running>> {
     let mut candidates: HashMap<Uuid, Vec<&Running>> = HashMap::new();
-    for attempt in running.iter().filter(|attempt| attempt.preemptible && attempt.priority < lane.priority) {
+    let may_make_room = |attempt: &&Running| attempt.priority < lane.priority && attempt.may_make_room(least_at_work);
+    for attempt in running.iter().filter(may_make_room) {
         candidates.entry(attempt.worker).or_default().push(attempt);
     }
     for attempts in candidates.values_mut() {
@@ -73,7 +100,7 @@ fn candidates<'r>(lane: &LaneView, running: &'r [Running]) -> HashMap<Uuid, Vec<
 }
 
 fn missed_least(a: &Running, b: &Running) -> Ordering {
-    a.priority.cmp(&b.priority).then(b.started_at.total_cmp(&a.started_at))
+    a.priority.cmp(&b.priority).then(a.at_work.cmp(&b.at_work))
 }
 
 fn compare(one: &[&Running], other: &[&Running]) -> Ordering {

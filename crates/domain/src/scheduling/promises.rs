@@ -3,7 +3,8 @@
 //! - A task that needs more than ever comes free at once, several GPUs for instance, would be overtaken by small ones for
 //!   ever. So once the next one in turn has waited [`RESERVE_AFTER`] and fits nowhere, what it needs of some workers is
 //!   kept from all others, and it goes first as soon as it fits. One at a time, so that little stays idle.
-//! - What a more urgent task had others asked back for is kept for it, whoever's turn it would be.
+//! - What a more urgent task had others asked back for is kept for it, whoever's turn it would be, and given before what is
+//!   kept for another reason.
 //! - A project that has more than its share of something has no turn as long as others want it, even where what it has is
 //!   of no use to them. So a lane that got nothing for [`TURN_AFTER`], while others got more than twice what would have
 //!   made it its turn by weights alone, gets one task.
@@ -81,7 +82,8 @@ impl Promises {
     }
 
     /// The smallest set of attempts whose end would make room for the lane's next task, as [`preempt`] finds it. The room
-    /// is kept for the lane, however long they take to end, and no more is asked back than it has tasks for.
+    /// is kept for the lane, however long they take to end, and no more is asked back than it has tasks for. Nothing is asked
+    /// back of workers that something is kept on for others.
     ///
     /// [`preempt`]: super::preempt
     pub fn preempt(
@@ -89,22 +91,20 @@ impl Promises {
         lane: &LaneView,
         offers: &[Offer],
         running: &[Running],
+        least_at_work: Duration,
         now: f64,
     ) -> Option<Vec<(Uuid, u32)>> {
         let under_way = self.kept.iter().filter(|kept| kept.lane == lane.id && kept.by_preemption).count();
         if under_way >= (lane.ready / lane.at_once()) as usize {
             return None;
         }
-        let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| kept.workers.contains(&offer.id));
+        let is_mine = |kept: &Kept| kept.lane == lane.id && !kept.by_preemption;
+        let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| !is_mine(kept) && kept.workers.contains(&offer.id));
         let others: Vec<&Offer> = offers.iter().filter(|offer| !is_kept(offer)).collect();
-        let (worker, attempts) = victims(lane, &others, running)?;
-        self.kept.push(Kept {
-            lane: lane.id,
-            workers: vec![worker],
-            by_preemption: true,
-            is_gathered: true,
-            possible_at: now,
-        });
+        let (workers, attempts) = victims(lane, &others, running, least_at_work)?;
+        // What it was to have in the end, it is to have at once.
+        self.kept.retain(|kept| !is_mine(kept));
+        self.kept.push(Kept { lane: lane.id, workers, by_preemption: true, is_gathered: true, possible_at: now });
         Some(attempts)
     }
 
@@ -124,7 +124,9 @@ impl Promises {
     /// Keeps what was promised, or gives it where it has come free: whether any was.
     fn keep(&mut self, round: &mut Round<'_>, now: f64) -> bool {
         let mut is_any_given = false;
-        for mut kept in std::mem::take(&mut self.kept) {
+        let (asked_back, others): (Vec<Kept>, Vec<Kept>) =
+            std::mem::take(&mut self.kept).into_iter().partition(|kept| kept.by_preemption);
+        for mut kept in asked_back.into_iter().chain(others) {
             let Some(lane) = round.find_open(kept.lane) else { continue };
             let may_go_first = kept.is_gathered || !round.fits(lane) || round.is_in_turn(lane);
             let is_given = may_go_first && round.give(lane);

@@ -4,6 +4,7 @@
 mod classes;
 mod explaining;
 mod fairness;
+mod making_room;
 mod placing;
 mod plans;
 mod preempting;

@@ -1,7 +1,15 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
-use ursa_domain::scheduling::{Running, place, preempt};
+use ursa_domain::scheduling::{self, Running, place};
+
+const LEAST_AT_WORK: Duration = Duration::from_mins(10);
+
+fn preempt(lane: &LaneView, offers: &[Offer], running: &[Running]) -> Option<Vec<(Uuid, u32)>> {
+    scheduling::preempt(lane, offers, running, LEAST_AT_WORK)
+}
 
 fn running(number: u128, on: u128, priority: i32) -> Running {
     Running {
@@ -12,7 +20,7 @@ fn running(number: u128, on: u128, priority: i32) -> Running {
         kind: JobKind::Scrape,
         priority,
         preemptible: true,
-        started_at: 0.0,
+        at_work: Duration::ZERO,
     }
 }
 
@@ -39,14 +47,31 @@ fn the_lowest_priority_goes_first_and_then_the_youngest() {
     let probe = LaneView { priority: 5, ..lane(1, "red", JobKind::Probe, Resources::default()) };
     let mut at_work = vec![
         running(1, 1, 3),
-        Running { started_at: 7.0, ..running(2, 1, 2) },
-        Running { started_at: 9.0, ..running(3, 2, 2) },
+        Running { at_work: Duration::from_secs(9), ..running(2, 1, 2) },
+        Running { at_work: Duration::from_secs(7), ..running(3, 2, 2) },
         Running { preemptible: false, ..running(4, 1, 0) },
         running(5, 1, 5),
     ];
     assert_eq!(numbers(preempt(&probe, &offers, &at_work)), [3]);
     at_work.retain(|attempt| !attempt.preemptible || attempt.priority >= 5);
     assert_eq!(preempt(&probe, &offers, &at_work), None, "neither its equals nor who must not be disturbed");
+}
+
+#[test]
+fn what_has_begun_before_is_left_alone_the_longer_the_more_often() {
+    let offers = [worker(1, 0, vec![])];
+    let probe = LaneView { priority: 5, ..lane(1, "red", JobKind::Probe, Resources::default()) };
+    let asked = |number: u32, at_work: Duration| {
+        let attempt = Running { attempt: (Uuid::from_u128(1), number), at_work, ..running(1, 1, 2) };
+        preempt(&probe, &offers, &[attempt]).is_some()
+    };
+    let a_moment = Duration::from_secs(1);
+    assert!(asked(1, Duration::ZERO), "the first attempt has no peace");
+    for number in 2..9 {
+        let peace = LEAST_AT_WORK * (number - 1);
+        assert!(!asked(number, peace - a_moment) && asked(number, peace), "attempt {number}");
+    }
+    assert!(!asked(u32::MAX, Duration::from_hours(24 * 365)), "without an overflow");
 }
 
 #[test]
@@ -109,21 +134,21 @@ fn a_worker_with_much_on_it_is_answered_for_soon() {
 
 /// A worker that is full with attempts, each with some of its GPUs.
 fn a_full_worker() -> impl Strategy<Value = (Offer, Vec<Running>)> {
-    let attempt = (proptest::sample::subsequence(vec![0, 1, 2, 3], 0..3), 0..8_i32, any::<bool>(), 0..9_u32);
+    let attempt = (proptest::sample::subsequence(vec![0, 1, 2, 3], 0..3), 0..8_i32, any::<bool>(), 0..9_u64);
     (proptest::collection::vec(attempt, 1..7), 0..2_u32).prop_map(|(attempts, slots)| {
         let mut offer = worker(1, slots, gpus(4, 24));
-        let mut at_work = Vec::new();
-        for (number, (wanted, priority, preemptible, started_at)) in attempts.into_iter().enumerate() {
+        let mut all = Vec::new();
+        for (number, (wanted, priority, preemptible, at_work)) in attempts.into_iter().enumerate() {
             let is_free = |gpu: &u32| offer.gpus[*gpu as usize].used == GpuUse::Free;
             let gpus: Vec<u32> = wanted.into_iter().filter(is_free).collect();
             for gpu in &gpus {
                 offer.gpus[*gpu as usize].used = GpuUse::Exclusive;
             }
             let kind = if gpus.is_empty() { JobKind::Scrape } else { JobKind::Train };
-            let started_at = f64::from(started_at);
-            at_work.push(Running { gpus, kind, preemptible, started_at, ..running(number as u128, 1, priority) });
+            let at_work = Duration::from_secs(at_work);
+            all.push(Running { gpus, kind, preemptible, at_work, ..running(number as u128, 1, priority) });
         }
-        (offer, at_work)
+        (offer, all)
     })
 }
 

@@ -1,9 +1,15 @@
-//! Workers, lanes and projects in invented time. It keeps its own books, and checks every plan against them.
+//! Workers, lanes and projects in invented time. It keeps its own books, and checks every plan against them, and whatever is
+//! asked back.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::*;
-use ursa_domain::scheduling::{Assignment, Plan, Promises, assign};
+use ursa_domain::scheduling::{Assignment, Plan, Promises, Running, assign};
+
+/// What is asked back is gone after so many seconds, unless it ends before.
+pub(super) const LEAVES_WITHIN: f64 = 5.0;
 
 pub(super) struct World {
     pub(super) now: f64,
@@ -11,18 +17,34 @@ pub(super) struct World {
     pub(super) lanes: Vec<Lane>,
     pub(super) projects: Vec<ProjectView>,
     pub(super) started: Vec<Started>,
+    pub(super) asked: Vec<Asked>,
     /// With nothing on them.
     workers: Vec<Offer>,
     running: Vec<Work>,
     /// `None` is for a planner that forgets everything.
     promises: Option<Promises>,
+    /// What attempts have in peace for each one before; `None` where nothing is asked back.
+    least_at_work: Option<Duration>,
+    /// Of a task.
+    last_id: u128,
 }
 
 pub(super) struct Lane {
     /// What is ready of it is worked out.
     pub(super) view: LaneView,
-    /// When they become ready, and how long they take, in seconds; in order.
-    pub(super) tasks: Vec<(f64, f64)>,
+    preemptible: bool,
+    /// In the order in which they become ready.
+    tasks: Vec<Task>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    id: u128,
+    ready_at: f64,
+    /// How long it takes, in seconds: all of it again where it was asked back.
+    seconds: f64,
+    /// How often it has begun.
+    attempts: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,11 +54,26 @@ pub(super) struct Started {
     pub(super) at: f64,
 }
 
+/// Somebody was asked to make room for a lane.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) lane: i64,
+    pub(super) at: f64,
+    /// How many tasks had started until then.
+    pub(super) started: usize,
+}
+
 struct Work {
     lane: usize,
     worker: usize,
     gpus: Vec<u32>,
+    task: Task,
+    began_at: f64,
+    /// When it ends, or has made room.
     ends_at: f64,
+    asked_back: bool,
+    /// Whether it is not done when it ends.
+    begins_again: bool,
 }
 
 impl World {
@@ -47,10 +84,19 @@ impl World {
             lanes: Vec::new(),
             projects,
             started: Vec::new(),
+            asked: Vec::new(),
             workers,
             running: Vec::new(),
             promises: Some(Promises::default()),
+            least_at_work: None,
+            last_id: 0,
         }
+    }
+
+    /// Has less urgent work asked back for what is blocked.
+    pub(super) fn preempting(mut self, least_at_work: Duration) -> Self {
+        self.least_at_work = Some(least_at_work);
+        self
     }
 
     pub(super) fn forgetful(mut self) -> Self {
@@ -60,8 +106,20 @@ impl World {
 
     /// Adds a lane with tasks that become ready at times and take a while, both in seconds.
     pub(super) fn with(mut self, view: LaneView, tasks: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        self.lanes.push(Lane { view, tasks: tasks.into_iter().collect() });
+        let task = |(ready_at, seconds)| {
+            self.last_id += 1;
+            Task { id: self.last_id, ready_at, seconds, attempts: 0 }
+        };
+        let tasks = tasks.into_iter().map(task).collect();
+        self.lanes.push(Lane { view, preemptible: false, tasks });
         self
+    }
+
+    /// As [`World::with`], of tasks that may be asked back.
+    pub(super) fn with_preemptible(self, view: LaneView, tasks: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let mut world = self.with(view, tasks);
+        world.lanes.last_mut().unwrap().preemptible = true;
+        world
     }
 
     /// Goes on until a time.
@@ -85,12 +143,13 @@ impl World {
         }
     }
 
-    /// Plans again and again until nothing more is given.
+    /// Plans again and again until nothing more is given, nor asked back.
     pub(super) fn give_out(&mut self) {
-        while self.plan() > 0 {}
+        while self.plan() {}
     }
 
-    fn plan(&mut self) -> usize {
+    /// Whether anything came of it.
+    fn plan(&mut self) -> bool {
         let (lanes, projects, offers) = (self.views(), self.project_views(), self.offers());
         let plan = match &mut self.promises {
             Some(promises) => promises.assign(&lanes, &projects, &offers, self.now, self.limit),
@@ -100,33 +159,83 @@ impl World {
         for given in &plan.assignments {
             self.start(given);
         }
-        plan.assignments.len()
+        !plan.assignments.is_empty() || self.make_room(&plan.blocked)
+    }
+
+    /// Asks less urgent work back for the most urgent lane that something can be done for, as the dispatcher does.
+    fn make_room(&mut self, blocked: &[i64]) -> bool {
+        let Some(least_at_work) = self.least_at_work else { return false };
+        let (lanes, offers, running) = (self.views(), self.offers(), self.at_work());
+        let Some(promises) = &mut self.promises else { return false };
+        let mut waiting: Vec<&LaneView> = lanes.iter().filter(|lane| blocked.contains(&lane.id)).collect();
+        waiting.sort_by_key(|lane| Reverse(lane.priority));
+        let asked = waiting
+            .into_iter()
+            .find_map(|lane| Some((lane, promises.preempt(lane, &offers, &running, least_at_work, self.now)?)));
+        let Some((lane, attempts)) = asked else { return false };
+        for (task, _) in attempts {
+            self.ask_back(lane, task.as_u128(), least_at_work);
+        }
+        self.asked.push(Asked { lane: lane.id, at: self.now, started: self.started.len() });
+        true
+    }
+
+    fn ask_back(&mut self, for_lane: &LaneView, task: u128, least_at_work: Duration) {
+        let work = self.running.iter_mut().find(|work| work.task.id == task).expect("who is at work");
+        let lane = &self.lanes[work.lane];
+        assert!(lane.preemptible && !work.asked_back, "who must not be disturbed, or was, is asked");
+        assert!(lane.view.priority < for_lane.priority, "room is made for what is no more urgent");
+        let at_work = Duration::from_secs_f64(self.now - work.began_at);
+        assert!(at_work >= least_at_work * (work.task.attempts - 1), "it had no peace");
+        work.asked_back = true;
+        let gone_at = self.now + LEAVES_WITHIN;
+        if gone_at < work.ends_at {
+            (work.ends_at, work.begins_again) = (gone_at, true);
+        }
     }
 
     fn start(&mut self, given: &Assignment) {
         let lane = self.lanes.iter().position(|lane| lane.view.id == given.lane).unwrap();
-        let (ready_at, duration) = self.lanes[lane].tasks.remove(0);
+        let mut task = self.lanes[lane].tasks.remove(0);
+        task.attempts += 1;
         let worker = self.workers.iter().position(|worker| worker.id == given.worker).unwrap();
-        self.started.push(Started { lane: given.lane, ready_at, at: self.now });
-        self.running.push(Work { lane, worker, gpus: given.gpus.clone(), ends_at: self.now + duration });
+        self.started.push(Started { lane: given.lane, ready_at: task.ready_at, at: self.now });
+        self.running.push(Work {
+            lane,
+            worker,
+            gpus: given.gpus.clone(),
+            task,
+            began_at: self.now,
+            ends_at: self.now + task.seconds,
+            asked_back: false,
+            begins_again: false,
+        });
     }
 
     /// Until something ends or becomes ready, but a minute at most.
     fn wait(&mut self) {
         let ends = self.running.iter().map(|work| work.ends_at);
         self.now = ends.chain(self.next_arrival()).fold(self.now + 60.0, f64::min);
-        self.running.retain(|work| work.ends_at > self.now);
+        let ended: Vec<Work> = self.running.extract_if(.., |work| work.ends_at <= self.now).collect();
+        for Work { lane, task, .. } in ended.into_iter().filter(|work| work.begins_again) {
+            let waits_anew = Task { ready_at: self.now, ..task };
+            let tasks = &mut self.lanes[lane].tasks;
+            tasks.insert(tasks.partition_point(|other| other.ready_at <= self.now), waits_anew);
+        }
     }
 
     fn next_arrival(&self) -> Option<f64> {
-        let times = self.lanes.iter().flat_map(|lane| &lane.tasks).map(|(ready_at, _)| *ready_at);
-        times.filter(|ready_at| *ready_at > self.now).min_by(f64::total_cmp)
+        let next = |lane: &Lane| {
+            let arrived = lane.tasks.partition_point(|task| task.ready_at <= self.now);
+            lane.tasks.get(arrived).map(|task| task.ready_at)
+        };
+        self.lanes.iter().filter_map(next).min_by(f64::total_cmp)
     }
 
     pub(super) fn views(&self) -> Vec<LaneView> {
         let view = |lane: &Lane| {
-            let ready = lane.tasks.iter().take_while(|(ready_at, _)| *ready_at <= self.now).count() as u32;
-            let (head_ready_at, _) = *lane.tasks.first()?;
+            let ready = lane.tasks.partition_point(|task| task.ready_at <= self.now) as u32;
+            let head_ready_at = lane.tasks.first()?.ready_at;
             // Of gangs, the first job's.
             let ready = if lane.view.gang > 1 { ready.min(lane.view.gang) } else { ready };
             (ready >= lane.view.gang).then(|| LaneView { ready, head_ready_at, ..lane.view.clone() })
@@ -136,6 +245,12 @@ impl World {
 
     pub(super) fn running(&self, project: &str) -> usize {
         self.running.iter().filter(|work| self.lanes[work.lane].view.project == project).count()
+    }
+
+    /// Whether all of a lane's tasks have ended.
+    pub(super) fn is_over(&self, id: i64) -> bool {
+        let is_idle = |lane: usize| !self.running.iter().any(|work| work.lane == lane);
+        self.lanes.iter().enumerate().any(|(lane, it)| it.view.id == id && it.tasks.is_empty() && is_idle(lane))
     }
 
     pub(super) fn started_of(&self, lane: i64) -> impl Iterator<Item = Started> {
@@ -151,6 +266,25 @@ impl World {
             ProjectView { running: self.running(&project.name) as u32, gpus, ..project.clone() }
         };
         self.projects.iter().map(view).collect()
+    }
+
+    /// What may be asked back, or must not.
+    fn at_work(&self) -> Vec<Running> {
+        let running = |work: &Work| {
+            let Lane { view, preemptible, .. } = &self.lanes[work.lane];
+            let resources = &view.request.resources;
+            Running {
+                attempt: (Uuid::from_u128(work.task.id), work.task.attempts),
+                worker: self.workers[work.worker].id,
+                gpus: work.gpus.clone(),
+                shared_bytes: if resources.shared { resources.gpu_memory_bytes } else { 0 },
+                kind: view.kind,
+                priority: view.priority,
+                preemptible: *preemptible,
+                at_work: Duration::from_secs_f64(self.now - work.began_at),
+            }
+        };
+        self.running.iter().filter(|work| !work.asked_back).map(running).collect()
     }
 
     pub(super) fn offers(&self) -> Vec<Offer> {

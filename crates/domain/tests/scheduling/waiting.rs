@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::simulator::{Started, World};
@@ -5,7 +7,7 @@ use super::*;
 use ursa_domain::scheduling::{PRIORITY_STEP, Promises, RESERVE_AFTER, Running, TURN_AFTER, could_ever_place};
 
 /// One task every `every` seconds, of `seconds` each.
-fn stream(every: f64, seconds: f64, until: f64) -> Vec<(f64, f64)> {
+pub(super) fn stream(every: f64, seconds: f64, until: f64) -> Vec<(f64, f64)> {
     (0..(until / every) as u32).map(|n| (f64::from(n) * every, seconds)).collect()
 }
 
@@ -116,7 +118,7 @@ proptest! {
 }
 
 /// Whether a lane's next tasks could run on a fleet that does nothing else.
-fn can_run(world: &World, lane: &LaneView) -> bool {
+pub(super) fn can_run(world: &World, lane: &LaneView) -> bool {
     let project = world.projects.iter().find(|project| project.name == lane.project).unwrap();
     let gpus = lane.request.resources.gpus.unwrap_or(0) * lane.gang;
     let is_flexible = lane.kind == JobKind::Train && lane.request.resources.gpus.is_none();
@@ -229,12 +231,13 @@ fn what_others_were_asked_back_for_is_kept_for_whom_it_was_asked() {
         kind: JobKind::Train,
         priority: 4,
         preemptible: true,
-        started_at: 0.0,
+        at_work: Duration::ZERO,
     };
     let running = [victim];
     let offers = full(GpuUse::Exclusive);
-    assert_eq!(promises.preempt(&urgent, &offers, &running, 0.0), Some(vec![(Uuid::from_u128(7), 1)]));
-    assert_eq!(promises.preempt(&urgent, &offers, &running, 0.0), None, "one task needs no more");
+    let mut ask = || promises.preempt(&urgent, &offers, &running, Duration::ZERO, 0.0);
+    assert_eq!(ask(), Some(vec![(Uuid::from_u128(7), 1)]));
+    assert_eq!(ask(), None, "one task needs no more");
     let lanes = [urgent, other];
     let given = |promises: &mut Promises, offers: &[Offer], now: f64| {
         let plan = promises.assign(&lanes, &projects, offers, now, 9);
@@ -247,4 +250,30 @@ fn what_others_were_asked_back_for_is_kept_for_whom_it_was_asked() {
     assert_eq!(given(&mut promises, &full(GpuUse::Free), 4.0), Some(2), "a promise is kept once");
     assert_eq!(given(&mut later, &[], 100.0), None);
     assert_eq!(given(&mut later, &full(GpuUse::Free), 101.0), Some(2), "who has been away for long is not waited for");
+}
+
+#[test]
+fn who_was_promised_a_place_in_the_end_may_still_ask_for_it_at_once() {
+    let mut promises = Promises::default();
+    let offers = [worker(1, 0, vec![])];
+    let projects = [project("blue", 1.0)];
+    let urgent = LaneView { priority: 9, ..lane(1, "blue", JobKind::Scrape, Resources::default()) };
+    let attempt = |at_work| Running {
+        attempt: (Uuid::from_u128(7), 2),
+        worker: Uuid::from_u128(1),
+        gpus: vec![],
+        shared_bytes: 0,
+        kind: JobKind::Scrape,
+        priority: 4,
+        preemptible: true,
+        at_work,
+    };
+    let peace = Duration::from_mins(10);
+    let now = RESERVE_AFTER.as_secs_f64() + 1.0;
+    let plan = promises.assign(std::slice::from_ref(&urgent), &projects, &offers, now, 9);
+    assert_eq!(plan.reserved, [Uuid::from_u128(1)]);
+    let mut ask = |at_work| promises.preempt(&urgent, &offers, &[attempt(at_work)], peace, now);
+    assert_eq!(ask(Duration::ZERO), None, "it has been there before, and has its peace");
+    assert_eq!(ask(peace), Some(vec![(Uuid::from_u128(7), 2)]));
+    assert_eq!(ask(peace), None, "one task needs no more");
 }

@@ -13,7 +13,7 @@ use ursa_proto::v1::job_service_server::JobService;
 use ursa_proto::{ApiError, timestamp, v1};
 use uuid::Uuid;
 
-use super::waiting::Explainer;
+use super::waiting::{Explainer, Wait};
 use super::{Answer, id, kind, logs, pages, refuse, steer, watch};
 use crate::context::Context;
 use crate::store::{JobQuery, JobRow, PipelineRow, Submission, TaskQuery};
@@ -102,8 +102,9 @@ impl JobService for JobApi {
         let (row, spec, policy) = self.0.store.job(id).await.map_err(refuse)?;
         let query = TaskQuery { job: Some(id), ..TaskQuery::default() };
         let tasks = self.0.store.tasks(&query, TASKS_OF_A_JOB).await.map_err(refuse)?;
+        let wait = Explainer::new(&self.0).explain_rest(&row).await.map_err(refuse)?;
         Ok(Response::new(v1::JobDetail {
-            job: self.explained(vec![row]).await?.pop(),
+            job: Some(explained(row, wait)),
             tasks,
             spec_json: spec.to_string(),
             policy_json: policy.to_string(),
@@ -181,12 +182,8 @@ impl JobApi {
         let mut explainer = Explainer::new(&self.0);
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
-            let wait = explainer.explain(&row).await.map_err(refuse)?.unwrap_or_default();
-            jobs.push(v1::Job {
-                waiting_reason: wait.reason,
-                looked_at_again_at: wait.looked_at_again_at.map(timestamp),
-                ..job_message(row)
-            });
+            let wait = explainer.explain(&row).await.map_err(refuse)?;
+            jobs.push(explained(row, wait));
         }
         Ok(jobs)
     }
@@ -256,6 +253,11 @@ pub(super) fn job_message(row: JobRow) -> v1::Job {
         eta_seconds,
         ..v1::Job::default()
     }
+}
+
+fn explained(row: JobRow, wait: Option<Wait>) -> v1::Job {
+    let Wait { reason, looked_at_again_at } = wait.unwrap_or_default();
+    v1::Job { waiting_reason: reason, looked_at_again_at: looked_at_again_at.map(timestamp), ..job_message(row) }
 }
 
 fn task_counts(row: &JobRow) -> v1::TaskCounts {

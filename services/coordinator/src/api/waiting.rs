@@ -1,4 +1,5 @@
-//! Why nobody is at work on a job: what it needs, and what there is. Names nobody else's workers, jobs or labels.
+//! Why nobody is at work on a job, or on some of its tasks: what they need, and what there is. Names nobody else's workers,
+//! jobs or labels.
 
 use std::collections::HashSet;
 
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::dispatch;
-use crate::store::{JobRow, StoreError, StoreResult};
+use crate::store::{JobRow, ReadyLane, StoreError, StoreResult};
 
 /// Explains jobs of one answer: what it needs to know it asks for once, and only if there is something to explain.
 pub(super) struct Explainer<'a> {
@@ -17,7 +18,7 @@ pub(super) struct Explainer<'a> {
     known: Option<Known>,
 }
 
-/// Why nobody is at work on a job.
+/// Why nobody is at work on a job, or on some of its tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Wait {
     /// What it needs, and what there is.
@@ -49,13 +50,19 @@ impl<'a> Explainer<'a> {
 
     /// `None` when somebody is at work on it, or it has ended.
     pub(super) async fn explain(&mut self, job: &JobRow) -> StoreResult<Option<Wait>> {
+        if job.held_tasks > 0 { Ok(None) } else { self.explain_rest(job).await }
+    }
+
+    /// As [`Self::explain`], and where somebody is at work on a part of it, why nobody is on the rest: most jobs that run have
+    /// one, so that a list would say little else.
+    pub(super) async fn explain_rest(&mut self, job: &JobRow) -> StoreResult<Option<Wait>> {
         if job.state == JobState::Waiting.as_str() {
             return Ok(Some(Wait::for_something_else(waits_for(job.depends_on.len()))));
         }
-        if job.state != JobState::Running.as_str() || job.held_tasks > 0 || job.open_tasks == 0 {
+        if job.state != JobState::Running.as_str() || job.idle_tasks() <= 0 {
             return Ok(None);
         }
-        let Some(lane) = self.context.store.ready_lane(job.id).await? else {
+        let Some(lane) = self.ready_lane(job).await? else {
             return Ok(Some(self.retries(job.id).await?));
         };
         let known = self.known().await?;
@@ -76,6 +83,15 @@ impl<'a> Explainer<'a> {
             Some(hold) => Wait::for_the_next_round(hold),
             None => Wait::for_the_next_round(scheduling::explain(&lane.request, lane.gang, &known.offers)),
         }))
+    }
+
+    /// Of a job at work, ready tasks are looked for only where there are some: it may have a million that are none.
+    async fn ready_lane(&self, job: &JobRow) -> StoreResult<Option<ReadyLane>> {
+        let store = &self.context.store;
+        if job.held_tasks > 0 && store.is_none_ready(job.id, job.idle_tasks()).await? {
+            return Ok(None);
+        }
+        store.ready_lane(job.id).await
     }
 
     async fn retries(&self, job: Uuid) -> StoreResult<Wait> {

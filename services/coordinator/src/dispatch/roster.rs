@@ -390,7 +390,7 @@ impl Lent {
             kind: self.kind,
             priority: self.priority,
             preemptible: self.preemptible,
-            started_at: -self.since.elapsed().as_secs_f64(),
+            at_work: self.since.elapsed(),
         }
     }
 }

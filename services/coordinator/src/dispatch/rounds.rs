@@ -93,7 +93,7 @@ async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
 async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
     let (offers, running) = context.roster.offers(context.config.patience());
     let room: usize = offers.iter().filter(|offer| !offer.draining).map(|offer| offer.slots as usize).sum();
-    let may_preempt = running.iter().any(|attempt| attempt.preemptible);
+    let may_preempt = running.iter().any(|attempt| attempt.may_make_room(context.config.least_at_work));
     if room == 0 && !may_preempt {
         return Ok(Rest::Waits);
     }
@@ -255,7 +255,8 @@ async fn make_room(
     let now = seconds(Utc::now());
     let mut waiting: Vec<&LaneView> = lanes.iter().filter(|lane| blocked.contains(&lane.id)).collect();
     waiting.sort_by_key(|lane| std::cmp::Reverse(lane.priority));
-    let victims = waiting.into_iter().find_map(|lane| promises.preempt(lane, offers, running, now));
+    let least_at_work = context.config.least_at_work;
+    let victims = waiting.into_iter().find_map(|lane| promises.preempt(lane, offers, running, least_at_work, now));
     if let Some(victims) = victims {
         context.store.preempt(&victims).await?;
         context.roster.asked_back(&victims);

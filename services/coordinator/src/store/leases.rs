@@ -6,7 +6,7 @@ use std::time::Duration;
 use ursa_domain::Lease;
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
+use super::events::{NewEvent, gather, record};
 use super::fencing::hold;
 use super::tasks::{Failure, end_badly};
 use super::{Store, StoreResult, Topic};
@@ -129,26 +129,41 @@ impl Store {
     /// Asks for attempts back that take longer than their jobs allow, or do not get on; returns how many.
     pub(crate) async fn stop_overdue(&self) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
-        let result = sqlx::query!(
+        let stopped = sqlx::query!(
             // They are locked, and so still open. To say so again would have Postgres begin with all that are open.
-            "with late as materialized (
+            r#"with late as materialized (
                 select task_id, number from attempts
                 where ended_at is null and stop_reason is null and (run_until is not null or no_progress is not null)
                     and (run_until < now() or progressed_at + no_progress < now())
                 for update skip locked
+            ),
+            stopped as (
+                update attempts a set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
+                    when run_until < now() then 'it took longer than the job allows one attempt'
+                    else 'it did not get on for longer than the job allows' end
+                from late where a.task_id = late.task_id and a.number = late.number
+                returning a.task_id, a.number, a.job_id, a.stop_detail
             )
-            update attempts a set stop_reason = 'deadline', stop_asked_at = now(), stop_detail = case
-                when run_until < now() then 'it took longer than the job allows one attempt'
-                else 'it did not get on for longer than the job allows' end
-            from late where a.task_id = late.task_id and a.number = late.number",
+            select task_id as "task!", number as "number!", job_id as "job!", stop_detail as "detail!"
+            from stopped order by job_id, task_id"#,
         )
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        if result > 0 {
-            tx.hint(Topic::Stops);
-            tx.commit().await?;
+        .fetch_all(&mut *tx)
+        .await?;
+        if stopped.is_empty() {
+            return Ok(0);
         }
-        Ok(result)
+        let count = stopped.len() as u64;
+        let event = |task: Uuid, number: i32, job_id: Uuid, detail: &str| NewEvent {
+            job_id,
+            task: Some((task, number as u32)),
+            kind: "task.deadline",
+            message: format!("asked to stop: {detail}"),
+        };
+        let events = stopped.iter().map(|row| event(row.task, row.number, row.job, &row.detail)).collect();
+        let events = gather(events, "tasks.deadline", "were asked to stop: they took too long or did not get on");
+        tx.hint(Topic::Stops);
+        record(&mut tx, &events).await?;
+        tx.commit().await?;
+        Ok(count)
     }
 }

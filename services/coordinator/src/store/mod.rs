@@ -70,7 +70,7 @@ pub(crate) use projects::ProjectUsage;
 pub(crate) use retention::Ended;
 pub(crate) use schedules::NewSchedule;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
-pub(crate) use steering::JobFilter;
+pub(crate) use steering::{JobFilter, ReadyLane};
 pub(crate) use submission::Submission;
 pub(crate) use tx::Tx;
 pub(crate) use webhooks::{ClaimedDelivery, NewWebhook};

@@ -68,11 +68,25 @@ impl Store {
         Ok(ids)
     }
 
-    /// What the first ready task of a job needs; `None` when none is ready.
+    /// Whether none of the `idle` tasks of a job that nobody is at work on is ready. Where a job may have only some at a time,
+    /// the others wait for those, and nobody looks further.
+    pub(crate) async fn is_none_ready(&self, job: Uuid, idle: i64) -> StoreResult<bool> {
+        let is_none = sqlx::query_scalar!(
+            r#"select exists (select from tasks where job_id = $1 and state = 'waiting')
+                or (select count(*) from tasks where job_id = $1 and state = 'retry_wait') >= $2 as "is_none!""#,
+            job,
+            idle,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(is_none)
+    }
+
+    /// What the last ready task of a job needs; `None` when none is ready. The first ones are soon done, and not looked at.
     pub(crate) async fn ready_lane(&self, job: Uuid) -> StoreResult<Option<ReadyLane>> {
         let row = sqlx::query!(
             "select l.kind, l.resources, l.gang from tasks t join lanes l on l.id = t.lane_id
-            where t.job_id = $1 and t.state = 'ready' order by t.ordinal limit 1",
+            where t.job_id = $1 and t.state = 'ready' order by t.ordinal desc limit 1",
             job,
         )
         .fetch_optional(&self.pool)

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ursa_cluster::Worker;
+use ursa_cluster::{Worker, until};
 use ursa_proto::v1;
 use ursa_proto::v1::steer_jobs_request::Action;
 
@@ -55,6 +55,27 @@ async fn an_attempt_that_runs_too_long_is_stopped_and_another_one_made() {
     worker.complete(&again, answered()).await.unwrap();
     let detail = fixture.job_in(&ids[0], "succeeded").await;
     assert_eq!(detail.tasks[0].attempts[0].error_class(), v1::ErrorClass::Deadline);
+    let events = fixture.events(&ids[0], 0).await;
+    let told: Vec<_> = events.iter().filter(|event| event.kind == "task.deadline").collect();
+    let [stopped] = told[..] else { panic!("one stop is one event: {events:#?}") };
+    assert_eq!((stopped.attempt, &stopped.task_id), (1, &lease.task_id));
+    assert_eq!(stopped.message, "asked to stop: it took longer than the job allows one attempt");
+}
+
+#[tokio::test]
+async fn many_attempts_that_run_too_long_are_told_of_in_one_event() {
+    let fixture = Fixture::start_with(&["--lease=5m"]).await;
+    let slow = v1::Deadlines { run: seconds(600.0), ..v1::Deadlines::default() };
+    let ids = fixture.submit(vec![v1::JobDefinition { spec: probe(64).spec, ..with(slow) }]).await;
+    let mut worker = Worker::attach(fixture.client(), "slow", 64).await.unwrap();
+    let running = || fixture.ask("select count(*) from attempts where ended_at is null");
+    worker.say().await.unwrap();
+    until("all to be at work", running, |running| running == "64").await;
+    fixture.sql("update attempts set run_until = now()").await;
+    let kinds = format!("select string_agg(kind, ' ' order by id) from events where job_id = '{}'", ids[0]);
+    let told = || fixture.ask(&kinds);
+    let told = until("the event", told, |kinds| kinds.contains("deadline")).await;
+    assert!(told.ends_with("tasks.deadline") && !told.contains("task.deadline"), "{told}");
 }
 
 #[tokio::test]

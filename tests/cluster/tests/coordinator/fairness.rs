@@ -1,6 +1,7 @@
 //! Who gets how much: projects, quotas, pauses, priorities.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use ursa_cluster::{Worker, until};
 use ursa_proto::v1;
@@ -153,6 +154,31 @@ async fn a_job_that_may_be_put_off_makes_room_and_loses_no_attempt() {
     assert_eq!((again.job_id.as_str(), again.lease.as_ref().unwrap().attempt), (put_off.as_str(), 2));
     worker.complete(again.lease.as_ref().unwrap(), answered()).await.unwrap();
     fixture.job_in(&put_off, "succeeded").await;
+}
+
+#[tokio::test]
+async fn a_job_that_made_room_before_is_left_alone_for_a_while() {
+    let peace = Duration::from_secs(2);
+    let fixture = Fixture::start_with(&["--least-at-work=2s"]).await;
+    let put_off = v1::JobDefinition { priority: Some(1), preemptible: true, ..probe(1) };
+    let urgent = || v1::JobDefinition { priority: Some(8), ..probe(1) };
+    let put_off = submit_as(&fixture, "default", put_off).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    submit_as(&fixture, "default", urgent()).await;
+    worker.next_stop().await.unwrap();
+    worker.fail(&lease, v1::ErrorClass::Returned, "stopped with a checkpoint").await.unwrap();
+    let between = worker.next_task().await.unwrap().lease.unwrap();
+    let begin = Instant::now();
+    worker.complete(&between, answered()).await.unwrap();
+    let again = worker.next_task().await.unwrap();
+    assert_eq!(again.job_id, put_off);
+    let next = submit_as(&fixture, "default", urgent()).await;
+    let stop = worker.next_stop().await.unwrap();
+    assert_eq!((stop.reason(), &stop.lease), (v1::StopReason::Preempted, &again.lease));
+    assert!(begin.elapsed() >= peace, "it was asked after {:?}", begin.elapsed());
+    worker.fail(again.lease.as_ref().unwrap(), v1::ErrorClass::Returned, "stopped again").await.unwrap();
+    assert_eq!(worker.next_task().await.unwrap().job_id, next);
 }
 
 #[tokio::test]

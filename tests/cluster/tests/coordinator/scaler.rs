@@ -10,7 +10,7 @@ use ursa_proto::externalscaler::external_scaler_client::ExternalScalerClient;
 use ursa_proto::externalscaler::{GetMetricsRequest, ScaledObjectRef};
 use ursa_proto::{ApiError, ErrorCode, v1};
 
-use crate::fixture::{Fixture, answered, probe, seconds};
+use crate::fixture::{Fixture, answered, probe, scrape, seconds};
 
 async fn scaler(fixture: &Fixture) -> ExternalScalerClient<Channel> {
     ExternalScalerClient::connect(fixture.client().address().to_owned()).await.unwrap()
@@ -138,6 +138,23 @@ async fn a_task_that_comes_back_soon_counts_and_one_that_does_not_does_not() {
         worker.fail(&lease, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
         assert_eq!(metric(&fixture, &[("kind", "probe")]).await, tasks, "the other waits for {wait} s");
     }
+}
+
+#[tokio::test]
+async fn what_comes_back_soon_counts_whatever_else_comes_back_before_it() {
+    let fixture = Fixture::start().await;
+    let ids = fixture
+        .submit(vec![scrape(1), needing("plain", 1, v1::Resources::default()), needing("mine", 1, a_gpu())])
+        .await;
+    let ready = || fixture.ask("select count(*) from tasks where state = 'ready'");
+    until("all to be ready", ready, |ready| ready == "3").await;
+    for (job, seconds) in ids.iter().zip([30, 35, 40]) {
+        let wait = format!("ready_at = now() + interval '{seconds} s'");
+        fixture.sql(&format!("update tasks set state = 'retry_wait', {wait} where job_id = '{job}'")).await;
+    }
+    assert_eq!(metric(&fixture, &[("kind", "probe"), ("gpus", "1")]).await, 1);
+    assert_eq!(metric(&fixture, &[("kind", "probe"), ("gpus", "false")]).await, 1);
+    assert_eq!(metric(&fixture, &[("kind", "scrape")]).await, 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod fencing;
 mod kills;
 mod pipeline;
 mod preemption;
+mod rates;
 mod search;
 mod stranger;
 mod troubles;

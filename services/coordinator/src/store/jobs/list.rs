@@ -105,6 +105,11 @@ impl JobRow {
     pub(crate) fn effective_priority(&self) -> i32 {
         self.inherited_priority.map_or(self.priority, |inherited| inherited.max(self.priority))
     }
+
+    /// Tasks that have not ended and that nobody is at work on.
+    pub(crate) fn idle_tasks(&self) -> i64 {
+        i64::from(self.open_tasks) - self.held_tasks
+    }
 }
 
 impl Store {

@@ -39,12 +39,14 @@ pub(super) fn content(detail: &v1::JobDetail, job: &v1::Job, classes: &[String])
     }
 }
 
-/// Why no task of it is at work.
+/// Why no task of it is at work, or not all that are left.
 fn waits(job: &v1::Job) -> Markup {
     if job.waiting_reason.is_empty() {
         return html! {};
     }
-    html! { p.waits { b { "Why it does not run: " } (job.waiting_reason)
+    let is_at_work = job.tasks.is_some_and(|tasks| tasks.running > 0);
+    let question = if is_at_work { "Why the rest of it waits: " } else { "Why it does not run: " };
+    html! { p.waits { b { (question) } (job.waiting_reason)
     @if job.looked_at_again_at.is_some() { " " span.quiet { "Looked at again " (parts::due(job.looked_at_again_at.as_ref())) "." } } } }
 }
 
