@@ -59,16 +59,24 @@ pub fn preempt(
     least_at_work: Duration,
 ) -> Option<Vec<(Uuid, u32)>> {
     let offers: Vec<&Offer> = offers.iter().collect();
-    victims(lane, &offers, running, least_at_work).map(|(_, attempts)| attempts)
+    victims(lane, &offers, running, least_at_work).map(|victims| victims.attempts)
 }
 
-/// The same, with the workers that the lane's next tasks would then go to: those that have room now, and the one they are on.
+/// What is to be asked back.
+pub(super) struct Victims {
+    /// The attempts, by task and number.
+    pub attempts: Vec<(Uuid, u32)>,
+    /// The workers that the lane's next tasks go to then: those that have room now, and the one that the attempts are on.
+    pub workers: Vec<Uuid>,
+}
+
+/// As [`preempt`].
 pub(super) fn victims(
     lane: &LaneView,
     offers: &[&Offer],
     running: &[Running],
     least_at_work: Duration,
-) -> Option<(Vec<Uuid>, Vec<(Uuid, u32)>)> {
+) -> Option<Victims> {
     let request = &lane.request;
     let able = offers.iter().filter_map(|offer| Some((Room::new(offer), suitable(offer, request).ok()?)));
     let (free, full): (Vec<_>, Vec<_>) = able.partition(|(room, suitable)| room.spot(request, *suitable).is_some());
@@ -83,7 +91,7 @@ pub(super) fn victims(
     });
     let (worker, attempts) = found.min_by(|(a, one), (b, other)| compare(one, other).then(a.cmp(b)))?;
     let workers = free.iter().map(|(room, _)| room.offer.id).chain([worker]).collect();
-    Some((workers, attempts.into_iter().map(|attempt| attempt.attempt).collect()))
+    Some(Victims { attempts: attempts.into_iter().map(|attempt| attempt.attempt).collect(), workers })
 }
 
 /// What may be asked back of each worker, what is missed least first.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::assign::Plan;
 use super::lanes::{LaneView, Need, ProjectView};
 use super::offer::Offer;
-use super::preempt::{Running, victims};
+use super::preempt::{Running, Victims, victims};
 use super::round::{LaneIndex, Round};
 
 /// After so long, what a task that fits nowhere needs is kept free for it.
@@ -101,7 +101,7 @@ impl Promises {
         let is_mine = |kept: &Kept| kept.lane == lane.id && !kept.by_preemption;
         let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| !is_mine(kept) && kept.workers.contains(&offer.id));
         let others: Vec<&Offer> = offers.iter().filter(|offer| !is_kept(offer)).collect();
-        let (workers, attempts) = victims(lane, &others, running, least_at_work)?;
+        let Victims { attempts, workers } = victims(lane, &others, running, least_at_work)?;
         // What it was to have in the end, it is to have at once.
         self.kept.retain(|kept| !is_mine(kept));
         self.kept.push(Kept { lane: lane.id, workers, by_preemption: true, is_gathered: true, possible_at: now });

@@ -115,7 +115,7 @@ proptest! {
     ) {
         // Longer than any task takes: none is asked back twice.
         let mut world = World::new(workers.into_iter().map(strategies::emptied).collect(), projects)
-            .preempting(Duration::from_secs(300));
+            .preempting(Duration::from_mins(5));
         for (number, lane) in lanes.into_iter().enumerate() {
             let mut own: Vec<(f64, f64)> = tasks.iter().copied().skip(number).step_by(8).take(lane.ready as usize).collect();
             own.sort_by(|a, b| a.0.total_cmp(&b.0));

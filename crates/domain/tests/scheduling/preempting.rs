@@ -69,7 +69,7 @@ fn what_has_begun_before_is_left_alone_the_longer_the_more_often() {
     assert!(asked(1, Duration::ZERO), "the first attempt has no peace");
     for number in 2..9 {
         let peace = LEAST_AT_WORK * (number - 1);
-        assert!(!asked(number, peace - a_moment) && asked(number, peace), "attempt {number}");
+        assert!(!asked(number, peace.saturating_sub(a_moment)) && asked(number, peace), "attempt {number}");
     }
     assert!(!asked(u32::MAX, Duration::from_hours(24 * 365)), "without an overflow");
 }
