@@ -258,8 +258,10 @@ impl Roster {
             .collect();
         attached.lent.retain(|token, lent| lent.since >= asked_at || open.contains_key(token));
         for (token, lent) in open {
-            let asked_back = lent.asked_back;
-            attached.lent.entry(token).or_insert(lent).asked_back |= asked_back;
+            let (asked_back, priority) = (lent.asked_back, lent.priority);
+            let known = attached.lent.entry(token).or_insert(lent);
+            known.asked_back |= asked_back;
+            known.priority = priority;
         }
     }
 

@@ -221,7 +221,10 @@ async fn a_fresh_job_does_its_work_while_the_others_take_over_what_has_not_chang
     let order = worker.next_task().await.unwrap();
     let asked: Vec<_> = scrape_task(&order).sources.iter().map(|source| source.url.as_str()).collect();
     assert_eq!(asked, ["http://web.test/black/7.jpg", "http://web.test/teddy/7.jpg"], "those that did not answer");
-    let result = scraped(&fixture.storage(), &order, |_| None).await;
+    let v1::complete_task_request::Result::Scrape(none) = scraped(&fixture.storage(), &order, |_| None).await else {
+        panic!("it was a scrape task");
+    };
+    let result = v1::complete_task_request::Result::Scrape(v1::ScrapeResult { shard: None, ..none });
     worker.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
     for (job, before) in again.jobs.iter().zip(&pipeline.jobs).skip(2) {
         let job = fixture.job_in(&job.id, "succeeded").await.job.unwrap();
