@@ -215,7 +215,8 @@ async fn a_run_without_its_lease_leaves_no_trace(trainer_stands_still: bool) {
     let unnamed = unnamed(&system).await;
     let checkpoints = format!("checkpoints/{}/1/", detail.tasks[0].id);
     let is_checkpoint = |key: &String| key.starts_with(&checkpoints);
-    assert!(unnamed.iter().any(is_checkpoint), "it stored checkpoints: {unnamed:?}");
+    // Those that were there when its attempt was given up may be deleted by now.
+    assert!(!trainer_stands_still || unnamed.iter().any(is_checkpoint), "it stored checkpoints: {unnamed:?}");
     let packages: Vec<_> = unnamed.iter().filter(|key| !is_checkpoint(key)).collect();
     assert!(matches!(&packages[..], [package] if package.starts_with("models/")), "it stored a model: {unnamed:?}");
     takes_tasks_again(&system, sleeper).await;
