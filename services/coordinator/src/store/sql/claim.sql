@@ -66,18 +66,19 @@ given as materialized (
     join seated s on s.id = t.id
     join wanted w on w.place = s.place
 ),
--- Each job is looked up once: it is written with every group of its tasks that ends, and while somebody keeps an old
--- transaction open, whoever looks it up walks over all that it was since.
+-- Each job is looked up once, and not in its own row: that is written with every group of its tasks that ends, and while
+-- somebody keeps an old transaction open, whoever looks it up walks over all that it was since.
 leased as materialized (
     select
         g.*,
-        max(j.project) over of_job as project,
-        max(j.unit) over of_job as unit,
-        max(j.run_deadline) over of_job as run_deadline,
-        max(j.no_progress) over of_job as no_progress,
-        bool_or((j.policy ->> 'preemptible')::boolean) over of_job as preemptible
+        max(coalesce(n.project, j.project)) over of_job as project,
+        max(coalesce(n.unit, j.unit)) over of_job as unit,
+        max(coalesce(n.run_deadline, j.run_deadline)) over of_job as run_deadline,
+        max(coalesce(n.no_progress, j.no_progress)) over of_job as no_progress,
+        bool_or(coalesce(n.preemptible, (j.policy ->> 'preemptible')::boolean)) over of_job as preemptible
     from given g
-    left join jobs j on j.id = case when g.number_in_job = 1 then g.job_id end
+    left join job_terms n on n.job_id = case when g.number_in_job = 1 then g.job_id end
+    left join jobs j on j.id = case when g.number_in_job = 1 and n.job_id is null then g.job_id end
     window of_job as (partition by g.job_id)
 ),
 opened as (
