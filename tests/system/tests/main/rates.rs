@@ -29,17 +29,21 @@ fn training(stages: Vec<v1::Stage>) -> v1::TrainSpec {
     v1::TrainSpec { snapshot, recipe: Some(recipe), ..v1::TrainSpec::default() }
 }
 
-/// The second stage again, from the model that the first two made.
-fn going_on(rate: Option<v1::FoundRate>) -> v1::TrainSpec {
-    let model = Some(train_spec::Model::ModelFromJob("stages".into()));
-    v1::TrainSpec { model, rate, ..training(vec![everything_learns()]) }
+/// From the model that another job made.
+fn going_on(from: &str, stages: Vec<v1::Stage>) -> v1::TrainSpec {
+    v1::TrainSpec { model: Some(train_spec::Model::ModelFromJob(from.into())), ..training(stages) }
+}
+
+/// The second stage again, from the model that the two made.
+fn once_more(rate: Option<v1::FoundRate>) -> v1::TrainSpec {
+    v1::TrainSpec { rate, ..going_on("stages", vec![everything_learns()]) }
 }
 
 fn everything_learns() -> v1::Stage {
     v1::Stage { epochs: 1, rates: RATES.to_vec(), ..v1::Stage::default() }
 }
 
-fn specs() -> [(&'static str, Spec); 5] {
+fn specs() -> [(&'static str, Spec); 6] {
     let head_learns =
         v1::Stage { epochs: 1, rates: vec![HEAD_RATE], slice: true, frozen: true, ..v1::Stage::default() };
     let highest = v1::FoundRate { job: "rate".into(), ..v1::FoundRate::default() };
@@ -52,10 +56,12 @@ fn specs() -> [(&'static str, Spec); 5] {
         ..v1::SgdLabSpec::default()
     };
     [
-        ("stages", Spec::Train(training(vec![head_learns, everything_learns()]))),
-        ("rate", Spec::FindLr(v1::FindLrSpec { training: Some(going_on(None)), test: Some(TEST) })),
-        ("highest", Spec::Train(going_on(Some(highest)))),
-        ("lowest", Spec::Train(going_on(Some(lowest)))),
+        // Weights that are worth freezing.
+        ("body", Spec::Train(training(vec![everything_learns()]))),
+        ("stages", Spec::Train(going_on("body", vec![head_learns, everything_learns()]))),
+        ("rate", Spec::FindLr(v1::FindLrSpec { training: Some(once_more(None)), test: Some(TEST) })),
+        ("highest", Spec::Train(once_more(Some(highest)))),
+        ("lowest", Spec::Train(once_more(Some(lowest)))),
         ("lab", Spec::SgdLab(lab)),
     ]
 }
