@@ -219,7 +219,7 @@ pub(crate) async fn verified(storage: &Storage, order: &v1::TaskOrder) -> v1::co
         storage.get_verified(&task.shard_key.parse().unwrap(), &task.shard_sha256.parse().unwrap()).await.unwrap();
     let mut writer = ShardWriter::new();
     let mut verdicts = Vec::new();
-    for (place, image) in ursa_storage::shard::read(&raw).unwrap().into_iter().enumerate() {
+    for image in ursa_storage::shard::read(&raw).unwrap() {
         if image.bytes.len() == 1 {
             let (reason, detail) = ("truncated".to_owned(), "it ends after 1 byte".to_owned());
             verdicts.push(v1::ImageVerdict {
@@ -231,6 +231,7 @@ pub(crate) async fn verified(storage: &Storage, order: &v1::TaskOrder) -> v1::co
             continue;
         }
         let entry = writer.push(image.id, "jpg", &image.bytes, &image.sidecar).unwrap();
+        let pixels = Digest::of(&image.bytes).to_string();
         verdicts.push(v1::ImageVerdict {
             image_id: image.id.to_string(),
             width: 64,
@@ -238,9 +239,9 @@ pub(crate) async fn verified(storage: &Storage, order: &v1::TaskOrder) -> v1::co
             format: "jpeg".into(),
             mode: "rgb8".into(),
             orientation: 1,
-            pixel_sha256: Digest::of(&image.bytes).to_string(),
             // Far apart, so that nothing counts as a near duplicate.
-            perceptual_hash: (place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            perceptual_hash: u64::from_str_radix(&pixels[..16], 16).unwrap(),
+            pixel_sha256: pixels,
             shard_offset: entry.offset,
             shard_length: entry.length,
             normal_width: 64,
