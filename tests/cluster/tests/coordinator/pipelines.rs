@@ -363,3 +363,16 @@ async fn the_answer_to_a_submission_says_what_is_stored() {
     }
     assert_eq!(stored, answer);
 }
+
+#[tokio::test]
+async fn what_a_cancelled_scrape_has_left_is_fetched_by_the_next_one() {
+    let fixture = Fixture::start().await;
+    let first = fixture.submit(vec![scrape(3)]).await;
+    fixture.client().jobs().cancel_job(v1::CancelJobRequest { id: first[0].clone() }).await.unwrap();
+    fixture.job_in(&first[0], "cancelled").await;
+    let second = fixture.submit(vec![scrape(3)]).await;
+    let _beside = fixture.submit(vec![scrape(3)]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let order = worker.next_task().await.unwrap();
+    assert_eq!((&order.job_id, scrape_task(&order).sources.len()), (&second[0], 6), "what another is at is left to it");
+}

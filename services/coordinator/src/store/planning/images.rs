@@ -12,7 +12,8 @@ use super::super::jobs::{Feeding, LockedJob, readiness_of};
 use super::super::{StoreError, StoreResult, Tx};
 use super::{NewTask, Plan};
 
-/// Writes the sources that are new, takes over those that failed before, and leaves alone what is fetched already.
+/// Writes the sources that are new, takes over those that failed before or that a job has left when it ended, and leaves alone
+/// what is fetched already, or another job is at.
 pub(super) async fn plan_scrape(tx: &mut Tx, job: &LockedJob, spec: &ScrapeSpec) -> StoreResult<Plan> {
     let dataset = ensure_dataset(tx, &spec.dataset).await?;
     if spec.retry_sources.is_empty() {
@@ -78,7 +79,8 @@ async fn insert_sources(
         select s.id, $1, s.class_index, s.list_name, s.line, s.url, $2
         from unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::text[]) as s (id, class_index, list_name, line, url)
         on conflict (dataset_id, class_index, url) do update set outcome = 'pending', job_id = $2, task_id = null
-        where sources.outcome = 'failed'",
+        where sources.outcome = 'failed' or sources.outcome = 'pending' and not exists (
+            select from jobs o where o.id = sources.job_id and o.finished_at is null)",
         dataset,
         job_id,
         &ids,
