@@ -46,7 +46,7 @@ pub struct Config {
     pub least_at_work: Duration,
 
     /// For how long uploads of an attempt may still arrive when it has ended without counting, or when a worker is heard of again
-    /// whose lease was taken back. What such an attempt uploaded is deleted at once; what comes later, when this is over.
+    /// whose lease was taken back. What an attempt that has ended uploaded is deleted at once; what comes later, when this is over.
     #[arg(long, env = "URSA_UPLOAD_GRACE", default_value = "10m", value_parser = humantime::parse_duration)]
     pub upload_grace: Duration,
 

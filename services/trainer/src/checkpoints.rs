@@ -31,7 +31,7 @@ pub(crate) async fn go_on(training: &mut Training, storage: &Storage, order: &Ru
 }
 
 /// Goes on from a checkpoint, and says whether it could. One that is gone or damaged costs time, not the run; one of another
-/// run is an error.
+/// run or format is an error.
 async fn resume(training: &mut Training, storage: &Storage, info: &CheckpointInfo) -> Result<bool, Failure> {
     match read(storage, info).await? {
         Ok(bytes) => tell_differences(&training.resume(&bytes)?),

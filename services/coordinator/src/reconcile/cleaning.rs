@@ -28,7 +28,7 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
     duty::hold(DUTY, &context, &stop, clean).await;
 }
 
-/// Until no attempt is due. One attempt's trouble does not keep the others; the first is told of.
+/// Until no attempt is due. One attempt's trouble does not keep the others of its batch; the first is told of.
 async fn sweep(context: &Context) -> Result<(), Trouble> {
     loop {
         let due = context.store.attempts_to_clean(context.config.upload_grace, IN_A_SWEEP).await?;

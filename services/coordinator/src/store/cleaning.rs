@@ -76,10 +76,12 @@ impl Store {
         let mut tx = self.begin().await?;
         sqlx::query!(
             "update attempts set cleaned_at = now()
-            where task_id = $1 and number = $2 and cleaned_at is null and ($3 or state <> 'lost')",
+            where task_id = $1 and number = $2 and cleaned_at is null and ($3 or state <> 'lost')
+                and (fenced_at is null or fenced_at <= $4)",
             task_id,
             attempt,
             is_last,
+            since,
         )
         .execute(&mut *tx)
         .await?;

@@ -68,8 +68,8 @@ impl Store {
         Ok(ids)
     }
 
-    /// Whether none of the `idle` tasks of a job that nobody is at work on is ready. Where a job may have only some at a time,
-    /// the others wait for those, and nobody looks further.
+    /// Whether none of the `idle` tasks of a job that nobody is at work on has to be looked for among those that are ready.
+    /// Where a job may have only some at a time, the others are taken to wait for those, even if some are ready.
     pub(crate) async fn is_none_ready(&self, job: Uuid, idle: i64) -> StoreResult<bool> {
         let is_none = sqlx::query_scalar!(
             r#"select exists (select from tasks where job_id = $1 and state = 'waiting')

@@ -84,7 +84,8 @@ fn inheriting(mut jobs: Vec<OpenJob>) -> Vec<OpenJob> {
     jobs
 }
 
-/// Writes what has changed. Rows are locked in the order of those who end tasks of several jobs.
+/// Writes what has changed. Rows are locked in the order of those who end tasks of several jobs, but for the one that a caller
+/// who ends a job has already: none of its tasks is left to end.
 async fn write(tx: &mut Tx, before: &[OpenJob], after: &[OpenJob]) -> StoreResult<()> {
     let changed: Vec<&OpenJob> =
         before.iter().zip(after).filter(|(before, after)| before != after).map(|(_, after)| after).collect();
