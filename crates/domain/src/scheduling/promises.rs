@@ -37,6 +37,7 @@ pub struct Promises {
 #[derive(Debug, Clone, PartialEq)]
 struct Kept {
     lane: i64,
+    priority: i32,
     workers: Vec<Uuid>,
     /// Whether others were asked back for it.
     by_preemption: bool,
@@ -83,7 +84,7 @@ impl Promises {
 
     /// The smallest set of attempts whose end would make room for the lane's next task, as [`preempt`] finds it. The room
     /// is kept for the lane, however long they take to end, and no more is asked back than it has tasks for. Nothing is asked
-    /// back of workers that something is kept on for others.
+    /// back of workers that something is kept on for others, unless these are less urgent: what is kept for them stays so.
     ///
     /// [`preempt`]: super::preempt
     pub fn preempt(
@@ -99,12 +100,20 @@ impl Promises {
             return None;
         }
         let is_mine = |kept: &Kept| kept.lane == lane.id && !kept.by_preemption;
-        let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| !is_mine(kept) && kept.workers.contains(&offer.id));
-        let others: Vec<&Offer> = offers.iter().filter(|offer| !is_kept(offer)).collect();
-        let Victims { attempts, workers } = victims(lane, &others, running, least_at_work)?;
+        let keeps_out = |kept: &Kept| !is_mine(kept) && (kept.by_preemption || kept.priority >= lane.priority);
+        let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| keeps_out(kept) && kept.workers.contains(&offer.id));
+        let open: Vec<&Offer> = offers.iter().filter(|offer| !is_kept(offer)).collect();
+        let Victims { attempts, workers } = victims(lane, &open, running, least_at_work)?;
         // What it was to have in the end, it is to have at once.
         self.kept.retain(|kept| !is_mine(kept));
-        self.kept.push(Kept { lane: lane.id, workers, by_preemption: true, is_gathered: true, possible_at: now });
+        self.kept.push(Kept {
+            lane: lane.id,
+            priority: lane.priority,
+            workers,
+            by_preemption: true,
+            is_gathered: true,
+            possible_at: now,
+        });
         Some(attempts)
     }
 
@@ -188,8 +197,15 @@ impl Promises {
             if overdue.contains(&lane) || !round.gives_way(lane, &workers) {
                 let is_gathered = overdue.contains(&lane) || round.gathers(lane, &workers);
                 round.keep(lane, &workers);
-                let lane = round.view(lane).id;
-                self.kept.push(Kept { lane, workers, by_preemption: false, is_gathered, possible_at: now });
+                let LaneView { id, priority, .. } = *round.view(lane);
+                self.kept.push(Kept {
+                    lane: id,
+                    priority,
+                    workers,
+                    by_preemption: false,
+                    is_gathered,
+                    possible_at: now,
+                });
                 return;
             }
         }

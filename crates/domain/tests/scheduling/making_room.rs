@@ -132,6 +132,17 @@ proptest! {
 }
 
 #[test]
+fn who_waits_long_and_is_less_urgent_keeps_nobody_from_asking_others_back() {
+    let of = |id, project, priority| LaneView { priority, ..lane(id, project, JobKind::Scrape, Resources::default()) };
+    let world = World::new(vec![worker(1, 1, vec![])], vec![project("red", 1.0), project("blue", 1.0)])
+        .preempting(Duration::ZERO)
+        .with_preemptible(of(1, "red", 4), [(0.0, 3600.0), (0.0, 3600.0)])
+        .with(of(2, "blue", 5), [(600.0, 60.0)])
+        .run(660.0);
+    assert_eq!(world.started_of(2).map(|started| started.at).collect::<Vec<_>>(), [600.0 + LEAVES_WITHIN]);
+}
+
+#[test]
 fn without_peace_a_long_task_never_ends() {
     for same_project in [true, false] {
         let siege = Siege { long: 2000.0, short: 20.0, every: 20.0, least_at_work: 600, same_project };
