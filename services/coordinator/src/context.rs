@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::dispatch::{Completions, Roster};
+use crate::dispatch::{Completions, Dispatcher, Roster, Submissions};
 use crate::hub::Hub;
 use crate::store::Store;
 
@@ -18,6 +18,10 @@ pub(crate) struct Context {
     pub(crate) hub: Arc<Hub>,
     /// The workers attached here.
     pub(crate) roster: Arc<Roster>,
+    /// Gives out tasks.
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    /// Pipelines on their way in.
+    pub(crate) submissions: Arc<Submissions>,
     /// Short attempts on their way to an end.
     pub(crate) completions: Arc<Completions>,
     /// Sends to webhooks.

@@ -7,6 +7,7 @@ pub mod config;
 mod context;
 mod dispatch;
 pub mod expiry;
+mod gathered;
 mod hub;
 mod reconcile;
 mod store;
@@ -67,6 +68,8 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
         storage,
         hub,
         roster: Arc::default(),
+        dispatcher: Arc::default(),
+        submissions: Arc::default(),
         completions: Arc::default(),
         fetcher: fetcher(&config)?,
         config: Arc::new(config),

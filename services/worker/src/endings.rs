@@ -45,9 +45,14 @@ async fn tell(client: Client, mut receiver: mpsc::UnboundedReceiver<Waiting>) {
     let calls = Arc::new(Semaphore::new(CALLS));
     // It is never closed.
     while let Ok(call) = calls.clone().acquire_owned().await {
-        let mut waiting: Vec<Waiting> = Vec::new();
-        if receiver.recv_many(&mut waiting, AT_A_TIME).await == 0 {
-            return;
+        let Some(first) = receiver.recv().await else { return };
+        // Those that began with it are about to end with it.
+        tokio::task::yield_now().await;
+        let mut waiting = vec![first];
+        while waiting.len() < AT_A_TIME
+            && let Ok(next) = receiver.try_recv()
+        {
+            waiting.push(next);
         }
         let client = client.clone();
         tokio::spawn(async move {

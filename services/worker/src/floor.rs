@@ -139,13 +139,17 @@ impl Floor {
 
     /// Why nothing can be begun, or not this.
     fn no_room(&self, state: &State, assignment: &Assignment) -> Option<String> {
-        let name = &self.tools.name;
-        let busy = state.running.values().filter(|running| running.occupies_a_slot()).count();
+        let (name, slots) = (&self.tools.name, self.tools.slots as usize);
+        // Counted only where it matters: most of the time there is room for more than is listed.
+        let busy = match state.running.len() {
+            listed if listed < slots => listed,
+            _ => state.running.values().filter(|running| running.occupies_a_slot()).count(),
+        };
         if state.closing {
             Some(format!("worker {name} was about to stop"))
         } else if state.drained {
             Some(format!("worker {name} is drained"))
-        } else if busy >= self.tools.slots as usize {
+        } else if busy >= slots {
             Some(format!("worker {name} has no room: it works on {busy} tasks already"))
         } else if let Some(gpu) = self.tools.gpus.missing(&assignment.gpus) {
             Some(format!("worker {name} has no GPU {gpu} now"))

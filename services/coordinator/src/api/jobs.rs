@@ -195,7 +195,7 @@ pub(super) async fn submit(
     submission: &Submission<'_>,
 ) -> Result<v1::SubmitPipelineResponse, Status> {
     pipeline::check(submission.pipeline).map_err(|error| ApiError::invalid(error.to_string()))?;
-    let submitted = context.store.submit(submission).await.map_err(refuse)?;
+    let submitted = context.store.submit(submission, &context.submissions).await.map_err(refuse)?;
     let jobs = submitted.jobs.into_iter().map(job_message).collect();
     let pipeline = Some(pipeline_message(&submitted.pipeline, jobs));
     Ok(v1::SubmitPipelineResponse { pipeline, already_existed: submitted.already_existed })

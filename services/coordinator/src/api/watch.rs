@@ -18,6 +18,8 @@ use crate::store::{EventRow, EventSubject, JobProgress, StoreError, Topic};
 const BATCH: i64 = 500;
 /// A hint may get lost; nobody waits longer than this for an event.
 const TICK: Duration = Duration::from_millis(500);
+/// What happens within so long is read together; nobody sees the difference.
+const GATHER: Duration = Duration::from_millis(10);
 /// How far jobs are is counted, which costs more than to read what has happened; nobody sees more often.
 const PROGRESS_TICK: Duration = Duration::from_millis(400);
 
@@ -88,6 +90,7 @@ impl Watch {
                 }
             }
             hub::wait(&mut wake, TICK).await;
+            tokio::time::sleep(GATHER).await;
             if self.sender.is_closed() {
                 return;
             }

@@ -139,7 +139,7 @@ impl WorkerApi {
             Done::SgdLab(result) => store.complete_sgd_lab(&lease, &result).await,
             // Its room is noted together with that of the others that end with it.
             Done::Probe(_) => {
-                let completed = self.0.completions.complete(lease).await;
+                let completed = self.0.completions.ask(lease).await.flatten();
                 return self.answer(&lease, completed.map_err(StoreError::from)).await;
             }
         };

@@ -53,7 +53,7 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
     }
     let mut standings = context.store.beat(&beat, context.config.lease).await?;
     let lanes: Vec<i32> = standings.values().flat_map(|standing| &standing.open).map(|attempt| attempt.lane).collect();
-    directory.learn(&context.store, &lanes).await?;
+    directory.learn(&context.store, &lanes, None).await?;
     let mut fenced = Vec::new();
     for pulse in &pulses {
         let standing = standings.remove(&pulse.worker).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! - `beat` renews all leases in one statement, and tells workers what to stop.
 //! - `rounds` looks at the lanes, has `ursa_domain::scheduling` decide, leases, and orders.
 //! - `orders` says everything that a worker needs to know of a task.
+//! - `submissions` stores what is submitted, and leases it at once where it can.
 //! - `completions` ends many short attempts in one transaction.
 //!
 //! Any number of coordinators dispatch side by side, each to its own workers: the database decides who gets a task.
@@ -14,8 +15,7 @@ mod marks;
 mod orders;
 mod roster;
 mod rounds;
-
-use std::sync::Arc;
+mod submissions;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,7 +24,8 @@ use crate::context::Context;
 
 pub(crate) use completions::Completions;
 pub(crate) use roster::{Attachment, Door, ORDERS_IN_FLIGHT, Report, Roster};
-pub(crate) use rounds::LOOK;
+pub(crate) use rounds::{Dispatcher, LOOK};
+pub(crate) use submissions::Submissions;
 
 /// Starts the dispatcher.
 pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
@@ -36,5 +37,6 @@ pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &Cancellatio
     };
     until_stopped(Box::pin(beat::run(context.clone())));
     until_stopped(Box::pin(rounds::run(context.clone())));
-    until_stopped(Box::pin(completions::run(context.clone(), Arc::clone(&context.completions))));
+    until_stopped(Box::pin(submissions::run(context.clone())));
+    until_stopped(Box::pin(completions::run(context.clone())));
 }

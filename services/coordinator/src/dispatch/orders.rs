@@ -12,7 +12,7 @@ use ursa_proto::v1::{self, task_order::Work};
 use uuid::Uuid;
 
 use crate::context::Context;
-use crate::store::{ClaimedTask, LaneInfo, Store, StoreError, StoreResult};
+use crate::store::{ClaimedTask, LaneInfo, Store, StoreError, StoreResult, Tx};
 
 /// What lanes are; they never change.
 #[derive(Debug, Default)]
@@ -21,13 +21,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Looks up the lanes that are not known yet.
-    pub(super) async fn learn(&mut self, store: &Store, lanes: &[i32]) -> StoreResult<()> {
+    /// Looks up the lanes that are not known yet; those of a transaction, within it.
+    pub(super) async fn learn(&mut self, store: &Store, lanes: &[i32], within: Option<&mut Tx>) -> StoreResult<()> {
         let mut unknown: Vec<i32> = lanes.iter().copied().filter(|lane| !self.lanes.contains_key(lane)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         if !unknown.is_empty() {
-            self.lanes.extend(store.lanes(&unknown).await?.into_iter().map(|lane| (lane.id, lane)));
+            self.lanes.extend(store.lanes(&unknown, within).await?.into_iter().map(|lane| (lane.id, lane)));
         }
         Ok(())
     }

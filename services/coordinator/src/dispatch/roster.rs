@@ -302,7 +302,7 @@ impl Roster {
         let mut offers = Vec::new();
         let mut running = Vec::new();
         for attached in state.workers.values() {
-            if !attached.is_known || attached.reported_at.elapsed() >= patience || attached.rests_until > now {
+            if !attached.is_there(now, patience) {
                 continue;
             }
             offers.push(attached.offer());
@@ -310,6 +310,16 @@ impl Roster {
         }
         offers.sort_by_key(|offer| offer.id);
         (offers, running)
+    }
+
+    /// Slots that nothing holds, and all, of those who are heard of within `patience`.
+    pub(super) fn room_there_is(&self, patience: Duration) -> (usize, usize) {
+        let state = self.state();
+        let now = Instant::now();
+        let there = state.workers.values().filter(|attached| attached.is_there(now, patience));
+        there.fold((0, 0), |(free, all), attached| {
+            (free + attached.free_slots() as usize, all + attached.row.slots as usize)
+        })
     }
 
     /// A worker's door and protocol.
@@ -341,11 +351,20 @@ impl Attached {
         stages(&self.running)
     }
 
+    /// Whether anything may be placed on it.
+    fn is_there(&self, now: Instant, patience: Duration) -> bool {
+        self.is_known && now.duration_since(self.reported_at) < patience && self.rests_until <= now
+    }
+
+    fn free_slots(&self) -> u32 {
+        self.row.slots.saturating_sub(self.lent.len() as u32)
+    }
+
     fn offer(&self) -> Offer {
         Offer {
             id: self.row.id,
             kinds: self.row.kinds.clone(),
-            slots: self.row.slots.saturating_sub(self.lent.len() as u32),
+            slots: self.free_slots(),
             draining: self.row.draining || self.drain,
             labels: self.row.labels.clone(),
             gpus: self.row.gpus.iter().map(|gpu| self.gpu_offer(gpu)).collect(),

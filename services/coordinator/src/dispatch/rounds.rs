@@ -6,8 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::{FutureExt as _, join_all};
 use prost::Message as _;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
-use ursa_domain::scheduling::{Assignment, LaneView, Offer, ProjectView, Promises, Request, Running};
+use ursa_domain::scheduling::{Assignment, LaneView, Offer, Plan, ProjectView, Promises, Request, Running};
 use ursa_proto::v1;
 use uuid::Uuid;
 
@@ -17,12 +18,16 @@ use super::orders::{Directory, fail_unordered, order};
 use super::roster::{Door, Lent};
 use crate::context::Context;
 use crate::hub;
-use crate::store::{ClaimedTask, LaneHead, Mark, Place, StoreResult, Topic};
+use crate::store::{ClaimedTask, LaneHead, Mark, Place, StoreResult, Topic, Tx};
 
 /// A hint may get lost; nothing waits longer than this for a round.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// Tasks in one round.
 const AT_A_TIME: usize = 1000;
+/// So long what waits for room waits for more of it to come free: a round costs much the same for one task and for many.
+const GATHER: Duration = Duration::from_millis(4);
+/// With so many free slots it waits no longer.
+const MUCH_ROOM: usize = 64;
 /// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.
 const FULL_MESSAGE: usize = 256 << 10;
 
@@ -41,17 +46,28 @@ impl Memory {
     }
 }
 
+/// Whoever holds its memory gives out tasks: nobody else does here meanwhile.
+#[derive(Debug)]
+pub(crate) struct Dispatcher(Mutex<Memory>);
+
+impl Default for Dispatcher {
+    fn default() -> Self {
+        Self(Mutex::new(Memory::new()))
+    }
+}
+
 /// Dispatches for ever.
 pub(super) async fn run(context: Context) {
     let mut wake = context.hub.subscribe(Topic::Tasks);
-    let mut memory = Memory::new();
+    let mut ended = context.hub.subscribe(Topic::Room);
     let mut outage = false;
     loop {
         wake.borrow_and_update();
         // Room that came free before this round is seen by it, and is no reason for another.
+        ended.borrow_and_update();
         let _ = context.roster.room.notified().now_or_never();
         let mut waiting = true;
-        match rounds(&context, &mut memory).await {
+        match rounds(&context).await {
             Ok(rest) => (outage, waiting) = (false, rest == Rest::Waits),
             Err(error) if error.is_outage() => {
                 if !outage {
@@ -64,8 +80,32 @@ pub(super) async fn run(context: Context) {
         tokio::select! {
             () = hub::wait(&mut wake, LOOK) => {}
             // Every task that ends makes room: where nothing waits for it, that is no news.
-            () = context.roster.room.notified(), if waiting => {}
+            () = room(&context, &mut ended), if waiting => {
+                tokio::select! {
+                    () = much_room(&context) => {}
+                    () = hub::wait(&mut wake, GATHER) => {}
+                }
+            }
         }
+    }
+}
+
+/// Resolves when there may be more room: here, or in a quota.
+async fn room(context: &Context, ended: &mut watch::Receiver<u64>) {
+    tokio::select! {
+        () = context.roster.room.notified() => {}
+        () = hub::wait(ended, LOOK) => {}
+    }
+}
+
+/// Resolves when there is so much room that more would make no difference.
+async fn much_room(context: &Context) {
+    loop {
+        let (free, slots) = context.roster.room_there_is(context.config.patience());
+        if free >= slots.min(MUCH_ROOM) {
+            return;
+        }
+        context.roster.room.notified().await;
     }
 }
 
@@ -81,9 +121,10 @@ enum Rest {
 }
 
 /// Until nothing more can be placed.
-async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
+async fn rounds(context: &Context) -> StoreResult<Rest> {
     loop {
-        let rest = round(context, memory).await?;
+        let mut memory = context.dispatcher.0.lock().await;
+        let rest = round(context, &mut memory).await?;
         if rest != Rest::Places {
             return Ok(rest);
         }
@@ -92,37 +133,99 @@ async fn rounds(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
 
 async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
     let (offers, running) = context.roster.offers(context.config.patience());
-    let room: usize = offers.iter().filter(|offer| !offer.draining).map(|offer| offer.slots as usize).sum();
     let may_preempt = running.iter().any(|attempt| attempt.may_make_room(context.config.least_at_work));
+    let room = room_on(&offers);
     if room == 0 && !may_preempt {
         return Ok(Rest::Waits);
     }
     let limit = room.clamp(1, AT_A_TIME);
-    let lanes = look(context, memory, limit).await?;
+    let lanes = look(context, memory, limit, None).await?;
     if lanes.is_empty() {
         return Ok(Rest::Nothing);
     }
-    let views: Vec<LaneView> = lanes.iter().map(view).collect();
-    let plan = memory.promises.assign(&views, &owners(&lanes), &offers, seconds(Utc::now()), limit);
+    let (views, plan) = plan(memory, &lanes, &offers, limit);
     let given = give(context, memory, &lanes, &plan.assignments).await?;
     if given == 0 && may_preempt {
         make_room(context, &mut memory.promises, &views, &plan.blocked, &offers, &running).await?;
     }
+    Ok(rest(&lanes, given, limit))
+}
+
+fn room_on(offers: &[Offer]) -> usize {
+    offers.iter().filter(|offer| !offer.draining).map(|offer| offer.slots as usize).sum()
+}
+
+fn plan(memory: &mut Memory, lanes: &[LaneHead], offers: &[Offer], limit: usize) -> (Vec<LaneView>, Plan) {
+    let views: Vec<LaneView> = lanes.iter().map(view).collect();
+    let plan = memory.promises.assign(&views, &owners(lanes), offers, seconds(Utc::now()), limit);
+    (views, plan)
+}
+
+fn rest(lanes: &[LaneHead], given: usize, limit: usize) -> Rest {
     let seen: usize = lanes.iter().map(|lane| lane.ready as usize).sum();
     let all_seen = lanes.iter().all(|lane| lane.gang == 1 && (lane.ready as usize) < limit);
-    Ok(match given {
+    match given {
         0 => Rest::Waits,
         given if given == seen && all_seen => Rest::Nothing,
         _ => Rest::Places,
-    })
+    }
 }
 
-async fn look(context: &Context, memory: &mut Memory, limit: usize) -> StoreResult<Vec<LaneHead>> {
-    let lanes = context.store.lane_heads(&memory.marks.for_a_look(Instant::now()), limit as u32).await?;
+/// What is ready; as a transaction sees it that makes more ready, if there is one.
+async fn look(
+    context: &Context,
+    memory: &mut Memory,
+    limit: usize,
+    mut within: Option<&mut Tx>,
+) -> StoreResult<Vec<LaneHead>> {
+    let marks = memory.marks.for_a_look(Instant::now());
+    let lanes = context.store.lane_heads(&marks, limit as u32, within.as_deref_mut()).await?;
     memory.marks.learn(&lanes);
     let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
-    memory.directory.learn(&context.store, &ids).await?;
+    memory.directory.learn(&context.store, &ids, within).await?;
     Ok(lanes)
+}
+
+/// The dispatcher while no round is on its way.
+pub(super) struct AtRest<'a> {
+    context: &'a Context,
+    memory: MutexGuard<'a, Memory>,
+}
+
+impl<'a> AtRest<'a> {
+    /// `None` when a round is on its way, or nobody has room anyway.
+    pub(super) fn catch(context: &'a Context) -> Option<Self> {
+        let (free, _) = context.roster.room_there_is(context.config.patience());
+        if free == 0 {
+            return None;
+        }
+        Some(Self { context, memory: context.dispatcher.0.try_lock().ok()? })
+    }
+
+    /// Leases what there is room for, as part of a transaction that makes tasks ready. Gangs and quotas take more than that:
+    /// where there are any, and where anything is left, a round is asked for.
+    pub(super) async fn lease(&mut self, tx: &mut Tx) -> StoreResult<Vec<ClaimedTask>> {
+        let (context, memory) = (self.context, &mut *self.memory);
+        let (offers, _) = context.roster.offers(context.config.patience());
+        let limit = room_on(&offers).clamp(1, AT_A_TIME);
+        let lanes = look(context, memory, limit, Some(tx)).await?;
+        let claimed = if lanes.iter().any(|lane| lane.gang > 1 || lane.has_quota()) {
+            Vec::new()
+        } else {
+            let (_, plan) = plan(memory, &lanes, &offers, limit);
+            let (places, _) = places(context, &lanes, &plan.assignments);
+            context.store.claim_within(tx, &places, context.config.lease).await?
+        };
+        if rest(&lanes, claimed.len(), limit) != Rest::Nothing {
+            tx.hint(Topic::Tasks);
+        }
+        Ok(claimed)
+    }
+
+    /// Gives the orders, now that the transaction is committed.
+    pub(super) async fn order(self, claimed: Vec<ClaimedTask>) {
+        hand_over(self.context, &self.memory.directory, claimed).await;
+    }
 }
 
 /// Whose lanes they are, each once.
@@ -156,6 +259,21 @@ async fn give(
     lanes: &[LaneHead],
     assignments: &[Assignment],
 ) -> StoreResult<usize> {
+    let (singles, gangs) = places(context, lanes, assignments);
+    let quotas = lanes.iter().any(LaneHead::has_quota);
+    let lease = context.config.lease;
+    let mut claimed =
+        if singles.is_empty() { Vec::new() } else { context.store.claim(&singles, quotas, lease).await? };
+    for (head, places) in gangs {
+        claimed.extend(context.store.claim_gang(head, &places, lease).await?);
+    }
+    let given = claimed.len();
+    hand_over(context, &memory.directory, claimed).await;
+    Ok(given)
+}
+
+/// Places for one task each, and for gangs, each with the head of its lane.
+fn places(context: &Context, lanes: &[LaneHead], assignments: &[Assignment]) -> (Vec<Place>, Vec<(Uuid, Vec<Place>)>) {
     let mut singles = Vec::new();
     let mut gangs: HashMap<usize, (Uuid, Vec<Place>)> = HashMap::new();
     for assignment in assignments {
@@ -166,16 +284,7 @@ async fn give(
             Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head.id, Vec::new())).1.push(place),
         }
     }
-    let quotas = lanes.iter().any(|lane| lane.owner.max_running.is_some() || lane.owner.max_gpus.is_some());
-    let lease = context.config.lease;
-    let mut claimed =
-        if singles.is_empty() { Vec::new() } else { context.store.claim(&singles, quotas, lease).await? };
-    for (head, places) in gangs.into_values() {
-        claimed.extend(context.store.claim_gang(head, &places, lease).await?);
-    }
-    let given = claimed.len();
-    hand_over(context, &memory.directory, claimed).await;
-    Ok(given)
+    (singles, gangs.into_values().collect())
 }
 
 fn place(context: &Context, lane: &LaneHead, assignment: &Assignment) -> Option<Place> {

@@ -65,8 +65,23 @@ impl Store {
         let mut tx = self.begin().await?;
         let places = within_quotas(&mut tx, places).await?;
         let claims = claim(&mut *tx, &places, Quotas::Locked, ttl).await?;
-        claims.topics().iter().for_each(|topic| tx.hint(*topic));
+        tx.hint_all(claims.topics());
         tx.commit().await?;
+        Ok(claims.tasks)
+    }
+
+    /// The same as part of a transaction, where no project has a quota.
+    pub(crate) async fn claim_within(
+        &self,
+        tx: &mut Tx,
+        places: &[Place],
+        ttl: Duration,
+    ) -> StoreResult<Vec<ClaimedTask>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let claims = claim(&mut **tx, places, Quotas::None, ttl).await?;
+        tx.hint_all(claims.topics());
         Ok(claims.tasks)
     }
 
@@ -87,7 +102,7 @@ impl Store {
         if claims.tasks.len() < places.len() {
             return Ok(Vec::new());
         }
-        claims.topics().iter().for_each(|topic| tx.hint(*topic));
+        tx.hint_all(claims.topics());
         tx.commit().await?;
         Ok(claims.tasks)
     }

@@ -10,7 +10,7 @@ use ursa_domain::scheduling::{ProjectView, Resources};
 use uuid::Uuid;
 
 use super::projects::ProjectUsage;
-use super::{Store, StoreError, StoreResult, word};
+use super::{Store, StoreError, StoreResult, Tx, word};
 
 /// A transaction that began earlier may commit a task with an earlier time.
 pub(super) const LATE: Duration = Duration::from_secs(2);
@@ -54,6 +54,13 @@ pub(crate) struct LaneHead {
     pub paused: bool,
 }
 
+impl LaneHead {
+    /// Whether its project may have only so much.
+    pub(crate) fn has_quota(&self) -> bool {
+        self.owner.max_running.is_some() || self.owner.max_gpus.is_some()
+    }
+}
+
 /// What a lane is.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneInfo {
@@ -91,18 +98,26 @@ impl Store {
     /// Every lane with a ready task, with how many it has, up to `limit` and somewhat more. `marks` tells for some lanes
     /// where to begin: what was taken before lies dead in the index until Postgres can clean up. What was committed
     /// somewhat late is found all the same.
-    pub(crate) async fn lane_heads(&self, marks: &HashMap<i32, Mark>, limit: u32) -> StoreResult<Vec<LaneHead>> {
+    pub(crate) async fn lane_heads(
+        &self,
+        marks: &HashMap<i32, Mark>,
+        limit: u32,
+        within: Option<&mut Tx>,
+    ) -> StoreResult<Vec<LaneHead>> {
         let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
-        let rows = sqlx::query_file!(
+        let (times, ids): (Vec<DateTime<Utc>>, Vec<Uuid>) = marks.iter().map(|mark| (mark.at, mark.id)).unzip();
+        let look = sqlx::query_file!(
             "src/store/sql/lane_heads.sql",
             &lanes,
-            &marks.iter().map(|mark| mark.at).collect::<Vec<_>>(),
-            &marks.iter().map(|mark| mark.id).collect::<Vec<_>>(),
+            &times,
+            &ids,
             LATE.as_secs_f64(),
             i64::from(limit),
-        )
-        .fetch_all(&self.rounds)
-        .await?;
+        );
+        let rows = match within {
+            Some(tx) => look.fetch_all(&mut **tx).await?,
+            None => look.fetch_all(&self.rounds).await?,
+        };
         let heads = rows
             .into_iter()
             .filter_map(|row| {
@@ -165,10 +180,12 @@ impl Store {
     }
 
     /// What some lanes are.
-    pub(crate) async fn lanes(&self, ids: &[i32]) -> StoreResult<Vec<LaneInfo>> {
-        let rows = sqlx::query!("select id, kind, priority, resources from lanes where id = any ($1)", ids)
-            .fetch_all(&self.pool)
-            .await?;
+    pub(crate) async fn lanes(&self, ids: &[i32], within: Option<&mut Tx>) -> StoreResult<Vec<LaneInfo>> {
+        let look = sqlx::query!("select id, kind, priority, resources from lanes where id = any ($1)", ids);
+        let rows = match within {
+            Some(tx) => look.fetch_all(&mut **tx).await?,
+            None => look.fetch_all(&self.pool).await?,
+        };
         let infos = rows
             .into_iter()
             .filter_map(|row| {

@@ -71,7 +71,7 @@ pub(crate) use retention::Ended;
 pub(crate) use schedules::NewSchedule;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
 pub(crate) use steering::{JobFilter, ReadyLane};
-pub(crate) use submission::Submission;
+pub(crate) use submission::{Record, Submission, Taken, refused};
 pub(crate) use tx::Tx;
 pub(crate) use webhooks::{ClaimedDelivery, NewWebhook};
 pub(crate) use workers::WorkerReportRow;
@@ -81,8 +81,11 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A coordinator that is stopped in the middle of a transaction must not hold up the others.
 ///
 /// Compiling a statement takes Postgres longer than any of ours runs, and a full table makes it think that it is worth it.
-const SESSION_SETTINGS: [(&str, &str); 3] =
-    [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s"), ("jit", "off")];
+///
+/// Plans are kept, and most are made when the tables are new: what reads a small table as a whole then would read a large one
+/// as a whole with every call, until Postgres next counts its rows.
+const SESSION_SETTINGS: [(&str, &str); 4] =
+    [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s"), ("jit", "off"), ("enable_seqscan", "off")];
 
 /// So long a migration waits for a table that others use; then it is tried again.
 const MIGRATION_LOCK_TIMEOUT: &str = "2s";
@@ -195,6 +198,8 @@ pub(crate) struct Store {
 pub(crate) enum Topic {
     /// A task became ready.
     Tasks,
+    /// Tasks have ended: quotas have room, and workers.
+    Room,
     /// A job may be able to move.
     Jobs,
     /// A node shall serve something else.
@@ -211,13 +216,22 @@ pub(crate) enum Topic {
 
 impl Topic {
     /// Every one.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Tasks, Self::Jobs, Self::Endpoints, Self::Events, Self::Schedules, Self::Deliveries, Self::Stops];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Tasks,
+        Self::Room,
+        Self::Jobs,
+        Self::Endpoints,
+        Self::Events,
+        Self::Schedules,
+        Self::Deliveries,
+        Self::Stops,
+    ];
 
     /// As it is sent.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Tasks => "tasks",
+            Self::Room => "room",
             Self::Jobs => "jobs",
             Self::Endpoints => "endpoints",
             Self::Events => "events",
@@ -305,7 +319,16 @@ impl Store {
     /// Begins a transaction. In a task of its own, which goes on when the caller is cut off: dropped half-way, the connection
     /// would go back to the pool with the transaction open, and the next statement on it would never be committed.
     async fn begin(&self) -> StoreResult<Tx> {
-        let pool = self.pool.clone();
+        self.begin_on(&self.pool).await
+    }
+
+    /// Begins a transaction in which there is a round of dispatching; nobody has another meanwhile.
+    pub(crate) async fn begin_round(&self) -> StoreResult<Tx> {
+        self.begin_on(&self.rounds).await
+    }
+
+    async fn begin_on(&self, pool: &PgPool) -> StoreResult<Tx> {
+        let pool = pool.clone();
         let begun = tokio::spawn(async move { pool.begin().await }).await;
         let inner = begun.map_err(|_| sqlx::Error::WorkerCrashed)??;
         Ok(Tx::new(inner, self.hub.clone()))

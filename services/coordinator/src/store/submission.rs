@@ -1,8 +1,9 @@
 //! Pipelines on their way in: whole or not at all.
 //!
-//! What can be said of a pipeline from its specification alone is one statement (`sql/insert_pipeline.sql`): jobs, the tasks
-//! of those that wait for nothing, events. Where that is all, the statement is the transaction. (Events are recorded under
-//! the event lock of a pipeline that nobody else knows yet: other locks may still be taken after it.)
+//! What can be said of pipelines from their specifications alone is one statement (`sql/insert_pipelines.sql`): jobs, the tasks
+//! of those that wait for nothing, events. Where that is all, the statement is the transaction, and that of those who come
+//! meanwhile. (Events are recorded under the event lock of a pipeline that nobody else knows yet: other locks may still be
+//! taken after it.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -20,11 +21,12 @@ use ursa_domain::scheduling::Resources;
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
+use super::events::{self, NewEvent};
 use super::jobs::{JobRow, LockedJob, moved};
 use super::pipelines::PipelineRow;
-use super::planning::{AtOnce, at_once, start};
+use super::planning::{AtOnce, NewTask, at_once, start};
 use super::{Store, StoreError, StoreResult, Topic, Tx};
+use crate::gathered::Gathered;
 
 /// A pipeline that was checked and is to be stored.
 #[derive(Debug)]
@@ -51,15 +53,19 @@ pub(crate) struct Submitted {
 }
 
 impl Store {
-    /// Stores a pipeline, or finds the one an earlier request with the same key made.
+    /// Stores a pipeline, or finds the one an earlier request with the same key made. Those that are begun with that are
+    /// stored `together` with others.
     #[tracing::instrument(skip_all, err(level = "debug"))]
-    pub(crate) async fn submit(&self, submission: &Submission<'_>) -> StoreResult<Submitted> {
+    pub(crate) async fn submit(
+        &self,
+        submission: &Submission<'_>,
+        together: &Gathered<Record, Taken>,
+    ) -> StoreResult<Submitted> {
         let new = NewPipeline::of(submission, &self.code)?;
         if new.is_begun()
-            && let Some(stored) = new.insert(&self.pool).await?
+            && let Some(created_at) = together.ask(new.record()?).await.flatten()?
         {
-            self.hub.committed(&new.topics(&stored));
-            return Ok(new.submitted(stored.created_at));
+            return Ok(new.submitted(created_at));
         }
         let mut tx = self.begin().await?;
         let (id, already_existed) = store(&mut tx, &new).await?;
@@ -67,6 +73,47 @@ impl Store {
         let (pipeline, jobs) = self.pipeline(id).await?;
         Ok(Submitted { pipeline, jobs, already_existed })
     }
+
+    /// Stores pipelines that are begun with that, in one transaction.
+    pub(crate) async fn store_all(&self, records: &[Record]) -> Vec<Taken> {
+        match insert(&self.pool, records).await {
+            Ok(stored) => {
+                self.hub.committed(&topics(records, &stored));
+                taken(records, &stored)
+            }
+            // Whoever is at fault is not the others' concern.
+            Err(error) if records.len() > 1 && !error.is_outage() => {
+                let mut taken = Vec::with_capacity(records.len());
+                for record in records {
+                    taken.extend(Box::pin(self.store_all(std::slice::from_ref(record))).await);
+                }
+                taken
+            }
+            Err(error) => refused(records, error),
+        }
+    }
+
+    /// The same as part of a transaction that leases what it can of it: a round is asked for by whoever leaves something.
+    pub(crate) async fn store_within(&self, tx: &mut Tx, records: &[Record]) -> StoreResult<Vec<Taken>> {
+        let stored = insert(&mut **tx, records).await?;
+        let mut topics = topics(records, &stored);
+        topics.retain(|topic| *topic != Topic::Tasks);
+        tx.hint_all(&topics);
+        Ok(taken(records, &stored))
+    }
+}
+
+/// When a pipeline was stored; nothing if its key is known.
+pub(crate) type Taken = Result<Option<DateTime<Utc>>, ApiError>;
+
+fn taken(records: &[Record], stored: &HashMap<Uuid, Stored>) -> Vec<Taken> {
+    records.iter().map(|record| Ok(stored.get(&record.id).map(|stored| stored.created_at))).collect()
+}
+
+/// The same answer to all.
+pub(crate) fn refused(records: &[Record], error: StoreError) -> Vec<Taken> {
+    let error = ApiError::from(error);
+    records.iter().map(|_| Err(error.clone())).collect()
 }
 
 /// Stores a pipeline as part of a transaction, for work by this version of the code; gives its id, and whether an earlier request with the same key made it.
@@ -75,15 +122,17 @@ pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>, code: &str)
 }
 
 async fn store(tx: &mut Tx, new: &NewPipeline<'_>) -> StoreResult<(Uuid, bool)> {
-    let Some(stored) = new.insert(&mut **tx).await? else {
+    let record = new.record()?;
+    let stored = insert(&mut **tx, std::slice::from_ref(&record)).await?;
+    if stored.is_empty() {
         return Ok((existing(tx, new.submission).await?, true));
-    };
-    new.topics(&stored).into_iter().for_each(|topic| tx.hint(topic));
+    }
+    tx.hint_all(&topics(std::slice::from_ref(&record), &stored));
     let mut events = Vec::new();
     for job in new.unplanned()? {
         events.push(start(tx, &job, new.code).await?);
     }
-    record(tx, &events).await?;
+    events::record(tx, &events).await?;
     Ok((new.id, false))
 }
 
@@ -105,10 +154,11 @@ async fn existing(tx: &mut Tx, submission: &Submission<'_>) -> StoreResult<Uuid>
     )))
 }
 
-/// A job as `insert_pipeline.sql` reads it.
+/// A job as `insert_pipelines.sql` reads it.
 #[derive(Serialize)]
 struct NewJob<'a> {
     id: Uuid,
+    pipeline_id: Uuid,
     ordinal: usize,
     name: &'a str,
     kind: &'static str,
@@ -132,11 +182,90 @@ struct NewJob<'a> {
     workers: u32,
 }
 
+/// A pipeline as it is written.
+#[derive(Debug)]
+pub(crate) struct Record {
+    id: Uuid,
+    name: String,
+    project: String,
+    idempotency_key: Option<String>,
+    fingerprint: [u8; 32],
+    spec: Value,
+    rerun_of: Option<Uuid>,
+    reuse: bool,
+    jobs: Vec<Value>,
+    /// Who waits, and for whom.
+    dependencies: Vec<(Uuid, Uuid)>,
+    tasks: Vec<FirstTask>,
+    events: Vec<NewEvent>,
+    /// Who has something to look at once it is committed.
+    topics: Vec<Topic>,
+}
+
+/// A task of a job that runs at once.
+#[derive(Debug)]
+struct FirstTask {
+    id: Uuid,
+    job: Uuid,
+    ordinal: i32,
+    payload: Value,
+    units: i64,
+}
+
 /// What the database said of a new pipeline.
 struct Stored {
     created_at: DateTime<Utc>,
-    /// Webhooks to call.
+    /// Webhooks to call, on account of all that was written with it.
     deliveries: i64,
+}
+
+/// Writes pipelines; those that are not among what it gives back have a key that is known.
+async fn insert(executor: impl PgExecutor<'_>, records: &[Record]) -> StoreResult<HashMap<Uuid, Stored>> {
+    let dependencies = || records.iter().flat_map(|record| &record.dependencies);
+    let tasks = || records.iter().flat_map(|record| &record.tasks);
+    let events = || records.iter().flat_map(|record| &record.events);
+    let jobs: Vec<&Value> = records.iter().flat_map(|record| &record.jobs).collect();
+    let rows = sqlx::query_file!(
+        "src/store/sql/insert_pipelines.sql",
+        &records.iter().map(|record| record.id).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.name.clone()).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.project.clone()).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.idempotency_key.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &records.iter().map(|record| record.fingerprint.to_vec()).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.spec.clone()).collect::<Vec<_>>(),
+        &records.iter().map(|record| record.rerun_of).collect::<Vec<_>>() as &[Option<Uuid>],
+        &records.iter().map(|record| record.reuse).collect::<Vec<_>>(),
+        written("jobs", &jobs)?,
+        &dependencies().map(|(waiting, _)| *waiting).collect::<Vec<_>>(),
+        &dependencies().map(|(_, awaited)| *awaited).collect::<Vec<_>>(),
+        &tasks().map(|task| task.id).collect::<Vec<_>>(),
+        &tasks().map(|task| task.job).collect::<Vec<_>>(),
+        &tasks().map(|task| task.ordinal).collect::<Vec<_>>(),
+        &tasks().map(|task| task.payload.clone()).collect::<Vec<_>>(),
+        &tasks().map(|task| task.units).collect::<Vec<_>>(),
+        &events().map(|event| event.job_id).collect::<Vec<_>>(),
+        &events().map(|event| event.kind.to_owned()).collect::<Vec<_>>(),
+        &events().map(|event| event.message.clone()).collect::<Vec<_>>(),
+    )
+    .fetch_all(executor)
+    .await?;
+    let stored = rows
+        .into_iter()
+        .map(|row| (row.id, Stored { created_at: row.created_at, deliveries: row.deliveries }))
+        .collect();
+    Ok(stored)
+}
+
+/// Who has something to look at now that these are stored.
+fn topics(records: &[Record], stored: &HashMap<Uuid, Stored>) -> Vec<Topic> {
+    let new = records.iter().filter(|record| stored.contains_key(&record.id));
+    let mut topics: Vec<Topic> = new.flat_map(|record| &record.topics).copied().collect();
+    if stored.values().any(|stored| stored.deliveries > 0) {
+        topics.push(Topic::Deliveries);
+    }
+    topics.sort_unstable();
+    topics.dedup();
+    topics
 }
 
 /// A pipeline as it is stored: everything in the order of its jobs.
@@ -232,8 +361,9 @@ impl<'a> NewPipeline<'a> {
         self.jobs().flat_map(of_job).collect()
     }
 
-    /// Who has something to look at once it is committed.
-    fn topics(&self, stored: &Stored) -> Vec<Topic> {
+    /// As it is written.
+    fn record(&self) -> StoreResult<Record> {
+        let Submission { pipeline, idempotency_key, rerun_of, fingerprint } = *self.submission;
         let mut topics = vec![Topic::Events];
         if self.plans.iter().any(Option::is_some) {
             topics.push(Topic::Tasks);
@@ -241,10 +371,37 @@ impl<'a> NewPipeline<'a> {
         if !self.dependencies.is_empty() {
             topics.push(Topic::Jobs);
         }
-        if stored.deliveries > 0 {
-            topics.push(Topic::Deliveries);
-        }
-        topics
+        let job = |(ordinal, (job, id, plan))| written("job", &self.new_job(ordinal, job, id, plan));
+        Ok(Record {
+            id: self.id,
+            name: pipeline.name.clone(),
+            project: pipeline.project.clone(),
+            idempotency_key: idempotency_key.map(str::to_owned),
+            fingerprint,
+            spec: written("pipeline specification", pipeline)?,
+            rerun_of,
+            reuse: pipeline.reuse,
+            jobs: self.jobs().enumerate().map(job).collect::<StoreResult<_>>()?,
+            dependencies: self.dependencies.clone(),
+            tasks: self.tasks(),
+            events: self.events(),
+            topics,
+        })
+    }
+
+    fn tasks(&self) -> Vec<FirstTask> {
+        let of_job = |(_, job, plan): (&JobDefinition, Uuid, Option<&AtOnce>)| {
+            let tasks = plan.map(|plan| plan.tasks.as_slice()).unwrap_or_default().iter().enumerate();
+            let task = |(ordinal, task): (usize, &NewTask)| FirstTask {
+                id: task.id,
+                job,
+                ordinal: ordinal as i32,
+                payload: task.payload.clone(),
+                units: task.units as i64,
+            };
+            tasks.map(task).collect::<Vec<_>>()
+        };
+        self.jobs().flat_map(of_job).collect()
     }
 
     /// As whoever asks sees it, just after it was inserted.
@@ -304,6 +461,7 @@ impl<'a> NewPipeline<'a> {
         let inherited = self.inherited.get(&id);
         NewJob {
             id,
+            pipeline_id: self.id,
             ordinal,
             name: &job.name,
             kind: job.spec.kind().as_str(),
@@ -328,68 +486,6 @@ impl<'a> NewPipeline<'a> {
 
     fn name(&self, id: Uuid) -> Option<String> {
         self.jobs().find(|(_, job, _)| *job == id).map(|(job, ..)| job.name.clone())
-    }
-
-    /// `None` when its key is known.
-    async fn insert(&self, executor: impl PgExecutor<'_>) -> StoreResult<Option<Stored>> {
-        let Submission { pipeline, idempotency_key, rerun_of, fingerprint } = self.submission;
-        let jobs: Vec<NewJob<'_>> =
-            self.jobs().enumerate().map(|(ordinal, (job, id, plan))| self.new_job(ordinal, job, id, plan)).collect();
-        let (waiting, awaited): (Vec<Uuid>, Vec<Uuid>) = self.dependencies.iter().copied().unzip();
-        let tasks = Tasks::of(self);
-        let events = self.events();
-        let stored = sqlx::query_file_as!(
-            Stored,
-            "src/store/sql/insert_pipeline.sql",
-            self.id,
-            pipeline.name,
-            pipeline.project,
-            *idempotency_key,
-            &fingerprint[..],
-            written("pipeline specification", pipeline)?,
-            *rerun_of,
-            pipeline.reuse,
-            written("jobs", &jobs)?,
-            &waiting,
-            &awaited,
-            &tasks.ids,
-            &tasks.jobs,
-            &tasks.ordinals,
-            &tasks.payloads,
-            &tasks.units,
-            &events.iter().map(|event| event.job_id).collect::<Vec<_>>(),
-            &events.iter().map(|event| event.kind.to_owned()).collect::<Vec<_>>(),
-            &events.iter().map(|event| event.message.clone()).collect::<Vec<_>>(),
-        )
-        .fetch_optional(executor)
-        .await?;
-        Ok(stored)
-    }
-}
-
-/// First tasks, side by side.
-#[derive(Default)]
-struct Tasks {
-    ids: Vec<Uuid>,
-    jobs: Vec<Uuid>,
-    ordinals: Vec<i32>,
-    payloads: Vec<Value>,
-    units: Vec<i64>,
-}
-
-impl Tasks {
-    fn of(pipeline: &NewPipeline<'_>) -> Self {
-        let mut tasks = Self::default();
-        for (_, job, plan) in pipeline.jobs() {
-            for (ordinal, task) in plan.into_iter().flat_map(|plan| &plan.tasks).enumerate() {
-                tasks.ids.push(task.id);
-                tasks.jobs.push(job);
-                tasks.ordinals.push(ordinal as i32);
-                tasks.payloads.push(task.payload.clone());
-                tasks.units.push(task.units as i64);
-            }
-        }
-        tasks
     }
 }
 

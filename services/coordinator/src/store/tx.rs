@@ -22,14 +22,21 @@ impl Tx {
     }
 
     /// Has `topic` woken, here and in the other coordinators, when this transaction commits.
-    pub(super) fn hint(&mut self, topic: Topic) {
+    pub(crate) fn hint(&mut self, topic: Topic) {
         if !self.topics.contains(&topic) {
             self.topics.push(topic);
         }
     }
 
+    /// As [`Tx::hint`], of each.
+    pub(super) fn hint_all(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            self.hint(*topic);
+        }
+    }
+
     /// Commits, and wakes.
-    pub(super) async fn commit(self) -> StoreResult<()> {
+    pub(crate) async fn commit(self) -> StoreResult<()> {
         self.inner.commit().await?;
         self.hub.committed(&self.topics);
         Ok(())

@@ -20,9 +20,9 @@ counts as (
 ),
 -- What was committed late, and stands before the place where the lane begins.
 late as materialized (
-    select c.lane_id, t.id, t.ready_at
+    select c.lane_id, t.id, t.ready_at, t.row
     from counts c cross join lateral (
-        select id, ready_at from tasks
+        select id, ready_at, ctid as row from tasks
         where state = 'ready' and lane_id = c.lane_id and ready_at >= c.at - make_interval(secs => $8) and ready_at < c.at
         order by ready_at, id
         limit c.count
@@ -30,9 +30,9 @@ late as materialized (
     ) t
 ),
 regular as materialized (
-    select c.lane_id, t.id, t.ready_at
+    select c.lane_id, t.id, t.ready_at, t.row
     from counts c cross join lateral (
-        select id, ready_at from tasks
+        select id, ready_at, ctid as row from tasks
         where state = 'ready' and lane_id = c.lane_id and (ready_at, id) >= (c.at, c.id)
         order by ready_at, id
         limit c.count - (select count(*) from late where late.lane_id = c.lane_id)
@@ -50,11 +50,13 @@ numbered as (
 seated as (
     select n.id, c.places[n.number] as place from numbered n join counts c on c.lane_id = n.lane_id
 ),
--- By their ids, as a list: from a join Postgres expects far more than there are, and reads the whole table.
+-- The very rows that are locked, by where they are, as a list: from a join Postgres expects far more than there are, and reads
+-- the whole table; by any index it may choose one that everything ready is in. One that somebody moved at the last moment is
+-- missed, and stays ready.
 taken as (
     update tasks t
     set state = 'leased', attempt = t.attempt + 1, waits_since = null
-    where t.id = any (array(select id from picked)) and t.state = 'ready'
+    where t.ctid = any (array(select row from picked))
     returning t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units
 ),
 given as materialized (

@@ -1,25 +1,88 @@
--- Ends the probe attempts that are current among those listed side by side, $1 tasks, $2 numbers, $3 tokens, and their
--- tasks, which are locked in order. $4 is their kind, which their lanes know as well as their jobs: jobs are written all the
--- time. Attempts are found by their tasks: an index of open ones would fit, too. Either is full of what is dead for as long
--- as somebody keeps an old transaction open.
+-- Ends the probe attempts that are current among those listed side by side, $1 tasks, $2 numbers, $3 tokens, with their tasks;
+-- counts them, ends the jobs that have succeeded with that ($5 is their state then), and records the events. $4 is the
+-- attempts' kind, which their lanes know as well as their jobs: jobs are written all the time. $6 so many tasks of a job, and
+-- more, are one event. Locks tasks, then jobs, both in order, then the event log. Attempts are found by their tasks: an index
+-- of open ones would fit, too, and is full of what is dead for as long as somebody keeps an old transaction open.
 with current as materialized (
-    select t.id, t.job_id, t.attempt, t.ordinal, a.lease_token, t.units
-    from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
-    join tasks t on t.id = l.id and t.attempt = l.attempt and t.state in ('leased', 'running')
-    join attempts a on a.task_id = t.id and a.number = t.attempt and a.lease_token = l.token
-        and a.state in ('leased', 'running')
-    join lanes q on q.id = t.lane_id and q.kind = $4
-    order by t.id
-    for update of t
+    select t.id, t.job_id, t.attempt, t.ordinal, l.token, t.units
+    from (select * from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token) order by id) l
+    cross join lateral (
+        select * from tasks t
+        where t.id = l.id and t.attempt = l.attempt and t.state in ('leased', 'running')
+        limit 1
+        for update
+    ) t
+    cross join lateral (
+        select from attempts a
+        where a.task_id = l.id and a.number = l.attempt and a.lease_token = l.token and a.state in ('leased', 'running')
+        limit 1
+    ) a
+    cross join lateral (select from lanes q where q.id = t.lane_id and q.kind = $4 limit 1) q
 ),
 closed as (
     update attempts a set state = 'succeeded', ended_at = now()
     from current c
-    where a.task_id = c.id and a.number = c.attempt and a.lease_token = c.lease_token
+    where a.task_id = c.id and a.number = c.attempt and a.lease_token = c.token
         and a.state in ('leased', 'running')
+),
+ended as (
+    update tasks t set state = 'succeeded'
+    from current c
+    where t.id = c.id
+    returning t.id, t.job_id, t.attempt, t.ordinal, c.token, t.units
+),
+sums as materialized (
+    select job_id, count(*)::integer as tasks, sum(units)::bigint as units from ended group by job_id
+),
+locked as materialized (
+    select id, state, open_tasks from jobs where id = any (array(select job_id from sums)) order by id for no key update
+),
+-- A job all of whose tasks succeeded and that waits for nobody has succeeded; the others are looked at one by one. Another
+-- coordinator's tasks that ended since this began are not seen: that job is looked at, too. `offset 0`, or Postgres would make
+-- a list of all that waits for anything, each time.
+judged as materialized (
+    select s.*, case when l.state = 'running' and l.open_tasks = s.tasks then
+        not exists (
+            select from tasks t
+            where t.job_id = l.id and t.state <> 'succeeded' and not t.id = any (array(select id from ended)))
+        and not exists (
+            select from job_dependencies d cross join lateral (
+                select from jobs o where o.id = d.depends_on and o.finished_at is null offset 0) o
+            where d.job_id = l.id offset 0)
+        else false end as succeeded
+    from locked l join sums s on s.job_id = l.id
+),
+counted as (
+    update jobs j set
+        open_tasks = j.open_tasks - g.tasks, units_done = j.units_done + g.units,
+        state = case when g.succeeded then $5 else j.state end,
+        finished_at = case when g.succeeded then now() else j.finished_at end
+    from judged g
+    where j.id = g.job_id
+    returning
+        j.id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
+        exists (select from job_dependencies d where d.depends_on = j.id offset 0) as awaited
+),
+news as (
+    select
+        e.job_id, e.id as task_id, e.attempt, 'task.succeeded' as kind, 'task ' || e.ordinal || ' answered' as message,
+        1 as place
+    from ended e join counted c on c.id = e.job_id
+    where c.tasks < $6
+    union all
+    select id, null, null, 'tasks.succeeded', tasks || ' tasks answered', 1 from counted where tasks >= $6
+    union all
+    select id, null, null, 'job.succeeded', name || ' is succeeded', 2 from counted where succeeded
+),
+told as (
+    select record_events(array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(kind), array_agg(message))
+        as deliveries
+    from (select * from news order by job_id, place, task_id) n
+    having count(*) > 0
 )
-update tasks t set state = 'succeeded'
-from current c
-where t.id = c.id
-returning
-    t.id as task_id, t.job_id, t.attempt, t.ordinal, c.lease_token as token, t.units
+select
+    e.token as "token!", t.deliveries as "deliveries!",
+    array(select id from counted where parallelism is not null and open_tasks > 0) as "hold_back!",
+    -- Somebody waits for it, or has to look at why it has not ended.
+    exists (select from counted where open_tasks = 0 and (awaited or not succeeded)) as "look_at_jobs!"
+from told t cross join ended e
