@@ -45,20 +45,32 @@ async fn tell(client: Client, mut receiver: mpsc::UnboundedReceiver<Waiting>) {
     let calls = Arc::new(Semaphore::new(CALLS));
     // It is never closed.
     while let Ok(call) = calls.clone().acquire_owned().await {
-        let Some(first) = receiver.recv().await else { return };
-        // Those that began with it are about to end with it.
-        tokio::task::yield_now().await;
-        let mut waiting = vec![first];
-        while waiting.len() < AT_A_TIME
-            && let Ok(next) = receiver.try_recv()
-        {
-            waiting.push(next);
+        let mut waiting: Vec<Waiting> = Vec::new();
+        if receiver.recv_many(&mut waiting, AT_A_TIME).await == 0 {
+            return;
         }
+        gather(&mut receiver, &mut waiting).await;
         let client = client.clone();
         tokio::spawn(async move {
             tell_some(&client, waiting).await;
             drop(call);
         });
+    }
+}
+
+/// Those that began with them are about to end with them.
+async fn gather(receiver: &mut mpsc::UnboundedReceiver<Waiting>, waiting: &mut Vec<Waiting>) {
+    loop {
+        tokio::task::yield_now().await;
+        let before = waiting.len();
+        while waiting.len() < AT_A_TIME
+            && let Ok(next) = receiver.try_recv()
+        {
+            waiting.push(next);
+        }
+        if waiting.len() == before {
+            return;
+        }
     }
 }
 

@@ -10,13 +10,13 @@ use crate::store::Completion;
 /// Those who want to end. Each hears when that is durable, or that the lease is lost, or that the database is away.
 pub(crate) type Completions = Gathered<Lease, Completion>;
 
-/// Commits for ever, one after the other: they would only wait for each other's jobs.
+/// Commits for ever.
 pub(super) async fn run(context: Context) {
     let commit = |leases: Vec<Lease>| {
         let context = context.clone();
         async move { end(&context, &leases).await }
     };
-    context.completions.run(1, commit).await;
+    context.completions.run(commit).await;
 }
 
 async fn end(context: &Context, leases: &[Lease]) -> Vec<Completion> {

@@ -24,10 +24,12 @@ use crate::store::{ClaimedTask, LaneHead, Mark, Place, StoreResult, Topic, Tx};
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
 /// Tasks in one round.
 const AT_A_TIME: usize = 1000;
-/// So long what waits for room waits for more of it to come free: a round costs much the same for one task and for many.
-const GATHER: Duration = Duration::from_millis(4);
+/// While others are about to end, what waits for room waits so long at most for theirs: a round costs much the same for one task
+/// and for many.
+const GATHER: Duration = Duration::from_millis(10);
 /// With so many free slots it waits no longer.
 const MUCH_ROOM: usize = 64;
+const MOMENT: Duration = Duration::from_millis(1);
 /// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.
 const FULL_MESSAGE: usize = 256 << 10;
 
@@ -98,14 +100,15 @@ async fn room(context: &Context, ended: &mut watch::Receiver<u64>) {
     }
 }
 
-/// Resolves when there is so much room that more would make no difference.
+/// Resolves when no more room is about to come free, or so much is that more would make no difference.
 async fn much_room(context: &Context) {
-    loop {
+    while context.completions.is_busy() {
         let (free, slots) = context.roster.room_there_is(context.config.patience());
         if free >= slots.min(MUCH_ROOM) {
             return;
         }
-        context.roster.room.notified().await;
+        // Room is told of a moment before those who made it are no longer on their way.
+        let _ = tokio::time::timeout(MOMENT, context.roster.room.notified()).await;
     }
 }
 
@@ -148,7 +151,11 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
     if given == 0 && may_preempt {
         make_room(context, &mut memory.promises, &views, &plan.blocked, &offers, &running).await?;
     }
-    Ok(rest(&lanes, given, limit))
+    Ok(match rest(&lanes, &plan, given, limit) {
+        // Whoever still waits may have others make room.
+        Rest::Waits if given > 0 && may_preempt => Rest::Places,
+        rest => rest,
+    })
 }
 
 fn room_on(offers: &[Offer]) -> usize {
@@ -161,13 +168,19 @@ fn plan(memory: &mut Memory, lanes: &[LaneHead], offers: &[Offer], limit: usize)
     (views, plan)
 }
 
-fn rest(lanes: &[LaneHead], given: usize, limit: usize) -> Rest {
+fn rest(lanes: &[LaneHead], plan: &Plan, given: usize, limit: usize) -> Rest {
     let seen: usize = lanes.iter().map(|lane| lane.ready as usize).sum();
     let all_seen = lanes.iter().all(|lane| lane.gang == 1 && (lane.ready as usize) < limit);
-    match given {
-        0 => Rest::Waits,
-        given if given == seen && all_seen => Rest::Nothing,
-        _ => Rest::Places,
+    // Of a lane for gangs only one was looked at, and whoever was given less than was planned may have come too late.
+    let all_planned = plan.assignments.len() < limit && plan.assignments.iter().all(|given| given.gang.is_none());
+    if given == 0 {
+        Rest::Waits
+    } else if given == seen && all_seen {
+        Rest::Nothing
+    } else if given == plan.assignments.len() && all_planned {
+        Rest::Waits
+    } else {
+        Rest::Places
     }
 }
 
@@ -209,14 +222,14 @@ impl<'a> AtRest<'a> {
         let (offers, _) = context.roster.offers(context.config.patience());
         let limit = room_on(&offers).clamp(1, AT_A_TIME);
         let lanes = look(context, memory, limit, Some(tx)).await?;
-        let claimed = if lanes.iter().any(|lane| lane.gang > 1 || lane.has_quota()) {
-            Vec::new()
-        } else {
-            let (_, plan) = plan(memory, &lanes, &offers, limit);
-            let (places, _) = places(context, &lanes, &plan.assignments);
-            context.store.claim_within(tx, &places, context.config.lease).await?
-        };
-        if rest(&lanes, claimed.len(), limit) != Rest::Nothing {
+        if lanes.iter().any(|lane| lane.gang > 1 || lane.has_quota()) {
+            tx.hint(Topic::Tasks);
+            return Ok(Vec::new());
+        }
+        let (_, plan) = plan(memory, &lanes, &offers, limit);
+        let (places, _) = places(context, &lanes, &plan.assignments);
+        let claimed = context.store.claim_within(tx, &places, context.config.lease).await?;
+        if rest(&lanes, &plan, claimed.len(), limit) != Rest::Nothing {
             tx.hint(Topic::Tasks);
         }
         Ok(claimed)

@@ -10,13 +10,13 @@ use super::rounds::AtRest;
 /// Pipelines on their way in.
 pub(crate) type Submissions = Gathered<Record, Taken>;
 
-/// Stores for ever, one transaction after the other: who comes meanwhile shares the next.
+/// Stores for ever.
 pub(super) async fn run(context: Context) {
-    let store = |records: Vec<Record>| {
+    let commit = |records: Vec<Record>| {
         let context = context.clone();
         async move { store(&context, &records).await }
     };
-    context.submissions.run(1, store).await;
+    context.submissions.run(commit).await;
 }
 
 async fn store(context: &Context, records: &[Record]) -> Vec<Taken> {

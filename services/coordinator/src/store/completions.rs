@@ -17,10 +17,10 @@ use super::{Store, StoreResult, Topic, Tx};
 pub(crate) type Completion = Result<(), ApiError>;
 
 impl Store {
-    /// Ends probe attempts well; answers in the order of `leases`.
+    /// Ends probe attempts well; answers in the order of `leases`. For one caller at a time.
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn complete_probes(&self, leases: &[Lease]) -> StoreResult<Vec<Completion>> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_uncut(&self.ends).await?;
         let once = once(leases);
         let mut ended = end(&mut tx, &once).await?;
         if ended.len() < once.len() {

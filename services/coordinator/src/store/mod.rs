@@ -40,6 +40,8 @@ mod submission;
 mod tasks;
 mod tx;
 mod webhooks;
+#[cfg(test)]
+mod words;
 mod workers;
 
 use std::sync::Arc;
@@ -185,6 +187,8 @@ pub(crate) struct Store {
     /// For the dispatcher's rounds, one after the other: a connection that is used all the time answers sooner than one of
     /// many that take turns (half a millisecond per job where there is little to do), and is never taken by others.
     rounds: PgPool,
+    /// The same for the ends of short attempts.
+    ends: PgPool,
     /// For lists whose filters may be left out: a plan for every case walks over all there is, so on these connections
     /// each statement is planned for the values that it comes with.
     lists: PgPool,
@@ -269,7 +273,8 @@ impl Store {
         };
         Ok(Self {
             pool: pool(connections).connect_with(main.clone()).await?,
-            rounds: pool(1).connect_lazy_with(main),
+            rounds: pool(1).connect_lazy_with(main.clone()),
+            ends: pool(1).connect_lazy_with(main),
             lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
             hub,
             code: config.code_version.as_str().into(),
@@ -319,19 +324,20 @@ impl Store {
     /// Begins a transaction. In a task of its own, which goes on when the caller is cut off: dropped half-way, the connection
     /// would go back to the pool with the transaction open, and the next statement on it would never be committed.
     async fn begin(&self) -> StoreResult<Tx> {
-        self.begin_on(&self.pool).await
-    }
-
-    /// Begins a transaction in which there is a round of dispatching; nobody has another meanwhile.
-    pub(crate) async fn begin_round(&self) -> StoreResult<Tx> {
-        self.begin_on(&self.rounds).await
-    }
-
-    async fn begin_on(&self, pool: &PgPool) -> StoreResult<Tx> {
-        let pool = pool.clone();
+        let pool = self.pool.clone();
         let begun = tokio::spawn(async move { pool.begin().await }).await;
         let inner = begun.map_err(|_| sqlx::Error::WorkerCrashed)??;
         Ok(Tx::new(inner, self.hub.clone()))
+    }
+
+    /// Begins a transaction in which there is a round of dispatching.
+    pub(crate) async fn begin_round(&self) -> StoreResult<Tx> {
+        self.begin_uncut(&self.rounds).await
+    }
+
+    /// For those who are never cut off, and have a connection to themselves.
+    async fn begin_uncut(&self, pool: &PgPool) -> StoreResult<Tx> {
+        Ok(Tx::new(pool.begin().await?, self.hub.clone()))
     }
 }
 

@@ -18,7 +18,7 @@ const HOLD: &str = "
     end $$;
     set local lock_timeout = '5s';";
 
-/// What a claim does next: its event's foreign key looks at the job.
+/// What a claim may do next: whoever writes a row that refers to the job looks at it.
 const CLAIM: &str = "select from jobs for key share;";
 
 /// What whoever ends an attempt does next.
