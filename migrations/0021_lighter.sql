@@ -88,5 +88,6 @@ $$;
 -- Postgres reads every check anew for each statement that writes, and lists of words take longest: a tenth of the time of a task
 -- that does nothing. The words of the statements are tested instead (`store/words.rs`).
 alter table tasks drop constraint tasks_state_check;
+alter table jobs drop constraint jobs_kind_check, drop constraint jobs_state_check;
 alter table attempts drop constraint attempts_state_check, drop constraint attempts_stop_reason_check,
     drop constraint attempts_number_check;

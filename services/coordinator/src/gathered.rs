@@ -2,8 +2,9 @@
 //! little to do, and a commit carries hundreds when there is much.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use ursa_proto::{ApiError, ErrorCode};
 
 /// In one commit.
@@ -15,14 +16,15 @@ type Waiting<T, A> = (T, oneshot::Sender<A>);
 #[derive(Debug)]
 pub(crate) struct Gathered<T, A> {
     sender: mpsc::UnboundedSender<Waiting<T, A>>,
-    receiver: Mutex<mpsc::UnboundedReceiver<Waiting<T, A>>>,
+    /// Whoever commits takes it: when that ends, nobody is left waiting.
+    receiver: Mutex<Option<mpsc::UnboundedReceiver<Waiting<T, A>>>>,
     on_their_way: AtomicUsize,
 }
 
 impl<T, A> Default for Gathered<T, A> {
     fn default() -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
-        Self { sender, receiver: Mutex::new(receiver), on_their_way: AtomicUsize::new(0) }
+        Self { sender, receiver: Mutex::new(Some(receiver)), on_their_way: AtomicUsize::new(0) }
     }
 }
 
@@ -44,9 +46,9 @@ impl<T, A> Gathered<T, A> {
         self.on_their_way.load(Ordering::Relaxed) > 0
     }
 
-    /// Commits for ever, one after the other. `commit` answers in the order of the requests.
+    /// Commits for ever, one after the other; for one caller. `commit` answers in the order of the requests.
     pub(crate) async fn run<F: Future<Output = Vec<A>>>(&self, commit: impl Fn(Vec<T>) -> F) {
-        let mut receiver = self.receiver.lock().await;
+        let Some(mut receiver) = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let mut waiting: Vec<Waiting<T, A>> = Vec::new();
         while receiver.recv_many(&mut waiting, AT_A_TIME).await > 0 {
             let count = waiting.len();
@@ -114,5 +116,6 @@ mod tests {
         let (answer, _) = tokio::join!(gathered.ask(8), running);
         answer.unwrap();
         assert_eq!(*done.lock().unwrap(), [8]);
+        assert!(gathered.ask(9).await.is_err(), "nobody commits any more");
     }
 }

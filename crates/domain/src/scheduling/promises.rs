@@ -100,10 +100,16 @@ impl Promises {
             return None;
         }
         let is_mine = |kept: &Kept| kept.lane == lane.id && !kept.by_preemption;
-        let keeps_out = |kept: &Kept| !is_mine(kept) && (kept.by_preemption || kept.priority >= lane.priority);
-        let is_kept = |offer: &&Offer| self.kept.iter().any(|kept| keeps_out(kept) && kept.workers.contains(&offer.id));
-        let open: Vec<&Offer> = offers.iter().filter(|offer| !is_kept(offer)).collect();
-        let Victims { attempts, workers } = victims(lane, &open, running, least_at_work)?;
+        let without = |keeps_out: &dyn Fn(&Kept) -> bool| -> Vec<&Offer> {
+            let is_kept =
+                |offer: &Offer| self.kept.iter().any(|kept| keeps_out(kept) && kept.workers.contains(&offer.id));
+            offers.iter().filter(|offer| !is_kept(offer)).collect()
+        };
+        let unkept = without(&|kept| !is_mine(kept));
+        let Victims { attempts, workers } = victims(lane, &unkept, running, least_at_work).or_else(|| {
+            let open = without(&|kept| !is_mine(kept) && (kept.by_preemption || kept.priority >= lane.priority));
+            victims(lane, &open, running, least_at_work)
+        })?;
         // What it was to have in the end, it is to have at once.
         self.kept.retain(|kept| !is_mine(kept));
         self.kept.push(Kept {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::simulator::{LEAVES_WITHIN, World};
 use super::waiting::{can_run, stream};
 use super::*;
-use ursa_domain::scheduling::PRIORITY_STEP;
+use ursa_domain::scheduling::{PRIORITY_STEP, Promises, Running};
 
 /// Levels of priority between the task that makes room and those that it makes room for.
 const LEVELS: i32 = 4;
@@ -140,6 +140,33 @@ fn who_waits_long_and_is_less_urgent_keeps_nobody_from_asking_others_back() {
         .with(of(2, "blue", 5), [(600.0, 60.0)])
         .run(660.0);
     assert_eq!(world.started_of(2).map(|started| started.at).collect::<Vec<_>>(), [600.0 + LEAVES_WITHIN]);
+}
+
+#[test]
+fn what_is_kept_for_whom_is_less_urgent_is_asked_back_only_where_nothing_else_will_do() {
+    let offers = [worker(1, 1, vec![]), worker(2, 0, vec![]), worker(3, 0, vec![])];
+    let of = |id, priority, gang| LaneView {
+        priority,
+        gang,
+        ready: gang,
+        ..lane(id, "red", JobKind::Scrape, Resources::default())
+    };
+    let (gang, urgent) = (of(1, 4, 2), of(2, 5, 1));
+    let running = [2, 3].map(|worker| Running {
+        attempt: (Uuid::from_u128(10 + worker), 1),
+        worker: Uuid::from_u128(worker),
+        gpus: Vec::new(),
+        shared_bytes: 0,
+        kind: JobKind::Scrape,
+        priority: 1,
+        preemptible: true,
+        at_work: Duration::from_secs(9),
+    });
+    let mut promises = Promises::default();
+    let plan = promises.assign(std::slice::from_ref(&gang), &[project("red", 1.0)], &offers, 100.0, 9);
+    assert_eq!(plan.reserved, [1, 2].map(Uuid::from_u128), "a slot is free on one of them");
+    let asked = promises.preempt(&urgent, &offers, &running, Duration::ZERO, 101.0);
+    assert_eq!(asked, Some(vec![(Uuid::from_u128(13), 1)]));
 }
 
 #[test]

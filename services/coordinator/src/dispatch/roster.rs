@@ -312,12 +312,12 @@ impl Roster {
         (offers, running)
     }
 
-    /// Slots that nothing holds, and all, of those who are heard of within `patience`.
+    /// Slots that nothing holds, and all, of workers that are heard of within `patience`; but for this process's own.
     pub(super) fn room_there_is(&self, patience: Duration) -> (usize, usize) {
         let state = self.state();
         let now = Instant::now();
-        let there = state.workers.values().filter(|attached| attached.is_there(now, patience));
-        there.fold((0, 0), |(free, all), attached| {
+        let workers = state.workers.values().filter(|attached| !attached.row.internal);
+        workers.filter(|attached| attached.is_there(now, patience)).fold((0, 0), |(free, all), attached| {
             (free + attached.free_slots() as usize, all + attached.row.slots as usize)
         })
     }

@@ -171,8 +171,10 @@ fn plan(memory: &mut Memory, lanes: &[LaneHead], offers: &[Offer], limit: usize)
 fn rest(lanes: &[LaneHead], plan: &Plan, given: usize, limit: usize) -> Rest {
     let seen: usize = lanes.iter().map(|lane| lane.ready as usize).sum();
     let all_seen = lanes.iter().all(|lane| lane.gang == 1 && (lane.ready as usize) < limit);
-    // Of a lane for gangs only one was looked at, and whoever was given less than was planned may have come too late.
-    let all_planned = plan.assignments.len() < limit && plan.assignments.iter().all(|given| given.gang.is_none());
+    // Where there are gangs or quotas, a plan may leave something to the next one; and whoever was given less than was planned
+    // may have come too late.
+    let is_plain = lanes.iter().all(|lane| lane.gang == 1 && !lane.has_quota());
+    let all_planned = is_plain && plan.assignments.len() < limit;
     if given == 0 {
         Rest::Waits
     } else if given == seen && all_seen {

@@ -1,9 +1,11 @@
 //! Stores what is submitted, that of many callers in one transaction; and while nothing else is going on, leases it in the same
 //! one, so that what is submitted to an idle system begins after one commit instead of two.
 
+use ursa_proto::ApiError;
+
 use crate::context::Context;
 use crate::gathered::Gathered;
-use crate::store::{ClaimedTask, Record, StoreResult, Taken, Tx, refused};
+use crate::store::{Record, StoreResult, Taken};
 
 use super::rounds::AtRest;
 
@@ -20,34 +22,29 @@ pub(super) async fn run(context: Context) {
 }
 
 async fn store(context: &Context, records: &[Record]) -> Vec<Taken> {
-    let Some(mut dispatcher) = AtRest::catch(context) else { return context.store.store_all(records).await };
-    let (tx, taken, claimed) = match store_and_lease(context, &mut dispatcher, records).await {
-        Ok(prepared) => prepared,
-        Err(error) if error.is_outage() => return refused(records, error),
-        Err(error) => {
-            tracing::debug!(%error, "what is submitted could not be leased at once");
-            drop(dispatcher);
-            return context.store.store_all(records).await;
-        }
+    let taken = match AtRest::catch(context) {
+        Some(dispatcher) => store_and_lease(context, dispatcher, records).await,
+        None => context.store.store_all(records).await,
     };
-    // Nobody knows whether what fails now has happened.
-    match tx.commit().await {
-        Ok(()) => {
-            dispatcher.order(claimed).await;
-            taken
+    match taken {
+        Ok(taken) => taken,
+        Err(error) if error.is_outage() => {
+            let error = ApiError::from(error);
+            records.iter().map(|_| Err(error.clone())).collect()
         }
-        Err(error) => refused(records, error),
+        // Whoever is at fault is not the others' concern.
+        Err(error) => {
+            tracing::debug!(%error, "what was submitted is not stored together: each tries by itself");
+            records.iter().map(|_| Ok(None)).collect()
+        }
     }
 }
 
-/// Everything but the commit.
-async fn store_and_lease(
-    context: &Context,
-    dispatcher: &mut AtRest<'_>,
-    records: &[Record],
-) -> StoreResult<(Tx, Vec<Taken>, Vec<ClaimedTask>)> {
+async fn store_and_lease(context: &Context, mut dispatcher: AtRest<'_>, records: &[Record]) -> StoreResult<Vec<Taken>> {
     let mut tx = context.store.begin_round().await?;
     let taken = context.store.store_within(&mut tx, records).await?;
     let claimed = dispatcher.lease(&mut tx).await?;
-    Ok((tx, taken, claimed))
+    tx.commit().await?;
+    dispatcher.order(claimed).await;
+    Ok(taken)
 }

@@ -63,6 +63,7 @@ async fn end(tx: &mut Tx, leases: &[Lease]) -> StoreResult<HashSet<Uuid>> {
     .fetch_all(&mut **tx)
     .await?;
     let Some(first) = rows.first() else { return Ok(HashSet::new()) };
+    // After the event log, but whoever else looks for tasks of the job has to lock the job first.
     for job in &first.hold_back {
         release_waiting(tx, job).await?;
     }

@@ -73,7 +73,7 @@ pub(crate) use retention::Ended;
 pub(crate) use schedules::NewSchedule;
 pub(crate) use snapshots::{SnapshotImage, SnapshotRow};
 pub(crate) use steering::{JobFilter, ReadyLane};
-pub(crate) use submission::{Record, Submission, Taken, refused};
+pub(crate) use submission::{Record, Submission, Taken};
 pub(crate) use tx::Tx;
 pub(crate) use webhooks::{ClaimedDelivery, NewWebhook};
 pub(crate) use workers::WorkerReportRow;
@@ -88,6 +88,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// as a whole with every call, until Postgres next counts its rows.
 const SESSION_SETTINGS: [(&str, &str); 4] =
     [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s"), ("jit", "off"), ("enable_seqscan", "off")];
+
+/// So long those wait for a lock whom everybody else waits for.
+const HASTY_LOCK_TIMEOUT: &str = "1s";
 
 /// So long a migration waits for a table that others use; then it is tried again.
 const MIGRATION_LOCK_TIMEOUT: &str = "2s";
@@ -189,6 +192,8 @@ pub(crate) struct Store {
     rounds: PgPool,
     /// The same for the ends of short attempts.
     ends: PgPool,
+    /// The same for what is submitted while a round is on its way.
+    arrivals: PgPool,
     /// For lists whose filters may be left out: a plan for every case walks over all there is, so on these connections
     /// each statement is planned for the values that it comes with.
     lists: PgPool,
@@ -265,6 +270,7 @@ impl Store {
         // Left to itself Postgres plans a statement with arrays anew each time: it takes every list that it has not seen for
         // one of ten, and that for too dear. Planning takes longer than most of ours run.
         let main = options.clone().options([("plan_cache_mode", "force_generic_plan")]);
+        let hasty = main.clone().options([("lock_timeout", HASTY_LOCK_TIMEOUT)]);
         let lists = options.options([("plan_cache_mode", "force_custom_plan")]);
         let pool = |connections| {
             let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
@@ -273,7 +279,8 @@ impl Store {
         };
         Ok(Self {
             pool: pool(connections).connect_with(main.clone()).await?,
-            rounds: pool(1).connect_lazy_with(main.clone()),
+            rounds: pool(1).connect_lazy_with(hasty.clone()),
+            arrivals: pool(1).connect_lazy_with(hasty),
             ends: pool(1).connect_lazy_with(main),
             lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
             hub,

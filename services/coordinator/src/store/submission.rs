@@ -28,6 +28,9 @@ use super::planning::{AtOnce, NewTask, at_once, start};
 use super::{Store, StoreError, StoreResult, Topic, Tx};
 use crate::gathered::Gathered;
 
+/// Jobs without tasks and tasks of a pipeline that is stored together with others, at most.
+const FEW_TASKS: usize = 100;
+
 /// A pipeline that was checked and is to be stored.
 #[derive(Debug)]
 pub(crate) struct Submission<'a> {
@@ -53,7 +56,7 @@ pub(crate) struct Submitted {
 }
 
 impl Store {
-    /// Stores a pipeline, or finds the one an earlier request with the same key made. Those that are begun with that are
+    /// Stores a pipeline, or finds the one an earlier request with the same key made. Small ones that are begun with that are
     /// stored `together` with others.
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn submit(
@@ -63,6 +66,7 @@ impl Store {
     ) -> StoreResult<Submitted> {
         let new = NewPipeline::of(submission, &self.code)?;
         if new.is_begun()
+            && new.is_small()
             && let Some(created_at) = together.ask(new.record()?).await.flatten()?
         {
             return Ok(new.submitted(created_at));
@@ -74,23 +78,12 @@ impl Store {
         Ok(Submitted { pipeline, jobs, already_existed })
     }
 
-    /// Stores pipelines that are begun with that, in one transaction.
-    pub(crate) async fn store_all(&self, records: &[Record]) -> Vec<Taken> {
-        match insert(&self.pool, records).await {
-            Ok(stored) => {
-                self.hub.committed(&topics(records, &stored));
-                taken(records, &stored)
-            }
-            // Whoever is at fault is not the others' concern.
-            Err(error) if records.len() > 1 && !error.is_outage() => {
-                let mut taken = Vec::with_capacity(records.len());
-                for record in records {
-                    taken.extend(Box::pin(self.store_all(std::slice::from_ref(record))).await);
-                }
-                taken
-            }
-            Err(error) => refused(records, error),
-        }
+    /// Stores pipelines that are begun with that, in one transaction; or none, where one of them is at fault or has to wait
+    /// for somebody.
+    pub(crate) async fn store_all(&self, records: &[Record]) -> StoreResult<Vec<Taken>> {
+        let stored = insert(&self.arrivals, records).await?;
+        self.hub.committed(&topics(records, &stored));
+        Ok(taken(records, &stored))
     }
 
     /// The same as part of a transaction that leases what it can of it: a round is asked for by whoever leaves something.
@@ -103,20 +96,15 @@ impl Store {
     }
 }
 
-/// When a pipeline was stored; nothing if its key is known.
+/// When a pipeline was stored together with others; nothing where its key is known, or it is to try on its own.
 pub(crate) type Taken = Result<Option<DateTime<Utc>>, ApiError>;
 
 fn taken(records: &[Record], stored: &HashMap<Uuid, Stored>) -> Vec<Taken> {
     records.iter().map(|record| Ok(stored.get(&record.id).map(|stored| stored.created_at))).collect()
 }
 
-/// The same answer to all.
-pub(crate) fn refused(records: &[Record], error: StoreError) -> Vec<Taken> {
-    let error = ApiError::from(error);
-    records.iter().map(|_| Err(error.clone())).collect()
-}
-
-/// Stores a pipeline as part of a transaction, for work by this version of the code; gives its id, and whether an earlier request with the same key made it.
+/// Stores a pipeline as part of a transaction, for work by this version of the code; gives its id, and whether an earlier request
+/// with the same key made it.
 pub(super) async fn submit(tx: &mut Tx, submission: &Submission<'_>, code: &str) -> StoreResult<(Uuid, bool)> {
     store(tx, &NewPipeline::of(submission, code)?).await
 }
@@ -324,6 +312,11 @@ impl<'a> NewPipeline<'a> {
     /// Whether nothing is left to do but to insert it.
     fn is_begun(&self) -> bool {
         self.jobs().all(|(job, _, plan)| plan.is_some() || !job.dependencies().is_empty())
+    }
+
+    /// Whether others may wait for it to be stored.
+    fn is_small(&self) -> bool {
+        self.jobs().map(|(.., plan)| plan.map_or(1, |plan| plan.tasks.len())).sum::<usize>() <= FEW_TASKS
     }
 
     /// Those that wait for no other and take more to plan than their specification: they are started at once, so that

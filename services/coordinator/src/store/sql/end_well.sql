@@ -1,8 +1,9 @@
 -- Ends the probe attempts that are current among those listed side by side, $1 tasks, $2 numbers, $3 tokens, with their tasks;
 -- counts them, ends the jobs that have succeeded with that ($5 is their state then), and records the events. $4 is the
 -- attempts' kind, which their lanes know as well as their jobs: jobs are written all the time. $6 so many tasks of a job, and
--- more, are one event. Locks tasks, then jobs, both in order, then the event log. Attempts are found by their tasks: an index
--- of open ones would fit, too, and is full of what is dead for as long as somebody keeps an old transaction open.
+-- more, are one event. Locks tasks, then jobs, both in order, then attempts, then the event log. Attempts are found by their
+-- tasks: an index of open ones would fit, too, and is full of what is dead for as long as somebody keeps an old transaction
+-- open.
 with current as materialized (
     select t.id, t.job_id, t.attempt, t.ordinal, l.token, t.units
     from (select * from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token) order by id) l
@@ -18,12 +19,6 @@ with current as materialized (
         limit 1
     ) a
     cross join lateral (select from lanes q where q.id = t.lane_id and q.kind = $4 limit 1) q
-),
-closed as (
-    update attempts a set state = 'succeeded', ended_at = now()
-    from current c
-    where a.task_id = c.id and a.number = c.attempt and a.lease_token = c.token
-        and a.state in ('leased', 'running')
 ),
 ended as (
     update tasks t set state = 'succeeded'
@@ -63,6 +58,13 @@ counted as (
         j.id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
         exists (select from job_dependencies d where d.depends_on = j.id offset 0) as awaited
 ),
+closed as (
+    update attempts a set state = 'succeeded', ended_at = now()
+    from current c cross join (select count(*) from locked) l
+    where a.task_id = c.id and a.number = c.attempt and a.lease_token = c.token
+        and a.state in ('leased', 'running')
+    returning a.task_id
+),
 news as (
     select
         e.job_id, e.id as task_id, e.attempt, 'task.succeeded' as kind, 'task ' || e.ordinal || ' answered' as message,
@@ -77,7 +79,9 @@ news as (
 told as (
     select record_events(array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(kind), array_agg(message))
         as deliveries
-    from (select * from news order by job_id, place, task_id) n
+    from (
+        select n.* from news n cross join (select count(*) from closed) c order by job_id, place, task_id
+    ) n
     having count(*) > 0
 )
 select
