@@ -217,9 +217,9 @@ impl<'a> AtRest<'a> {
         Some(Self { context, memory: context.dispatcher.0.try_lock().ok()? })
     }
 
-    /// Leases what there is room for, as part of a transaction that makes tasks ready. Gangs and quotas take more than that:
-    /// where there are any, and where anything is left, a round is asked for.
-    pub(super) async fn lease(&mut self, tx: &mut Tx) -> StoreResult<Vec<ClaimedTask>> {
+    /// Leases what there is room for, as part of a transaction that makes so many `new` tasks ready. Gangs and quotas take more
+    /// than that: where there are any, and where something new is left, a round is asked for.
+    pub(super) async fn lease(&mut self, tx: &mut Tx, new: usize) -> StoreResult<Vec<ClaimedTask>> {
         let (context, memory) = (self.context, &mut *self.memory);
         let (offers, _) = context.roster.offers(context.config.patience());
         let limit = room_on(&offers).clamp(1, AT_A_TIME);
@@ -231,7 +231,13 @@ impl<'a> AtRest<'a> {
         let (_, plan) = plan(memory, &lanes, &offers, limit);
         let (places, _) = places(context, &lanes, &plan.assignments);
         let claimed = context.store.claim_within(tx, &places, context.config.lease).await?;
-        if rest(&lanes, &plan, claimed.len(), limit) != Rest::Nothing {
+        let is_done = match rest(&lanes, &plan, claimed.len(), limit) {
+            Rest::Nothing => true,
+            // The others waited before.
+            Rest::Waits => claimed.len() >= new,
+            Rest::Places => false,
+        };
+        if !is_done {
             tx.hint(Topic::Tasks);
         }
         Ok(claimed)

@@ -43,7 +43,8 @@ async fn store(context: &Context, records: &[Record]) -> Vec<Taken> {
 async fn store_and_lease(context: &Context, mut dispatcher: AtRest<'_>, records: &[Record]) -> StoreResult<Vec<Taken>> {
     let mut tx = context.store.begin_round().await?;
     let taken = context.store.store_within(&mut tx, records).await?;
-    let claimed = dispatcher.lease(&mut tx).await?;
+    let new = records.iter().map(Record::tasks).sum();
+    let claimed = dispatcher.lease(&mut tx, new).await?;
     tx.commit().await?;
     dispatcher.order(claimed).await;
     Ok(taken)

@@ -190,6 +190,13 @@ pub(crate) struct Record {
     topics: Vec<Topic>,
 }
 
+impl Record {
+    /// How many tasks are ready with that.
+    pub(crate) fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+}
+
 /// A task of a job that runs at once.
 #[derive(Debug)]
 struct FirstTask {

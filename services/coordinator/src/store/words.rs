@@ -28,7 +28,9 @@ fn every_state_that_a_statement_names_is_one_that_there_is() {
 
 fn files(folder: PathBuf) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(path) } else { vec![path] }).collect()
+    // Not this one, with its examples.
+    let others = entries.filter(|path| !path.ends_with("words.rs"));
+    others.flat_map(|path| if path.is_dir() { files(path) } else { vec![path] }).collect()
 }
 
 /// The quoted words after `state =`, `state <>`, `state in (`, `state not in (` and within `state = case`.
