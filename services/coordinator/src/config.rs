@@ -20,7 +20,7 @@ pub struct Config {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: String,
 
-    /// Connections to Postgres; a quarter as many more are for lists, and one is for dispatching.
+    /// Connections to Postgres; a quarter as many more are for lists, and three are for dispatching.
     #[arg(long, env = "URSA_DATABASE_CONNECTIONS", default_value_t = 16)]
     pub database_connections: u32,
 

@@ -77,6 +77,8 @@ pub(super) async fn run(context: Context) {
                 }
                 outage = true;
             }
+            // It had to wait for somebody for too long: everybody else waits for it.
+            Err(error) if error.is_conflict() => tracing::info!(%error, "a round of dispatching was given up"),
             Err(error) => tracing::error!(%error, "a round of dispatching failed"),
         }
         tokio::select! {

@@ -12,7 +12,7 @@ use crate::ground::Ground;
 const CLAIM: &str = include_str!("../../../../services/coordinator/src/store/sql/claim.sql");
 /// The tables that fill. Everything else that a claim looks at stays small.
 const FILLING: [&str; 3] = ["tasks", "attempts", "jobs"];
-const BY_INDEX: [&str; 3] = ["Index Scan", "Index Only Scan", "Bitmap Heap Scan"];
+const BY_INDEX: [&str; 4] = ["Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Tid Scan"];
 /// What is written is no scan.
 const WRITES: &str = "ModifyTable";
 
