@@ -84,7 +84,8 @@ impl Promises {
 
     /// The smallest set of attempts whose end would make room for the lane's next task, as [`preempt`] finds it. The room
     /// is kept for the lane, however long they take to end, and no more is asked back than it has tasks for. Nothing is asked
-    /// back of workers that something is kept on for others, unless these are less urgent: what is kept for them stays so.
+    /// back of workers that something is kept on for others, unless these are less urgent and no other worker will do; what is
+    /// kept for them stays so.
     ///
     /// [`preempt`]: super::preempt
     pub fn preempt(

@@ -5,13 +5,14 @@
 //! meanwhile. (Events are recorded under the event lock of a pipeline that nobody else knows yet: other locks may still be
 //! taken after it.)
 
+mod record;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::PgExecutor;
 use ursa_domain::JobSpec;
 use ursa_domain::inheritance::{Inherited, inherited};
 use ursa_domain::lifecycle::job::{self, JobEvent, JobState};
@@ -27,6 +28,9 @@ use super::pipelines::PipelineRow;
 use super::planning::{AtOnce, NewTask, at_once, start};
 use super::{Store, StoreError, StoreResult, Topic, Tx};
 use crate::gathered::Gathered;
+use record::{FirstTask, Stored, insert, topics};
+
+pub(crate) use record::Record;
 
 /// Jobs without tasks and tasks of a pipeline that is stored together with others, at most.
 const FEW_TASKS: usize = 100;
@@ -168,99 +172,6 @@ struct NewJob<'a> {
     max_attempts: u32,
     resources: &'a Resources,
     workers: u32,
-}
-
-/// A pipeline as it is written.
-#[derive(Debug)]
-pub(crate) struct Record {
-    id: Uuid,
-    name: String,
-    project: String,
-    idempotency_key: Option<String>,
-    fingerprint: [u8; 32],
-    spec: Value,
-    rerun_of: Option<Uuid>,
-    reuse: bool,
-    jobs: Vec<Value>,
-    /// Who waits, and for whom.
-    dependencies: Vec<(Uuid, Uuid)>,
-    tasks: Vec<FirstTask>,
-    events: Vec<NewEvent>,
-    /// Who has something to look at once it is committed.
-    topics: Vec<Topic>,
-}
-
-impl Record {
-    /// How many tasks are ready with that.
-    pub(crate) fn tasks(&self) -> usize {
-        self.tasks.len()
-    }
-}
-
-/// A task of a job that runs at once.
-#[derive(Debug)]
-struct FirstTask {
-    id: Uuid,
-    job: Uuid,
-    ordinal: i32,
-    payload: Value,
-    units: i64,
-}
-
-/// What the database said of a new pipeline.
-struct Stored {
-    created_at: DateTime<Utc>,
-    /// Webhooks to call, on account of all that was written with it.
-    deliveries: i64,
-}
-
-/// Writes pipelines; those that are not among what it gives back have a key that is known.
-async fn insert(executor: impl PgExecutor<'_>, records: &[Record]) -> StoreResult<HashMap<Uuid, Stored>> {
-    let dependencies = || records.iter().flat_map(|record| &record.dependencies);
-    let tasks = || records.iter().flat_map(|record| &record.tasks);
-    let events = || records.iter().flat_map(|record| &record.events);
-    let jobs: Vec<&Value> = records.iter().flat_map(|record| &record.jobs).collect();
-    let rows = sqlx::query_file!(
-        "src/store/sql/insert_pipelines.sql",
-        &records.iter().map(|record| record.id).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.name.clone()).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.project.clone()).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.idempotency_key.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &records.iter().map(|record| record.fingerprint.to_vec()).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.spec.clone()).collect::<Vec<_>>(),
-        &records.iter().map(|record| record.rerun_of).collect::<Vec<_>>() as &[Option<Uuid>],
-        &records.iter().map(|record| record.reuse).collect::<Vec<_>>(),
-        written("jobs", &jobs)?,
-        &dependencies().map(|(waiting, _)| *waiting).collect::<Vec<_>>(),
-        &dependencies().map(|(_, awaited)| *awaited).collect::<Vec<_>>(),
-        &tasks().map(|task| task.id).collect::<Vec<_>>(),
-        &tasks().map(|task| task.job).collect::<Vec<_>>(),
-        &tasks().map(|task| task.ordinal).collect::<Vec<_>>(),
-        &tasks().map(|task| task.payload.clone()).collect::<Vec<_>>(),
-        &tasks().map(|task| task.units).collect::<Vec<_>>(),
-        &events().map(|event| event.job_id).collect::<Vec<_>>(),
-        &events().map(|event| event.kind.to_owned()).collect::<Vec<_>>(),
-        &events().map(|event| event.message.clone()).collect::<Vec<_>>(),
-    )
-    .fetch_all(executor)
-    .await?;
-    let stored = rows
-        .into_iter()
-        .map(|row| (row.id, Stored { created_at: row.created_at, deliveries: row.deliveries }))
-        .collect();
-    Ok(stored)
-}
-
-/// Who has something to look at now that these are stored.
-fn topics(records: &[Record], stored: &HashMap<Uuid, Stored>) -> Vec<Topic> {
-    let new = records.iter().filter(|record| stored.contains_key(&record.id));
-    let mut topics: Vec<Topic> = new.flat_map(|record| &record.topics).copied().collect();
-    if stored.values().any(|stored| stored.deliveries > 0) {
-        topics.push(Topic::Deliveries);
-    }
-    topics.sort_unstable();
-    topics.dedup();
-    topics
 }
 
 /// A pipeline as it is stored: everything in the order of its jobs.
