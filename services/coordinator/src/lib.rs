@@ -9,6 +9,7 @@ mod dispatch;
 pub mod expiry;
 mod gathered;
 mod hub;
+mod loops;
 mod reconcile;
 mod store;
 
@@ -20,7 +21,6 @@ use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_reflection::server::Builder as Reflection;
@@ -43,18 +43,18 @@ pub use reconcile::takeover_time;
 use config::Config;
 use context::Context;
 use hub::Hub;
+use loops::Loops;
 use store::Store;
 
 const RETRY: Duration = Duration::from_millis(500);
 const COMPLAIN_EVERY: u32 = 20;
-const DRAIN: Duration = Duration::from_secs(5);
 const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs a coordinator until told to stop. `listening` hears the address once requests are answered.
 ///
 /// # Errors
-/// A configuration that cannot work, a refused migration, or a port that is taken. An absent Postgres, or object
-/// store, is waited for.
+/// A configuration that cannot work, a refused migration, a port that is taken, or a loop that broke. An absent Postgres,
+/// or object store, is waited for.
 pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce(SocketAddr)) -> anyhow::Result<()> {
     refuse_open_doors(config.listen)?;
     let storage = Storage::open(&config.object_store)?;
@@ -77,19 +77,16 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
     let listener = TcpListener::bind(context.config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", context.config.listen))?;
-    let tracker = TaskTracker::new();
-    let (hub, hub_store, hub_stop) = (context.hub.clone(), context.store.clone(), stop.clone());
-    tracker.spawn(async move { hub.run(hub_store, hub_stop).await });
-    dispatch::start(&context, &tracker, &stop);
-    reconcile::start(&context, &tracker, &stop);
+    let loops = Loops::new(&stop);
+    let (hub, hub_store, hub_stop) = (context.hub.clone(), context.store.clone(), loops.stop().clone());
+    loops.start(async move { hub.run(hub_store, hub_stop).await });
+    dispatch::start(&context, &loops);
+    reconcile::start(&context, &loops);
     let address = listener.local_addr()?;
     tracing::info!(%address, "the coordinator is ready");
     listening(address);
-    serve(context, listener, &stop).await?;
-    tracker.close();
-    // What a reconciler was about to do, the next start does.
-    let _ = tokio::time::timeout(DRAIN, tracker.wait()).await;
-    Ok(())
+    serve(context, listener, loops.stop()).await?;
+    loops.end().await
 }
 
 /// What sends to webhooks.

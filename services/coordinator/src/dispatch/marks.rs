@@ -1,10 +1,11 @@
 //! Where rounds begin in the lanes. What was taken before lies dead in the index for as long as somebody keeps an old
 //! transaction open, and would be walked over every time.
 //!
-//! A round begins where the last one found the first ready task. That a transaction commits a task later than that, with an
-//! earlier time, is rare but possible; so every now and then a round begins earlier. How much earlier, goes by the ruler:
-//! twice as far half as often. A task that comes late by some time is found after about as much time again, and however
-//! long the tail of dead ones is, each of these depths costs as much as the others.
+//! A round begins where the last one found the first ready task. Whoever began a transaction earlier may commit a task with an
+//! earlier time: so every now and then a round begins somewhat before that. That it comes a long time later is rare, and looked
+//! for less often. How much earlier a round begins then, goes by the ruler: twice as far half as often. A task that comes late by
+//! some time is found after about as much time again, and however long the tail of dead ones is, each of these depths costs as
+//! much as the others.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +16,11 @@ use uuid::Uuid;
 
 use crate::store::{LaneHead, Mark};
 
-/// So often a look reaches back; and half as far as it reaches then at least.
+/// So often a look reaches back a little.
+const NEAR: Duration = Duration::from_millis(50);
+/// That much: most transactions take less.
+const LITTLE: Duration = Duration::from_secs(2);
+/// So often one reaches back further; and half as far as it reaches then at least.
 const DEEP: Duration = Duration::from_secs(5);
 /// So many times it is doubled: beyond, a look begins at the very start. That is about every one and a half hours.
 const DOUBLINGS: u32 = 10;
@@ -23,6 +28,9 @@ const DOUBLINGS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Marks {
     by_lane: HashMap<i32, Mark>,
+    /// When a look last reached back at all; and whether one has not since.
+    looked_back_at: Instant,
+    owes_a_look: bool,
     reached_back_at: Instant,
     reached_back: u32,
 }
@@ -30,25 +38,36 @@ pub(super) struct Marks {
 impl Marks {
     /// A new dispatcher begins at the very start.
     pub(super) fn new(now: Instant) -> Self {
-        Self { by_lane: HashMap::new(), reached_back_at: now, reached_back: 0 }
+        Self { by_lane: HashMap::new(), looked_back_at: now, owes_a_look: false, reached_back_at: now, reached_back: 0 }
     }
 
     /// Where to begin by now; lanes that are not listed, at their start.
     pub(super) fn for_a_look(&mut self, now: Instant) -> HashMap<i32, Mark> {
-        if now.duration_since(self.reached_back_at) < DEEP {
+        if now.duration_since(self.looked_back_at) < NEAR {
+            self.owes_a_look = true;
             return self.by_lane.clone();
+        }
+        self.looked_back_at = now;
+        self.owes_a_look = false;
+        if now.duration_since(self.reached_back_at) < DEEP {
+            return self.back_by(LITTLE);
         }
         self.reached_back_at = now;
         self.reached_back += 1;
-        self.further_back(self.reached_back.trailing_zeros())
+        match self.reached_back.trailing_zeros() {
+            doublings if doublings < DOUBLINGS => self.back_by(2 * DEEP * 2_u32.pow(doublings)),
+            _ => HashMap::new(),
+        }
+    }
+
+    /// So long from now there is to be a look that reaches back: what came late may have been told of before the last one.
+    pub(super) fn next_look(&self, now: Instant) -> Option<Duration> {
+        self.owes_a_look.then(|| NEAR.saturating_sub(now.duration_since(self.looked_back_at)))
     }
 
     /// The marks themselves stay: a lane in which nothing is found then is no reason to begin earlier again.
-    fn further_back(&self, doublings: u32) -> HashMap<i32, Mark> {
-        if doublings >= DOUBLINGS {
-            return HashMap::new();
-        }
-        let by = TimeDelta::from_std(2 * DEEP * 2_u32.pow(doublings)).unwrap_or_default();
+    fn back_by(&self, time: Duration) -> HashMap<i32, Mark> {
+        let by = TimeDelta::from_std(time).unwrap_or_default();
         let earlier = |(lane, mark): (&i32, &Mark)| (*lane, Mark { at: mark.at - by, id: Uuid::nil() });
         self.by_lane.iter().map(earlier).collect()
     }
@@ -82,11 +101,25 @@ mod tests {
     }
 
     #[test]
-    fn most_looks_begin_at_the_head_and_some_earlier_twice_as_far_half_as_often() {
+    fn most_looks_reach_back_a_little_and_some_twice_as_far_half_as_often() {
         let reaches = reaches(40);
         let far: Vec<_> = reaches.iter().skip(4).step_by(5).map(|reach| reach.unwrap()).collect();
         assert_eq!(far, [10, 20, 10, 40, 10, 20, 10, 80]);
-        assert_eq!(reaches.iter().filter(|reach| **reach == Some(0)).count(), 32);
+        assert_eq!(reaches.iter().filter(|reach| **reach == Some(2)).count(), 32);
+    }
+
+    #[test]
+    fn of_looks_one_after_the_other_few_reach_back_and_one_more_is_due_after_the_last() {
+        let begin = Instant::now();
+        let mut marks = Marks::new(begin);
+        marks.by_lane.insert(1, head());
+        let at = |place: u32| begin + NEAR / 10 * place;
+        let reach_back = |place: &u32| marks.for_a_look(at(*place))[&1] != head();
+        assert_eq!((1..=25).filter(reach_back).collect::<Vec<_>>(), [10, 20]);
+        assert_eq!(marks.next_look(at(25)), Some(NEAR / 2));
+        assert_eq!(marks.next_look(at(40)), Some(Duration::ZERO));
+        marks.for_a_look(at(40));
+        assert_eq!(marks.next_look(at(41)), None);
     }
 
     #[test]

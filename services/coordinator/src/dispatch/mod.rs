@@ -17,10 +17,8 @@ mod roster;
 mod rounds;
 mod submissions;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
 use crate::context::Context;
+use crate::loops::Loops;
 
 pub(crate) use completions::Completions;
 pub(crate) use roster::{Attachment, Door, ORDERS_IN_FLIGHT, Report, Roster};
@@ -28,15 +26,9 @@ pub(crate) use rounds::{Dispatcher, LOOK};
 pub(crate) use submissions::Submissions;
 
 /// Starts the dispatcher.
-pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
-    let until_stopped = |work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-        let stop = stop.clone();
-        tracker.spawn(async move {
-            stop.run_until_cancelled(work).await;
-        });
-    };
-    until_stopped(Box::pin(beat::run(context.clone())));
-    until_stopped(Box::pin(rounds::run(context.clone())));
-    until_stopped(Box::pin(submissions::run(context.clone())));
-    until_stopped(Box::pin(completions::run(context.clone())));
+pub(crate) fn start(context: &Context, loops: &Loops) {
+    loops.start_endless(beat::run(context.clone()));
+    loops.start_endless(rounds::run(context.clone()));
+    loops.start_endless(submissions::run(context.clone()));
+    loops.start_endless(completions::run(context.clone()));
 }

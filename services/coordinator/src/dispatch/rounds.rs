@@ -81,8 +81,9 @@ pub(super) async fn run(context: Context) {
             Err(error) if error.is_conflict() => tracing::info!(%error, "a round of dispatching was given up"),
             Err(error) => tracing::error!(%error, "a round of dispatching failed"),
         }
+        let next_look = context.dispatcher.0.lock().await.marks.next_look(Instant::now());
         tokio::select! {
-            () = hub::wait(&mut wake, LOOK) => {}
+            () = hub::wait(&mut wake, next_look.unwrap_or(LOOK)) => {}
             // Every task that ends makes room: where nothing waits for it, that is no news.
             () = room(&context, &mut ended), if waiting => {
                 tokio::select! {

@@ -22,10 +22,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::context::Context;
 use crate::hub;
+use crate::loops::Loops;
 use crate::store::{StoreError, StoreResult, Topic};
 
 /// A hint may get lost; nothing waits longer than this for a sweep.
@@ -36,15 +36,16 @@ const RESTS: u32 = 9;
 const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// Starts every reconciler.
-pub(crate) fn start(context: &Context, tracker: &TaskTracker, stop: &CancellationToken) {
-    tracker.spawn(leases::run(context.clone(), stop.clone()));
-    tracker.spawn(jobs::run(context.clone(), stop.clone()));
-    tracker.spawn(executor::run(context.clone(), stop.clone()));
-    tracker.spawn(logs::run(context.clone(), stop.clone()));
-    tracker.spawn(cleaning::run(context.clone(), stop.clone()));
-    tracker.spawn(retention::run(context.clone(), stop.clone()));
-    tracker.spawn(schedules::run(context.clone(), stop.clone()));
-    tracker.spawn(webhooks::run(context.clone(), stop.clone()));
+pub(crate) fn start(context: &Context, loops: &Loops) {
+    let stop = loops.stop();
+    loops.start(leases::run(context.clone(), stop.clone()));
+    loops.start(jobs::run(context.clone(), stop.clone()));
+    loops.start(executor::run(context.clone(), stop.clone()));
+    loops.start(logs::run(context.clone(), stop.clone()));
+    loops.start(cleaning::run(context.clone(), stop.clone()));
+    loops.start(retention::run(context.clone(), stop.clone()));
+    loops.start(schedules::run(context.clone(), stop.clone()));
+    loops.start(webhooks::run(context.clone(), stop.clone()));
 }
 
 /// Calls `sweep` on every wake-up of `topic` and at least every [`SWEEP`], until told to stop.

@@ -9,7 +9,7 @@ use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use uuid::Uuid;
 
 use super::events::MANY;
-use super::lanes::{LATE, Mark};
+use super::lanes::Mark;
 use super::projects::lock_quotas;
 use super::{Store, StoreResult, Topic, Tx};
 
@@ -146,7 +146,6 @@ async fn claim(database: impl PgExecutor<'_>, places: &[Place], quotas: Quotas, 
         &places.iter().map(|place| array_text(&place.gpus)).collect::<Vec<_>>(),
         &places.iter().map(|place| place.from.at).collect::<Vec<_>>(),
         &places.iter().map(|place| place.from.id).collect::<Vec<_>>(),
-        LATE.as_secs_f64(),
         ttl.as_secs_f64(),
         quotas == Quotas::Locked,
         MANY as i64,

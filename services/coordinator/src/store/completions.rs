@@ -1,4 +1,4 @@
-//! Many attempts that leave nothing behind, ended well in one transaction: what takes a commit each otherwise.
+//! Many attempts that leave nothing behind, ended well in one statement: what takes a commit each otherwise.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,8 @@ use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
 use super::events::MANY;
-use super::jobs::release_waiting;
 use super::leases::columns;
-use super::{Store, StoreResult, Topic, Tx};
+use super::{Store, StoreResult, Topic};
 
 /// What became of one request to end an attempt.
 pub(crate) type Completion = Result<(), ApiError>;
@@ -20,14 +19,59 @@ impl Store {
     /// Ends probe attempts well; answers in the order of `leases`. For one caller at a time.
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn complete_probes(&self, leases: &[Lease]) -> StoreResult<Vec<Completion>> {
-        let mut tx = self.begin_uncut(&self.ends).await?;
         let once = once(leases);
-        let mut ended = end(&mut tx, &once).await?;
+        let mut ended = self.end(&once).await?;
         if ended.len() < once.len() {
-            ended.extend(succeeded_before(&mut tx, &once).await?);
+            ended.extend(self.succeeded_before(&once).await?);
         }
-        tx.commit().await?;
         Ok(leases.iter().map(|lease| answer(lease, ended.contains(&lease.token))).collect())
+    }
+
+    /// Ends the attempts of those leases that are current, and their tasks, and what that ends; the tokens of those that were.
+    async fn end(&self, leases: &[Lease]) -> StoreResult<HashSet<Uuid>> {
+        task::next(TaskState::Leased, TaskEvent::Complete)?;
+        task::next(TaskState::Waiting, TaskEvent::Release)?;
+        let job_succeeded = job::next(JobState::Running, JobEvent::Finish(JobOutcome::Succeeded))?;
+        let (tasks, attempts, tokens) = columns(leases);
+        let rows = sqlx::query_file!(
+            "src/store/sql/end_well.sql",
+            &tasks,
+            &attempts,
+            &tokens,
+            JobKind::Probe.as_str(),
+            job_succeeded.as_str(),
+            MANY as i64,
+        )
+        .fetch_all(&self.ends)
+        .await?;
+        if let Some(first) = rows.first() {
+            let topics = [
+                (Topic::Room, true),
+                (Topic::Events, true),
+                (Topic::Tasks, first.released),
+                (Topic::Deliveries, first.deliveries > 0),
+                (Topic::Jobs, first.look_at_jobs),
+            ];
+            let topics: Vec<Topic> =
+                topics.into_iter().filter(|(_, has_news)| *has_news).map(|(topic, _)| topic).collect();
+            self.hub.committed(&topics);
+        }
+        Ok(rows.into_iter().map(|row| row.token).collect())
+    }
+
+    async fn succeeded_before(&self, leases: &[Lease]) -> StoreResult<Vec<Uuid>> {
+        let (tasks, attempts, tokens) = columns(leases);
+        let rows = sqlx::query_scalar!(
+            "select a.lease_token from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
+            join attempts a on a.task_id = l.id and a.number = l.attempt and a.lease_token = l.token
+            where a.state = 'succeeded'",
+            &tasks,
+            &attempts,
+            &tokens,
+        )
+        .fetch_all(&self.ends)
+        .await?;
+        Ok(rows)
     }
 }
 
@@ -44,51 +88,4 @@ fn answer(lease: &Lease, ended: bool) -> Completion {
     let message =
         format!("the lease of attempt {} of task {} is not current: drop the work", lease.attempt, lease.task_id);
     Err(ApiError::new(ErrorCode::LeaseLost, message))
-}
-
-/// Ends the attempts of those leases that are current, and their tasks, and what that ends; the tokens of those that were.
-async fn end(tx: &mut Tx, leases: &[Lease]) -> StoreResult<HashSet<Uuid>> {
-    task::next(TaskState::Leased, TaskEvent::Complete)?;
-    let job_succeeded = job::next(JobState::Running, JobEvent::Finish(JobOutcome::Succeeded))?;
-    let (tasks, attempts, tokens) = columns(leases);
-    let rows = sqlx::query_file!(
-        "src/store/sql/end_well.sql",
-        &tasks,
-        &attempts,
-        &tokens,
-        JobKind::Probe.as_str(),
-        job_succeeded.as_str(),
-        MANY as i64,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    let Some(first) = rows.first() else { return Ok(HashSet::new()) };
-    // After the event log, but whoever else looks for tasks of the job has to lock the job first.
-    for job in &first.hold_back {
-        release_waiting(tx, job).await?;
-    }
-    tx.hint(Topic::Room);
-    tx.hint(Topic::Events);
-    if first.deliveries > 0 {
-        tx.hint(Topic::Deliveries);
-    }
-    if first.look_at_jobs {
-        tx.hint(Topic::Jobs);
-    }
-    Ok(rows.into_iter().map(|row| row.token).collect())
-}
-
-async fn succeeded_before(tx: &mut Tx, leases: &[Lease]) -> StoreResult<Vec<Uuid>> {
-    let (tasks, attempts, tokens) = columns(leases);
-    let rows = sqlx::query_scalar!(
-        "select a.lease_token from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
-        join attempts a on a.task_id = l.id and a.number = l.attempt and a.lease_token = l.token
-        where a.state = 'succeeded'",
-        &tasks,
-        &attempts,
-        &tokens,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(rows)
 }

@@ -12,9 +12,6 @@ use uuid::Uuid;
 use super::projects::ProjectUsage;
 use super::{Store, StoreError, StoreResult, Tx, word};
 
-/// A transaction that began earlier may commit a task with an earlier time.
-pub(super) const LATE: Duration = Duration::from_secs(2);
-
 /// A place in a lane, whose ready tasks stand in the order of time and id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
@@ -95,9 +92,8 @@ fn understood(lane: i32, kind: &str, resources: Value) -> Option<(JobKind, Resou
 }
 
 impl Store {
-    /// Every lane with a ready task, with how many it has, up to `limit` and somewhat more. `marks` tells for some lanes
-    /// where to begin: what was taken before lies dead in the index until Postgres can clean up. What was committed
-    /// somewhat late is found all the same.
+    /// Every lane with a ready task, with how many it has, up to `limit`. `marks` tells for some lanes where to begin: what was
+    /// taken before lies dead in the index until Postgres can clean up.
     pub(crate) async fn lane_heads(
         &self,
         marks: &HashMap<i32, Mark>,
@@ -106,14 +102,7 @@ impl Store {
     ) -> StoreResult<Vec<LaneHead>> {
         let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
         let (times, ids): (Vec<DateTime<Utc>>, Vec<Uuid>) = marks.iter().map(|mark| (mark.at, mark.id)).unzip();
-        let look = sqlx::query_file!(
-            "src/store/sql/lane_heads.sql",
-            &lanes,
-            &times,
-            &ids,
-            LATE.as_secs_f64(),
-            i64::from(limit),
-        );
+        let look = sqlx::query_file!("src/store/sql/lane_heads.sql", &lanes, &times, &ids, i64::from(limit),);
         let rows = match within {
             Some(tx) => look.fetch_all(&mut **tx).await?,
             None => look.fetch_all(&self.rounds).await?,

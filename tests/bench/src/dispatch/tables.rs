@@ -118,12 +118,10 @@ pub(crate) fn top_up(arguments: &Arguments, ground: &Ground) -> anyhow::Result<(
         .map(drop)
 }
 
-/// SQL that makes ids as the coordinator does, which grow with time, and does not look up for each row what it refers to,
-/// which would take longer than all else.
+/// SQL that makes ids as the coordinator does, which grow with time.
 fn prepared(statements: &str) -> String {
     format!(
-        "set session_replication_role = replica;
-        create function pg_temp.id(place bigint) returns uuid language sql immutable as $$
+        "create function pg_temp.id(place bigint) returns uuid language sql immutable as $$
             select (lpad(to_hex(1700000000000 + place), 12, '0') || '70000000000000000000')::uuid
         $$;
         {statements}"

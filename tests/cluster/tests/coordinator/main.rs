@@ -24,6 +24,7 @@ mod logs;
 mod pipeline;
 mod pipelines;
 mod placement;
+mod plans;
 mod progress;
 mod receiver;
 mod restarts;

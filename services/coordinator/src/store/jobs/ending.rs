@@ -60,7 +60,9 @@ impl Store {
     /// Ids of running and cancelling jobs without an open task.
     pub(crate) async fn jobs_to_settle(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_scalar!(
-            "select id from jobs where state in ('running', 'cancelling') and open_tasks = 0 order by id limit 1000",
+            "select id from jobs
+            where state in ('running', 'cancelling') and has_open_tasks is not true and open_tasks = 0
+            order by id limit 1000",
         )
         .fetch_all(&self.pool)
         .await?;

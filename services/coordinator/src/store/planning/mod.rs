@@ -127,7 +127,8 @@ impl Store {
                 select from shards s where s.dataset_id = d.id and s.kind = 'raw' and not s.verified
                     and s.verify_task is null)
             union all
-            select id from jobs where state = 'running' and kind = 'search' and open_tasks = 0
+            select id from jobs
+            where state = 'running' and kind = 'search' and has_open_tasks is not true and open_tasks = 0
             order by 1"#,
         )
         .fetch_all(&self.pool)

@@ -1,7 +1,7 @@
 -- Leases ready tasks and opens their attempts, in one statement. Side by side: $1 lanes, $2 workers, $3 their names, $4 the
--- versions of their code, empty where nobody knows, $5 GPUs, $6 and $7 where to begin in the lane; $8 seconds that somebody
--- else may be late; $9 seconds to live; $10 whether the projects' quotas are locked and looked after, else nothing is leased
--- where there are any; $11 so many tasks of a job, and more, are one event. Never waits for another coordinator's claim.
+-- versions of their code, empty where nobody knows, $5 GPUs, $6 and $7 where to begin in the lane; $8 seconds to live;
+-- $9 whether the projects' quotas are locked and looked after, else nothing is leased where there are any; $10 so many tasks of
+-- a job, and more, are one event. Never waits for another coordinator's claim.
 -- Whoever had a worker drained may have talked to another coordinator: it gets no more from this one either.
 with wanted as (
     select *
@@ -12,35 +12,21 @@ with wanted as (
 counts as (
     select lane_id, at, id, count(*) as count, array_agg(place order by place) as places
     from wanted
-    where $10 or not exists (
+    where $9 or not exists (
         select from lanes l join projects p on p.name = l.project
         where l.id = any ($1) and (p.max_running is not null or p.max_gpus is not null)
     )
     group by lane_id, at, id
 ),
--- What was committed late, and stands before the place where the lane begins.
-late as materialized (
-    select c.lane_id, t.id, t.ready_at, t.row
-    from counts c cross join lateral (
-        select id, ready_at, ctid as row from tasks
-        where state = 'ready' and lane_id = c.lane_id and ready_at >= c.at - make_interval(secs => $8) and ready_at < c.at
-        order by ready_at, id
-        limit c.count
-        for update skip locked
-    ) t
-),
-regular as materialized (
+picked as materialized (
     select c.lane_id, t.id, t.ready_at, t.row
     from counts c cross join lateral (
         select id, ready_at, ctid as row from tasks
         where state = 'ready' and lane_id = c.lane_id and (ready_at, id) >= (c.at, c.id)
         order by ready_at, id
-        limit c.count - (select count(*) from late where late.lane_id = c.lane_id)
+        limit c.count
         for update skip locked
     ) t
-),
-picked as (
-    select * from late union all select * from regular
 ),
 -- The first task gets the first place of its lane. By one number, so that no plan compares every task with every place; and
 -- numbered before the places come in, or every task would be sorted with all of them.
@@ -59,29 +45,19 @@ taken as (
     where t.ctid = any (array(select row from picked))
     returning t.id, t.job_id, t.lane_id, t.ordinal, t.payload, t.attempt, t.units
 ),
-given as materialized (
+-- Not in the jobs' own rows: those are written with every group of their tasks that ends, and while somebody keeps an old
+-- transaction open, whoever looks one up walks over all that it was since.
+terms as materialized (
+    select * from job_terms where job_id = any (array(select distinct job_id from taken))
+),
+leased as materialized (
     select
         t.*, w.worker_id, w.worker_name, nullif(w.code_version, '') as code_version, w.gpus::integer[] as gpus,
-        gen_random_uuid() as token,
-        row_number() over (partition by t.job_id order by t.id) as number_in_job
+        gen_random_uuid() as token, n.project, n.unit, n.run_deadline, n.no_progress, n.preemptible
     from taken t
     join seated s on s.id = t.id
     join wanted w on w.place = s.place
-),
--- Each job is looked up once, and not in its own row: that is written with every group of its tasks that ends, and while
--- somebody keeps an old transaction open, whoever looks it up walks over all that it was since.
-leased as materialized (
-    select
-        g.*,
-        max(coalesce(n.project, j.project)) over of_job as project,
-        max(coalesce(n.unit, j.unit)) over of_job as unit,
-        max(coalesce(n.run_deadline, j.run_deadline)) over of_job as run_deadline,
-        max(coalesce(n.no_progress, j.no_progress)) over of_job as no_progress,
-        bool_or(coalesce(n.preemptible, (j.policy ->> 'preemptible')::boolean)) over of_job as preemptible
-    from given g
-    left join job_terms n on n.job_id = case when g.number_in_job = 1 then g.job_id end
-    left join jobs j on j.id = case when g.number_in_job = 1 and n.job_id is null then g.job_id end
-    window of_job as (partition by g.job_id)
+    left join terms n on n.job_id = t.job_id
 ),
 opened as (
     insert into attempts (
@@ -90,12 +66,12 @@ opened as (
     )
     select
         id, attempt, job_id, project, worker_id, worker_name, code_version, token, gpus,
-        now() + make_interval(secs => $9), units, unit, now() + run_deadline, no_progress
+        now() + make_interval(secs => $8), units, unit, now() + run_deadline, no_progress
     from leased
 ),
 -- A job of a million tasks has thousands of events, not millions.
 crowds as (
-    select job_id, count(*) as count from leased group by job_id having count(*) >= $11
+    select job_id, count(*) as count from leased group by job_id having count(*) >= $10
 ),
 news as (
     select

@@ -1,7 +1,8 @@
 -- Ends the probe attempts that are current among those listed side by side, $1 tasks, $2 numbers, $3 tokens, with their tasks;
--- counts them, ends the jobs that have succeeded with that ($5 is their state then), and records the events. $4 is the
--- attempts' kind, which their lanes know as well as their jobs: jobs are written all the time. $6 so many tasks of a job, and
--- more, are one event. Locks tasks, then jobs, both in order, then attempts, then the event log. Attempts are found by their
+-- counts them, ends the jobs that have succeeded with that ($5 is their state then), lets tasks begin that their jobs held back,
+-- and records the events. $4 is the attempts' kind, which their lanes know as well as their jobs: jobs are written all the time.
+-- $6 so many tasks of a job, and more, are one event. Locks tasks, then jobs, both in order, then queued tasks, attempts, and
+-- the event log. Attempts are found by their
 -- tasks: an index of open ones would fit, too, and is full of what is dead for as long as somebody keeps an old transaction
 -- open.
 with current as materialized (
@@ -58,9 +59,23 @@ counted as (
         j.id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
         exists (select from job_dependencies d where d.depends_on = j.id offset 0) as awaited
 ),
+-- Those that another coordinator ends at this moment are still seen at work: it lets others begin in their places.
+released as (
+    update tasks t set state = 'ready', ready_at = now()
+    from counted j cross join lateral (
+        select w.id from tasks w
+        where w.job_id = j.id and w.state = 'waiting'
+        order by w.ordinal
+        limit greatest(0, j.parallelism + j.tasks - (
+            select count(*) from tasks o
+            where o.job_id = j.id and o.state in ('ready', 'leased', 'running', 'retry_wait')))
+    ) w
+    where t.id = w.id and t.state = 'waiting' and j.parallelism is not null and j.open_tasks > 0
+    returning t.id
+),
 closed as (
     update attempts a set state = 'succeeded', ended_at = now()
-    from current c cross join (select count(*) from locked) l
+    from current c cross join (select count(*) from released) r
     where a.task_id = c.id and a.number = c.attempt and a.lease_token = c.token
         and a.state in ('leased', 'running')
     returning a.task_id
@@ -86,7 +101,7 @@ told as (
 )
 select
     e.token as "token!", t.deliveries as "deliveries!",
-    array(select id from counted where parallelism is not null and open_tasks > 0) as "hold_back!",
+    exists (select from released) as "released!",
     -- Somebody waits for it, or has to look at why it has not ended.
     exists (select from counted where open_tasks = 0 and (awaited or not succeeded)) as "look_at_jobs!"
 from told t cross join ended e

@@ -1,6 +1,6 @@
--- Lanes with ready tasks: the first one, and how many there are up to $5, or twice as many; whose they are, with what those
--- may have and have, and whether the queue is paused. $1 lanes and $2, $3 where to begin in them, $4 seconds that somebody
--- else may be late. Of a lane for gangs: the first job all of whose open tasks are ready.
+-- Lanes with ready tasks: the first one, and how many there are up to $4; whose they are, with what those may have and have, and
+-- whether the queue is paused. $1 lanes and $2, $3 where to begin in them. Of a lane for gangs: the first job all of whose open
+-- tasks are ready.
 with heads as materialized (
     select
         l.id, l.project, l.kind, l.priority, l.resources, l.gang, h.ready::bigint as ready, h.ready_at, h.id as head
@@ -9,20 +9,11 @@ with heads as materialized (
     cross join lateral (
         select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
         from (
-            (
-                select id, ready_at from tasks
-                where state = 'ready' and lane_id = l.id and ready_at >= s.at - make_interval(secs => $4) and ready_at < s.at
-                order by ready_at, id
-                limit $5
-            )
-            union all
-            (
-                select id, ready_at from tasks
-                where state = 'ready' and lane_id = l.id
-                    and (ready_at, id) >= (coalesce(s.at, '-infinity'), coalesce(s.id, '00000000-0000-0000-0000-000000000000'))
-                order by ready_at, id
-                limit $5
-            )
+            select id, ready_at from tasks
+            where state = 'ready' and lane_id = l.id
+                and (ready_at, id) >= (coalesce(s.at, '-infinity'), coalesce(s.id, '00000000-0000-0000-0000-000000000000'))
+            order by ready_at, id
+            limit $4
         ) t
     ) h
     where l.gang = 1 and h.ready > 0
