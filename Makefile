@@ -1,5 +1,5 @@
 # Every command of the project. The same names work in continuous integration.
-.PHONY: setup build demo test chaos lint bench-dispatch bench-train bench-accuracy sqlx fmt
+.PHONY: setup build demo test chaos upgrade lint bench-dispatch bench-train bench-accuracy sqlx fmt
 
 setup: ## Puts libtorch and PostgreSQL in place; instant when they are.
 	@./deploy/setup.sh
@@ -16,6 +16,9 @@ test: build ## Runs every test.
 chaos: build ## Lets everything go wrong, and checks that nothing is lost; SEED=7 MINUTES=60 for another schedule, and a longer one.
 	@./deploy/setup.sh chaos
 	@./target/debug/ursa-chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),0)
+
+upgrade: build ## Rolls two real builds while work goes on: OLD=folder NEW=folder, each with an ursa-coordinator and an ursa-worker.
+	./tests/upgrade.sh "$(OLD)" "$(NEW)"
 
 lint: setup ## Formatting, clippy with warnings denied, licences.
 	cargo fmt --all --check

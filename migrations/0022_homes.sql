@@ -10,13 +10,6 @@ begin
     return null;
 end $$;
 
--- Nobody looks anywhere else any more for what a claim has to know. Waits for nobody, and nobody waits for it.
-insert into job_terms (job_id, pipeline_id, project, unit, run_deadline, no_progress, preemptible)
-    select id, pipeline_id, project, unit, run_deadline, no_progress, coalesce((policy ->> 'preemptible')::boolean, false)
-    from jobs j
-    where not exists (select from job_terms t where t.job_id = j.id)
-    on conflict do nothing;
-
 -- What was `record_events` is the long way, on which deliveries are made.
 alter function record_events(uuid[], uuid[], integer[], text[], text[]) rename to record_addressed_events;
 
@@ -46,4 +39,23 @@ begin
     where h.pipeline_id is not null
     order by n.place;
     return 0;
+end $$;
+
+-- Lets tasks of a job begin that it holds back, as many as there is room for among those at work. A function, so that the
+-- statement that ends others can do it, too: by what is so once it holds the job.
+create function release_waiting(of_job uuid) returns bigint language plpgsql as $$
+declare
+    released bigint;
+begin
+    update tasks set state = 'ready', ready_at = now() where id in (
+        select t.id from tasks t where t.job_id = of_job and t.state = 'waiting' order by t.ordinal
+        limit (
+            select case when j.parallelism is null then null else greatest(0, j.parallelism - (
+                select count(*) from tasks o
+                where o.job_id = of_job and o.state in ('ready', 'leased', 'running', 'retry_wait'))) end
+            from jobs j where j.id = of_job
+        )
+    );
+    get diagnostics released = row_count;
+    return released;
 end $$;

@@ -60,9 +60,11 @@ impl Marks {
         }
     }
 
-    /// So long from now there is to be a look that reaches back: what came late may have been told of before the last one.
+    /// So long from now there is to be a look that reaches back: what came late may have been told of before the last one. Where
+    /// nobody has room there is none when it is due; it is tried again, but not at once.
     pub(super) fn next_look(&self, now: Instant) -> Option<Duration> {
-        self.owes_a_look.then(|| NEAR.saturating_sub(now.duration_since(self.looked_back_at)))
+        let since = now.duration_since(self.looked_back_at);
+        self.owes_a_look.then(|| if since < NEAR { NEAR - since } else { NEAR })
     }
 
     /// The marks themselves stay: a lane in which nothing is found then is no reason to begin earlier again.
@@ -117,7 +119,7 @@ mod tests {
         let reach_back = |place: &u32| marks.for_a_look(at(*place))[&1] != head();
         assert_eq!((1..=25).filter(reach_back).collect::<Vec<_>>(), [10, 20]);
         assert_eq!(marks.next_look(at(25)), Some(NEAR / 2));
-        assert_eq!(marks.next_look(at(40)), Some(Duration::ZERO));
+        assert_eq!(marks.next_look(at(40)), Some(NEAR), "nobody goes round and round where there is no room");
         marks.for_a_look(at(40));
         assert_eq!(marks.next_look(at(41)), None);
     }

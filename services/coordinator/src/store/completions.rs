@@ -21,10 +21,20 @@ impl Store {
     pub(crate) async fn complete_probes(&self, leases: &[Lease]) -> StoreResult<Vec<Completion>> {
         let once = once(leases);
         let mut ended = self.end(&once).await?;
+        let mut unsaid = None;
         if ended.len() < once.len() {
-            ended.extend(self.succeeded_before(&once).await?);
+            // What has ended has ended, whether or not the others hear what became of theirs.
+            match self.succeeded_before(&once).await {
+                Ok(before) => ended.extend(before),
+                Err(error) => unsaid = Some(ApiError::from(error)),
+            }
         }
-        Ok(leases.iter().map(|lease| answer(lease, ended.contains(&lease.token))).collect())
+        let answer = |lease: &Lease| match &unsaid {
+            _ if ended.contains(&lease.token) => Ok(()),
+            Some(error) => Err(error.clone()),
+            None => Err(lost(lease)),
+        };
+        Ok(leases.iter().map(answer).collect())
     }
 
     /// Ends the attempts of those leases that are current, and their tasks, and what that ends; the tokens of those that were.
@@ -81,11 +91,8 @@ fn once(leases: &[Lease]) -> Vec<Lease> {
     leases.iter().filter(|lease| seen.insert(**lease)).copied().collect()
 }
 
-fn answer(lease: &Lease, ended: bool) -> Completion {
-    if ended {
-        return Ok(());
-    }
+fn lost(lease: &Lease) -> ApiError {
     let message =
         format!("the lease of attempt {} of task {} is not current: drop the work", lease.attempt, lease.task_id);
-    Err(ApiError::new(ErrorCode::LeaseLost, message))
+    ApiError::new(ErrorCode::LeaseLost, message)
 }

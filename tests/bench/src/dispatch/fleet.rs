@@ -10,7 +10,8 @@ use crate::attendant::Attendant;
 use crate::ground::Ground;
 
 const HANDFUL: u32 = 10;
-const SETTLE: Duration = Duration::from_secs(3);
+/// Every worker has reported several times by then: what a session needs, it has.
+const SETTLE: Duration = Duration::from_secs(15);
 const WATCH: Duration = Duration::from_secs(15);
 
 pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<()> {

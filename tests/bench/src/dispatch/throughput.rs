@@ -51,6 +51,7 @@ pub(crate) async fn measure(
     beside(&format!("{FEW} at a time both, the peer as by default"), few, their_default);
     beside(&format!("{MANY} at a time both, the peer in batches"), many, their_many);
     beside(&format!("as each likes best: {MANY} at a time; {FEW}, in batches"), many, their_few);
+    beside(&format!("as each likes best, the peer without batches: {MANY} at a time; {FEW}"), many, their_default);
 
     ground.clear()?;
     ground.coordinator().await?;

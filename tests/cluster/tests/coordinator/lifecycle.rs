@@ -1,5 +1,7 @@
 //! How attempts end, what that does to their task, and what their task does to its job.
 
+use std::time::Duration;
+
 use ursa_cluster::Worker;
 use ursa_proto::{ApiError, ErrorCode, v1};
 
@@ -116,6 +118,27 @@ async fn a_job_has_no_more_tasks_at_a_time_than_it_allows() {
         }
         worker.say().await.unwrap();
     }
+    fixture.job_in(&ids[0], "succeeded").await;
+}
+
+/// As when a task is replayed at the moment when the only one at work ends, which waits for that then.
+#[tokio::test]
+async fn what_a_job_holds_back_begins_whatever_became_of_the_job_meanwhile() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![v1::JobDefinition { parallelism: 1, ..probe(2) }]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    fixture.sql("update tasks set state = 'dead' where ordinal = 1; update jobs set open_tasks = open_tasks - 1").await;
+    let replay = "update jobs set open_tasks = open_tasks + 1;
+        select pg_sleep(1);
+        update tasks set state = 'waiting' where ordinal = 1";
+    let complete = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        worker.complete(&lease, answered()).await.unwrap();
+    };
+    tokio::join!(fixture.sql(replay), complete);
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
     fixture.job_in(&ids[0], "succeeded").await;
 }
 

@@ -48,17 +48,7 @@ pub(in crate::store) async fn readiness_of(tx: &mut Tx, job: &LockedJob, feeding
 /// Makes as many waiting tasks of a job ready as it may have at a time.
 pub(in crate::store) async fn release_waiting(tx: &mut Tx, job_id: &Uuid) -> StoreResult<()> {
     task::next(TaskState::Waiting, TaskEvent::Release)?;
-    sqlx::query!(
-        "update tasks set state = 'ready', ready_at = now() where id in (
-            select t.id from tasks t where t.job_id = $1 and t.state = 'waiting' order by t.ordinal
-            limit (select case when j.parallelism is null then null else greatest(0, j.parallelism - (
-                    select count(*) from tasks o where o.job_id = $1
-                    and o.state in ('ready', 'leased', 'running', 'retry_wait'))) end
-                from jobs j where j.id = $1))",
-        job_id,
-    )
-    .execute(&mut **tx)
-    .await?;
+    sqlx::query!(r#"select release_waiting($1) as "released!""#, job_id).fetch_one(&mut **tx).await?;
     tx.hint(Topic::Tasks);
     Ok(())
 }

@@ -59,19 +59,9 @@ counted as (
         j.id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
         exists (select from job_dependencies d where d.depends_on = j.id offset 0) as awaited
 ),
--- Those that another coordinator ends at this moment are still seen at work: it lets others begin in their places.
-released as (
-    update tasks t set state = 'ready', ready_at = now()
-    from counted j cross join lateral (
-        select w.id from tasks w
-        where w.job_id = j.id and w.state = 'waiting'
-        order by w.ordinal
-        limit greatest(0, j.parallelism + j.tasks - (
-            select count(*) from tasks o
-            where o.job_id = j.id and o.state in ('ready', 'leased', 'running', 'retry_wait')))
-    ) w
-    where t.id = w.id and t.state = 'waiting' and j.parallelism is not null and j.open_tasks > 0
-    returning t.id
+released as materialized (
+    select sum(release_waiting(h.id)) as tasks
+    from (select id from counted where parallelism is not null and open_tasks > 0 order by id) h
 ),
 closed as (
     update attempts a set state = 'succeeded', ended_at = now()
@@ -101,7 +91,7 @@ told as (
 )
 select
     e.token as "token!", t.deliveries as "deliveries!",
-    exists (select from released) as "released!",
+    (select tasks > 0 from released) is true as "released!",
     -- Somebody waits for it, or has to look at why it has not ended.
     exists (select from counted where open_tasks = 0 and (awaited or not succeeded)) as "look_at_jobs!"
 from told t cross join ended e
