@@ -36,6 +36,7 @@ pub(crate) async fn measure(
     let their_many = peer::throughput(arguments, ground, tables, MANY, tasks, &["--batched"])?;
     let their_few = peer::throughput(arguments, ground, tables, FEW, tasks, &["--batched"])?;
     let their_default = peer::throughput(arguments, ground, tables, FEW, tasks, &[])?;
+    let their_default_many = peer::throughput(arguments, ground, tables, MANY, tasks, &[])?;
     let callers = CALLERS.to_string();
     let their_single = peer::throughput(arguments, ground, tables, FEW, jobs, &["--batched", "--callers", &callers])?;
 
@@ -50,8 +51,8 @@ pub(crate) async fn measure(
     beside(&format!("{FEW} at a time both, the peer in batches"), few, their_few);
     beside(&format!("{FEW} at a time both, the peer as by default"), few, their_default);
     beside(&format!("{MANY} at a time both, the peer in batches"), many, their_many);
+    beside(&format!("{MANY} at a time both, the peer as by default"), many, their_default_many);
     beside(&format!("as each likes best: {MANY} at a time; {FEW}, in batches"), many, their_few);
-    beside(&format!("as each likes best, the peer without batches: {MANY} at a time; {FEW}"), many, their_default);
 
     ground.clear()?;
     ground.coordinator().await?;

@@ -99,15 +99,15 @@ fn run_batches(training: &mut Training, count: u64) {
 
 #[test]
 fn bright_and_dark_are_learned_and_the_loss_falls() {
-    let mut training = training(recipe(6, 1e-3));
+    let mut training = training(recipe(12, 1e-3));
     let (batches, error) = run(&mut training);
-    assert_eq!((batches.len(), error), (12, None));
-    assert_eq!((batches[11].step, batches[11].steps, batches[11].images), (12, 12, 8));
+    assert_eq!((batches.len(), error), (24, None));
+    assert_eq!((batches[23].step, batches[23].steps, batches[23].images), (24, 24, 8));
     let history = training.history();
-    assert_eq!(history.len(), 6);
-    let last = &history[5];
+    assert_eq!(history.len(), 12);
+    let last = &history[11];
     assert!(last.valid.loss < history[0].valid.loss / 1.5, "{history:#?}");
-    assert_eq!((last.step, last.valid.errors().of, last.train.errors().of), (12, 6, 6));
+    assert_eq!((last.step, last.valid.errors().of, last.train.errors().of), (24, 6, 6));
     assert_eq!(last.valid.errors().count, 0, "{history:#?}");
     assert!(last.train.loss < last.train_loss, "what is measured is not what is averaged");
     assert_eq!(training.advance(), Ok(Advance::Done));

@@ -161,7 +161,7 @@ fn event_kind(state: JobState) -> &'static str {
 /// The output of the job called `name` in the same pipeline as `job_id`.
 pub(super) async fn output_of(tx: &mut Tx, job_id: Uuid, name: &str) -> StoreResult<Value> {
     let output = sqlx::query_scalar!(
-        "select o.output from jobs j join jobs o on o.pipeline_id = j.pipeline_id where j.id = $1 and o.name = $2",
+        "select output from jobs where pipeline_id = (select pipeline_id from jobs where id = $1) and name = $2",
         job_id,
         name,
     )
