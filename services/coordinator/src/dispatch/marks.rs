@@ -63,8 +63,8 @@ impl Marks {
     /// So long from now there is to be a look that reaches back: what came late may have been told of before the last one. Where
     /// nobody has room there is none when it is due; it is tried again, but not at once.
     pub(super) fn next_look(&self, now: Instant) -> Option<Duration> {
-        let since = now.duration_since(self.looked_back_at);
-        self.owes_a_look.then(|| if since < NEAR { NEAR - since } else { NEAR })
+        let left = NEAR.checked_sub(now.duration_since(self.looked_back_at)).filter(|left| !left.is_zero());
+        self.owes_a_look.then(|| left.unwrap_or(NEAR))
     }
 
     /// The marks themselves stay: a lane in which nothing is found then is no reason to begin earlier again.
