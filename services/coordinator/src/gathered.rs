@@ -9,6 +9,8 @@ use ursa_proto::{ApiError, ErrorCode};
 
 /// In one commit.
 const AT_A_TIME: usize = 1000;
+/// So often it lets others read what has arrived, and finds nothing, before it commits.
+const TRIES: u32 = 4;
 
 type Waiting<T, A> = (T, oneshot::Sender<A>);
 
@@ -51,6 +53,7 @@ impl<T, A> Gathered<T, A> {
         let Some(mut receiver) = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let mut waiting: Vec<Waiting<T, A>> = Vec::new();
         while receiver.recv_many(&mut waiting, AT_A_TIME).await > 0 {
+            come_together(&mut receiver, &mut waiting).await;
             let count = waiting.len();
             // Whoever has gone meanwhile may ask again.
             let (requests, senders): (Vec<T>, Vec<oneshot::Sender<A>>) =
@@ -61,6 +64,21 @@ impl<T, A> Gathered<T, A> {
                 let _ = sender.send(answer);
             }
         }
+    }
+}
+
+/// Whoever begins together mostly ends together: what has arrived meanwhile, and only has not been read, comes with them.
+async fn come_together<T>(receiver: &mut mpsc::UnboundedReceiver<T>, waiting: &mut Vec<T>) {
+    let mut in_vain = 0;
+    while in_vain < TRIES && waiting.len() < AT_A_TIME {
+        tokio::task::yield_now().await;
+        let before = waiting.len();
+        while waiting.len() < AT_A_TIME
+            && let Ok(next) = receiver.try_recv()
+        {
+            waiting.push(next);
+        }
+        in_vain = if waiting.len() == before { in_vain + 1 } else { 0 };
     }
 }
 
