@@ -11,9 +11,11 @@ use ursa_postgres::{Cluster, Options, Server};
 use ursa_proto::v1;
 use ursa_system::Process;
 
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("shared_buffers", "1GB"),
     ("max_wal_size", "8GB"),
+    // As much of its log it writes over, as a Postgres that has run for a while does: a new file of it holds up all commits.
+    ("min_wal_size", "2GB"),
     // The peer takes one for each of its slots.
     ("max_connections", "1200"),
     ("checkpoint_timeout", "15min"),
@@ -74,15 +76,33 @@ impl Ground {
         };
         ground.sql("create extension pg_stat_statements")?;
         ground.postgres_version = ground.sql("show server_version")?;
-        for name in
-            ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "wal_sync_method"]
-        {
+        ground.write_log()?;
+        for name in [
+            "fsync",
+            "synchronous_commit",
+            "full_page_writes",
+            "shared_buffers",
+            "min_wal_size",
+            "max_wal_size",
+            "wal_sync_method",
+        ] {
             let value = ground.sql(&format!("show {name}"))?;
             ground.postgres_settings.insert(name.to_owned(), value);
         }
         ensure!(ground.postgres_settings["fsync"] == "on", "Postgres does not sync: the figures would mean nothing");
         ground.fsyncs_per_second = ground.count_commits()?;
         Ok(ground)
+    }
+
+    /// Has Postgres write as much of its log as it keeps, so that it has files to write over.
+    fn write_log(&self) -> anyhow::Result<()> {
+        self.sql("select count(pg_logical_emit_message(false, '', repeat('-', 16000000))) from generate_series(1, 140)")?;
+        self.checkpoint()
+    }
+
+    /// Has Postgres put in order what came before, its log, too.
+    pub(crate) fn checkpoint(&self) -> anyhow::Result<()> {
+        self.sql("checkpoint").map(drop)
     }
 
     /// How many commits one connection makes per second: what the disk allows.

@@ -38,6 +38,7 @@ pub(crate) async fn measure(
     tables: Tables,
 ) -> anyhow::Result<Waits> {
     ground.clear()?;
+    ground.checkpoint()?;
     let their_idle = peer::latency(arguments, ground, tables, IDLE)?;
     ground.coordinator().await?;
     ground.add_worker(FEW, &[], &starts::TELLING).await?;

@@ -32,6 +32,7 @@ pub(crate) async fn measure(
     tables: Tables,
 ) -> anyhow::Result<Rates> {
     ground.clear()?;
+    ground.checkpoint()?;
     let (tasks, jobs) = (arguments.tasks, arguments.jobs());
     let their_many = peer::throughput(arguments, ground, tables, MANY, tasks, &["--batched"])?;
     let their_few = peer::throughput(arguments, ground, tables, FEW, tasks, &["--batched"])?;
