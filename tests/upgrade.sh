@@ -25,6 +25,13 @@ trap stop EXIT
 database="postgres://ursa@localhost/postgres?host=$work&sslmode=disable"
 ask() { psql "$database" --no-psqlrc -qtAc "$1"; }
 
+# Nobody listens there. A coordinator that starts again needs the one it had.
+free_ports() {
+  local port
+  shuf -i 20000-30000 | while read -r port; do (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || echo "$port"; done | head -2
+}
+{ read -r first; read -r second; } < <(free_ports)
+
 declare -A running
 # run NAME PROGRAM ARGUMENT...
 run() {
@@ -50,22 +57,22 @@ jobs:
 Y
 submit() {
   for _ in $(seq 60); do
-    for port in 7501 7502; do
+    for port in "$first" "$second"; do
       until timeout 20 "$ursa" --coordinator "http://127.0.0.1:$port" pipeline run "$work/mixed.yaml" >>"$work/submit.log" 2>&1; do sleep 0.2; done
     done
     sleep 0.4
   done
 }
 
-coordinator "$old" 7501; sleep 2; coordinator "$old" 7502; sleep 2
-worker "$old" 7501 1; worker "$old" 7502 2
+coordinator "$old" "$first"; sleep 2; coordinator "$old" "$second"; sleep 2
+worker "$old" "$first" 1; worker "$old" "$second" 2
 submit & load=$!; pids+=("$load")
 sleep 8; tell "the old version"
-end TERM coordinator-7501; coordinator "$new" 7501; sleep 8; tell "a new coordinator beside an old one"
-end 9 coordinator-7502; coordinator "$old" 7502; sleep 8; tell "the old one was killed, and is back"
-end TERM worker-1; worker "$new" 7502 3; sleep 6; tell "a new worker at the old coordinator"
-worker "$old" 7501 4; end 9 coordinator-7501; coordinator "$new" 7501; sleep 8; tell "an old worker at the new one, which was killed, and is back"
-end TERM coordinator-7502; coordinator "$new" 7502; end TERM worker-2; end TERM worker-4; tell "the new version"
+end TERM "coordinator-$first"; coordinator "$new" "$first"; sleep 8; tell "a new coordinator beside an old one"
+end 9 "coordinator-$second"; coordinator "$old" "$second"; sleep 8; tell "the old one was killed, and is back"
+end TERM worker-1; worker "$new" "$second" 3; sleep 6; tell "a new worker at the old coordinator"
+worker "$old" "$first" 4; end 9 "coordinator-$first"; coordinator "$new" "$first"; sleep 8; tell "an old worker at the new one, which was killed, and is back"
+end TERM "coordinator-$second"; coordinator "$new" "$second"; end TERM worker-2; end TERM worker-4; tell "the new version"
 wait "$load"
 for _ in $(seq 60); do [ "$(ask "select count(*) from jobs where finished_at is null")" = 0 ] && break; sleep 1; done
 tell "the end"

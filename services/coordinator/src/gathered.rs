@@ -120,6 +120,28 @@ mod tests {
         assert!(!gathered.is_busy());
     }
 
+    #[tokio::test]
+    async fn whoever_comes_a_moment_later_shares_the_first() {
+        let gathered = Gathered::<u32, u32>::default();
+        let commits = AtomicUsize::new(0);
+        let commit = |requests: Vec<u32>| {
+            commits.fetch_add(1, Ordering::Relaxed);
+            async move { requests }
+        };
+        let late = async {
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            gathered.ask(2).await
+        };
+        let asking = async { tokio::join!(gathered.ask(1), late) };
+        let (first, second) = tokio::select! {
+            answers = asking => answers,
+            () = gathered.run(commit) => unreachable!("it commits for ever"),
+        };
+        assert_eq!((first.unwrap(), second.unwrap()), (1, 2));
+        assert_eq!(commits.load(Ordering::Relaxed), 1);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_nobody_waits_for_any_more_is_not_done() {
         let gathered = Gathered::<u32, ()>::default();

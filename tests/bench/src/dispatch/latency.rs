@@ -12,6 +12,8 @@ use crate::{Arguments, peer, starts};
 
 /// Jobs per second of a system that has nothing to do.
 const IDLE: f64 = 20.0;
+/// So many seconds of the other rate: what is measured in one second says how that second was.
+const SECONDS: f64 = 10.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// In milliseconds.
@@ -39,18 +41,20 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<Waits> {
     ground.clear()?;
     ground.checkpoint()?;
-    let their_idle = peer::latency(arguments, ground, tables, IDLE)?;
+    let jobs = arguments.latency_tasks;
+    let their_idle = peer::latency(arguments, ground, tables, jobs, IDLE)?;
     ground.coordinator().await?;
     ground.add_worker(FEW, &[], &starts::TELLING).await?;
     ground.warm_up().await?;
-    let idle = run(ground, arguments.latency_tasks, IDLE).await?;
+    let idle = run(ground, jobs, IDLE).await?;
     tell(report, tables, "idle", idle, their_idle);
 
     let most = one_per_job(ground, arguments.jobs()).await?;
     report.row(&tables.row("latency, half rate: the rate it is half of"), "jobs/s", most, Aim::None);
-    let half = run(ground, arguments.latency_tasks, most / 2.0).await?;
+    let jobs = (most / 2.0 * SECONDS) as u32;
+    let half = run(ground, jobs, most / 2.0).await?;
     ground.clear()?;
-    let their_half = peer::latency(arguments, ground, tables, most / 2.0)?;
+    let their_half = peer::latency(arguments, ground, tables, jobs, most / 2.0)?;
     tell(report, tables, "half rate", half, their_half);
     Ok(Waits { idle, half })
 }

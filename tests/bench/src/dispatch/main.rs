@@ -43,7 +43,7 @@ struct Arguments {
     /// Tasks of one throughput measurement.
     #[arg(long, default_value_t = 20_000)]
     tasks: u32,
-    /// Tasks of one latency measurement.
+    /// Tasks of one latency measurement with nothing else to do.
     #[arg(long, default_value_t = 500)]
     latency_tasks: u32,
     /// Tasks that are queued in the full measurement.

@@ -28,14 +28,15 @@ pub(crate) fn throughput(
     figure(&run(arguments, ground, tables, &[&flags[..], how].concat())?, "jobs_per_second")
 }
 
-/// From just before a job is added to the start of its handler, at `rate` jobs per second.
+/// From just before one of `jobs` jobs is added to the start of its handler, at `rate` per second.
 pub(crate) fn latency(
     arguments: &Arguments,
     ground: &Ground,
     tables: Tables,
+    jobs: u32,
     rate: f64,
 ) -> anyhow::Result<Percentiles> {
-    let (slots, jobs, rate) = (FEW.to_string(), arguments.latency_tasks.to_string(), rate.to_string());
+    let (slots, jobs, rate) = (FEW.to_string(), jobs.to_string(), rate.to_string());
     let flags = ["--mode", "latency", "--workers", &slots, "--jobs", &jobs, "--rate", &rate, "--batched"];
     let figures = run(arguments, ground, tables, &flags)?;
     let at = |name| figure(&figures, name);

@@ -43,8 +43,7 @@ pub(crate) async fn measure(
 
     let name = |slots: u32| tables.row(&format!("many tasks per job, {slots} at a time"));
     let many = many_per_job(ground, report, &name(MANY), tasks, MANY).await?;
-    // With so few at a time it takes longer, and as many tell no more.
-    let few = many_per_job(ground, report, &name(FEW), tasks / 4, FEW).await?;
+    let few = many_per_job(ground, report, &name(FEW), tasks, FEW).await?;
     let mut beside = |what: &str, ours: f64, theirs: f64| {
         let name = tables.row_beside(&format!("many tasks per job, {what}"));
         report.beside(&name, "tasks/s", ours, theirs, Aim::TimesPeer(1.0));
