@@ -96,7 +96,9 @@ impl Ground {
 
     /// Has Postgres write as much of its log as it keeps, so that it has files to write over.
     fn write_log(&self) -> anyhow::Result<()> {
-        self.sql("select count(pg_logical_emit_message(false, '', repeat('-', 16000000))) from generate_series(1, 140)")?;
+        self.sql(
+            "select count(pg_logical_emit_message(false, '', repeat('-', 16000000))) from generate_series(1, 140)",
+        )?;
         self.checkpoint()
     }
 
