@@ -4,8 +4,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use sqlx::{PgConnection, Postgres, Transaction};
+use tracing::Instrument as _;
 
-use super::{StoreResult, Topic};
+use super::{StoreError, StoreResult, Topic};
 use crate::hub::Hub;
 
 /// A transaction on the coordinator's database; undone when dropped.
@@ -35,11 +36,18 @@ impl Tx {
         }
     }
 
-    /// Commits, and wakes.
+    /// Commits, and wakes: also where whoever asked for it goes meanwhile. What has been sent to the database is committed all
+    /// the same then, and somebody may wait for it.
     pub(crate) async fn commit(self) -> StoreResult<()> {
-        self.inner.commit().await?;
-        self.hub.committed(&self.topics);
-        Ok(())
+        let Self { inner, hub, topics } = self;
+        let committing = async move {
+            inner.commit().await?;
+            hub.committed(&topics);
+            Ok(())
+        };
+        // It is given up only when this coordinator ends.
+        let gone = |_| Err(StoreError::Database(sqlx::Error::WorkerCrashed));
+        tokio::spawn(committing.in_current_span()).await.unwrap_or_else(gone)
     }
 }
 
