@@ -48,8 +48,8 @@ pub(crate) enum EventSubject {
 }
 
 /// So many tasks of a job, and more, that something happens to in one transaction are one event: a job of a million tasks
-/// has thousands.
-pub(super) const MANY: usize = 8;
+/// has thousands. What happens to fewer can be followed task by task.
+pub(super) const MANY: usize = 64;
 
 /// Events of single tasks, those of the same job side by side; where there are many of one job, one instead that says
 /// `what` happened to them.
