@@ -150,7 +150,13 @@ impl Watch {
     }
 }
 
+fn event_task(task: Uuid, attempt: i32) -> v1::EventTask {
+    v1::EventTask { task_id: task.to_string(), attempt: attempt as u32 }
+}
+
 fn event_message(row: EventRow) -> v1::Event {
+    let tasks = row.task_ids.into_iter().flatten();
+    let attempts = row.attempts.into_iter().flatten();
     v1::Event {
         id: row.id,
         at: Some(timestamp(row.at)),
@@ -160,5 +166,6 @@ fn event_message(row: EventRow) -> v1::Event {
         attempt: row.attempt.unwrap_or_default() as u32,
         kind: row.kind,
         message: row.message,
+        tasks: tasks.zip(attempts).map(|(task, attempt)| event_task(task, attempt)).collect(),
     }
 }

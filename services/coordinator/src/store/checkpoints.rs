@@ -7,7 +7,7 @@ use ursa_domain::spec::CheckpointRef;
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
+use super::events::{NewEvent, Of, record};
 use super::fencing::check;
 use super::results::check_checkpoint;
 use super::{Store, StoreError, StoreResult, Tx};
@@ -63,9 +63,9 @@ impl Store {
         .await?;
         if stored.rows_affected() > 0 {
             let message = format!("checkpoint after batch {}, {} epochs", checkpoint.step, checkpoint.epoch);
-            let task = Some((lease.task_id, lease.attempt));
+            let of = Of::Task(lease.task_id, lease.attempt);
             supersede(&mut tx, job_id, lease.task_id).await?;
-            record(&mut tx, &[NewEvent { job_id, task, kind: "checkpoint", message }]).await?;
+            record(&mut tx, &[NewEvent { job_id, of, kind: "checkpoint", message }]).await?;
         }
         tx.commit().await
     }

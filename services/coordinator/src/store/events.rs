@@ -10,9 +10,36 @@ use super::{Store, StoreResult, Topic, Tx};
 #[derive(Debug, Clone)]
 pub(super) struct NewEvent {
     pub job_id: Uuid,
-    pub task: Option<(Uuid, u32)>,
+    pub of: Of,
     pub kind: &'static str,
     pub message: String,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone)]
+pub(super) enum Of {
+    /// The job.
+    Job,
+    /// One of its tasks, in an attempt.
+    Task(Uuid, u32),
+    /// Many of its tasks, each in an attempt.
+    Tasks(Vec<(Uuid, u32)>),
+}
+
+impl Of {
+    fn task(&self) -> Option<(Uuid, u32)> {
+        match self {
+            Self::Task(task, attempt) => Some((*task, *attempt)),
+            Self::Job | Self::Tasks(_) => None,
+        }
+    }
+
+    fn many(&self) -> Option<&[(Uuid, u32)]> {
+        match self {
+            Self::Tasks(tasks) => Some(tasks),
+            Self::Job | Self::Task(..) => None,
+        }
+    }
 }
 
 /// One recorded event.
@@ -30,6 +57,10 @@ pub(crate) struct EventRow {
     pub task_id: Option<Uuid>,
     /// The attempt, when it is about one.
     pub attempt: Option<i32>,
+    /// The tasks, when it is about many.
+    pub task_ids: Option<Vec<Uuid>>,
+    /// The attempt at each of them.
+    pub attempts: Option<Vec<i32>>,
     /// `job.running`, `task.leased`, …
     pub kind: String,
     /// For people.
@@ -47,9 +78,8 @@ pub(crate) enum EventSubject {
     Job(Uuid),
 }
 
-/// So many tasks of a job, and more, that something happens to in one transaction are one event: a job of a million tasks
-/// has thousands. What happens to fewer can be followed task by task.
-pub(super) const MANY: usize = 64;
+/// So many tasks of a job, and more, that the same happens to in one transaction are one event, which names them.
+pub(super) const MANY: usize = 8;
 
 /// Events of single tasks, those of the same job side by side; where there are many of one job, one instead that says
 /// `what` happened to them.
@@ -59,7 +89,8 @@ pub(super) fn gather(events: Vec<NewEvent>, kind: &'static str, what: &str) -> V
     }
     let of_job = |events: &[NewEvent]| match events {
         [first, ..] if events.len() >= MANY => {
-            vec![NewEvent { job_id: first.job_id, task: None, kind, message: format!("{} tasks {what}", events.len()) }]
+            let of = Of::Tasks(events.iter().filter_map(|event| event.of.task()).collect());
+            vec![NewEvent { job_id: first.job_id, of, kind, message: format!("{} tasks {what}", events.len()) }]
         }
         few => few.to_vec(),
     };
@@ -72,18 +103,30 @@ pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> 
     if events.is_empty() {
         return Ok(());
     }
-    let jobs: Vec<Uuid> = events.iter().map(|event| event.job_id).collect();
-    let tasks: Vec<Option<Uuid>> = events.iter().map(|event| event.task.map(|(task, _)| task)).collect();
-    let attempts: Vec<Option<i32>> = events.iter().map(|event| event.task.map(|(_, number)| number as i32)).collect();
-    let kinds: Vec<String> = events.iter().map(|event| event.kind.to_owned()).collect();
-    let messages: Vec<String> = events.iter().map(|event| event.message.clone()).collect();
+    let (tasks, attempts): (Vec<Option<Uuid>>, Vec<Option<i32>>) =
+        events.iter().map(|event| event.of.task().map(|(task, number)| (task, number as i32)).unzip()).unzip();
+    let many = || events.iter().map(|event| event.of.many());
+    let many_tasks: Vec<Option<String>> = many().map(|many| Some(list(many?.iter().map(|(task, _)| task)))).collect();
+    let many_attempts: Vec<Option<String>> =
+        many().map(|many| Some(list(many?.iter().map(|(_, number)| number)))).collect();
     let deliveries = sqlx::query_scalar!(
-        r#"select record_events($1, $2, $3, $4, $5) as "made!""#,
-        &jobs,
+        r#"select record_events(
+            array_agg(t.pipeline_id), array_agg(n.job_id), array_agg(n.task_id), array_agg(n.attempt), array_agg(n.many),
+            array_agg(n.attempts), array_agg(n.kind), array_agg(n.message)) as "made!"
+        from (
+            select *
+            from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[])
+                with ordinality as n (job_id, task_id, attempt, many, attempts, kind, message, place)
+            order by place
+        ) n
+        join job_terms t on t.job_id = n.job_id"#,
+        &events.iter().map(|event| event.job_id).collect::<Vec<_>>(),
         &tasks as &[Option<Uuid>],
         &attempts as &[Option<i32>],
-        &kinds,
-        &messages,
+        &many_tasks as &[Option<String>],
+        &many_attempts as &[Option<String>],
+        &events.iter().map(|event| event.kind.to_owned()).collect::<Vec<_>>(),
+        &events.iter().map(|event| event.message.clone()).collect::<Vec<_>>(),
     )
     .fetch_one(&mut **tx)
     .await?;
@@ -92,6 +135,12 @@ pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> 
         tx.hint(Topic::Deliveries);
     }
     Ok(())
+}
+
+/// As Postgres writes a list.
+fn list(values: impl Iterator<Item = impl std::fmt::Display>) -> String {
+    let values: Vec<String> = values.map(|value| value.to_string()).collect();
+    format!("{{{}}}", values.join(","))
 }
 
 impl Store {
@@ -105,7 +154,7 @@ impl Store {
         };
         let rows = sqlx::query_as!(
             EventRow,
-            r#"select id, at, pipeline_id, job_id, task_id, attempt, kind, message from events
+            r#"select id, at, pipeline_id, job_id, task_id, attempt, task_ids, attempts, kind, message from events
             where id > $1 and ($2::uuid is null or pipeline_id = $2) and ($3::uuid is null or job_id = $3)
             order by id limit $4"#,
             after_id,

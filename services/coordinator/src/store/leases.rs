@@ -6,7 +6,7 @@ use std::time::Duration;
 use ursa_domain::Lease;
 use uuid::Uuid;
 
-use super::events::{NewEvent, gather, record};
+use super::events::{NewEvent, Of, gather, record};
 use super::fencing::hold;
 use super::tasks::{Failure, end_badly};
 use super::{Store, StoreResult, Topic};
@@ -59,7 +59,7 @@ impl Store {
         .await?;
         let event = |task: Uuid, number: i32, job_id: Uuid| NewEvent {
             job_id,
-            task: Some((task, number as u32)),
+            of: Of::Task(task, number as u32),
             kind: "task.preempted",
             message: "asked to make room for a more urgent job; it goes on from its checkpoint".into(),
         };
@@ -155,7 +155,7 @@ impl Store {
         let count = stopped.len() as u64;
         let event = |task: Uuid, number: i32, job_id: Uuid, detail: &str| NewEvent {
             job_id,
-            task: Some((task, number as u32)),
+            of: Of::Task(task, number as u32),
             kind: "task.deadline",
             message: format!("asked to stop: {detail}"),
         };

@@ -5,7 +5,7 @@ use ursa_domain::Lease;
 use ursa_proto::v1;
 use uuid::Uuid;
 
-use super::events::{NewEvent, record};
+use super::events::{NewEvent, Of, record};
 use super::fencing::check;
 use super::{Store, StoreResult, Tx};
 
@@ -54,7 +54,7 @@ impl Store {
             if one.name == "error_rate" {
                 events.extend(stored.into_iter().map(|(epoch, value)| NewEvent {
                     job_id,
-                    task: Some((lease.task_id, lease.attempt)),
+                    of: Of::Task(lease.task_id, lease.attempt),
                     kind: "epoch",
                     message: format!("epoch {}: error rate {:.1} %", epoch + 1, 100.0 * value),
                 }));

@@ -9,7 +9,7 @@ use ursa_proto::v1;
 use uuid::Uuid;
 
 use super::cleaning::have_cleaned;
-use super::events::{NewEvent, record};
+use super::events::{NewEvent, Of, record};
 use super::fencing::{Held, ended_as, hold};
 use super::jobs::{self, cancel_tasks, count_ended};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, runs};
@@ -141,7 +141,7 @@ fn describe_end(held: &Held, after: TaskState, wait: Duration, message: &str) ->
 }
 
 fn event(held: &Held, kind: &'static str, message: String) -> NewEvent {
-    NewEvent { job_id: held.job_id, task: Some((held.lease.task_id, held.lease.attempt)), kind, message }
+    NewEvent { job_id: held.job_id, of: Of::Task(held.lease.task_id, held.lease.attempt), kind, message }
 }
 
 async fn end_attempt(tx: &mut Tx, held: &Held, state: &str, class: Option<ErrorClass>, error: &str) -> StoreResult<()> {
@@ -334,7 +334,7 @@ impl Store {
             .iter()
             .map(|row| NewEvent {
                 job_id: row.job_id,
-                task: Some((row.id, row.attempt as u32)),
+                of: Of::Task(row.id, row.attempt as u32),
                 kind: "task.failed",
                 message: format!(
                     "task {} was ready for longer than the job allows, and no worker took it",

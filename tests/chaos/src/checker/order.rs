@@ -195,7 +195,8 @@ pub(super) fn drained_rests(index: &Index<'_>) -> Vec<String> {
 pub(super) fn watched_all(index: &Index<'_>) -> Vec<String> {
     let mut broken = Vec::new();
     for (pipeline, seen) in &index.history.watched {
-        let there: Vec<i64> = index.events_of_pipeline(*pipeline).iter().map(|event| event.id).collect();
+        let mut there: Vec<i64> = index.events_of_pipeline(*pipeline).iter().map(|event| event.id).collect();
+        there.dedup();
         if *seen != there {
             let at = seen.iter().zip(&there).position(|(seen, there)| seen != there);
             let at = at.unwrap_or(seen.len().min(there.len()));

@@ -35,7 +35,7 @@ pub struct History {
     pub tasks: Vec<Task>,
     /// Attempts, by task and number.
     pub attempts: Vec<Attempt>,
-    /// Events, by id.
+    /// Events, by id: those of many tasks once for each.
     pub events: Vec<Event>,
     /// Lines of URL lists.
     pub sources: Vec<Source>,
@@ -204,7 +204,7 @@ pub struct Attempt {
 /// A row of `events`.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Its id; grows in the order of commits within a pipeline.
+    /// Its id; grows in the order of commits within a pipeline. What happened to many tasks at once has the same.
     pub id: i64,
     /// Its pipeline.
     pub pipeline: Uuid,

@@ -59,7 +59,7 @@ impl Reader {
             jobs: self.rows(JOBS, job).await?,
             tasks: self.rows("select * from tasks order by job_id, ordinal", task).await?,
             attempts: self.rows("select * from attempts order by task_id, number", attempt).await?,
-            events: self.rows("select * from events order by id", event).await?,
+            events: self.rows("select * from events order by id", events).await?.concat(),
             sources: self.rows(SOURCES, source).await?,
             shards: self.rows("select * from shards order by key", shard).await?,
             images: self.rows("select * from images order by id", image).await?,
@@ -137,15 +137,23 @@ fn attempt(row: &PgRow) -> sqlx::Result<Attempt> {
     })
 }
 
-fn event(row: &PgRow) -> sqlx::Result<Event> {
-    Ok(Event {
+/// What happened to many tasks happened to each.
+fn events(row: &PgRow) -> sqlx::Result<Vec<Event>> {
+    let event = Event {
         id: row.try_get("id")?,
         pipeline: row.try_get("pipeline_id")?,
         job: row.try_get("job_id")?,
         task: row.try_get("task_id")?,
         attempt: row.try_get("attempt")?,
         kind: row.try_get("kind")?,
-    })
+    };
+    let Some(tasks) = row.try_get::<Option<Vec<Uuid>>, _>("task_ids")? else { return Ok(vec![event]) };
+    let attempts: Vec<i32> = row.try_get("attempts")?;
+    let kind = event.kind.replacen("tasks.", "task.", 1);
+    let each = tasks.into_iter().zip(attempts);
+    Ok(each
+        .map(|(task, number)| Event { task: Some(task), attempt: Some(number), kind: kind.clone(), ..event.clone() })
+        .collect())
 }
 
 fn source(row: &PgRow) -> sqlx::Result<Source> {

@@ -1,5 +1,6 @@
 //! How much a worker is given at a time.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use ursa_cluster::Worker;
@@ -121,9 +122,33 @@ async fn what_happens_to_many_tasks_at_once_is_told_once() {
     while worker.report.running.len() < 100 {
         worker.say().await.unwrap();
     }
+    let leases = worker.report.running.iter().filter_map(|running| running.lease.as_ref());
+    let leased: HashSet<String> = leases.map(|lease| lease.task_id.clone()).collect();
+    assert_eq!(leased.len(), 100);
     worker.complete_all(answered).await.unwrap();
     let events = fixture.events(&ids[0], 0).await;
     let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, ["job.waiting", "job.running", "tasks.leased", "tasks.succeeded", "job.succeeded"]);
     assert_eq!((events[2].message.as_str(), events[2].task_id.as_str()), ("100 tasks were leased", ""));
+    for event in &events[2..4] {
+        let named: HashSet<&str> = event.tasks.iter().map(|task| task.task_id.as_str()).collect();
+        assert_eq!(named, leased.iter().map(String::as_str).collect(), "{}", event.kind);
+        assert!(event.tasks.iter().all(|task| task.attempt == 1));
+    }
+    assert!(events[4].tasks.is_empty());
+}
+
+#[tokio::test]
+async fn what_happens_to_few_tasks_is_told_of_each() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(7)]).await;
+    let mut worker = Worker::attach(fixture.client(), "roomy", 7).await.unwrap();
+    while worker.report.running.len() < 7 {
+        worker.say().await.unwrap();
+    }
+    worker.complete_all(answered).await.unwrap();
+    let events = fixture.events(&ids[0], 0).await;
+    let count = |kind: &str| events.iter().filter(|event| event.kind == kind && !event.task_id.is_empty()).count();
+    assert_eq!((count("task.leased"), count("task.succeeded"), events.len()), (7, 7, 17));
+    assert!(events.iter().all(|event| event.tasks.is_empty()));
 }

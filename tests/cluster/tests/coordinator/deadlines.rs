@@ -76,6 +76,8 @@ async fn many_attempts_that_run_too_long_are_told_of_in_one_event() {
     let told = || fixture.ask(&kinds);
     let told = until("the event", told, |kinds| kinds.contains("deadline")).await;
     assert!(told.ends_with("tasks.deadline") && !told.contains("task.deadline"), "{told}");
+    let named = "select cardinality(task_ids) + cardinality(attempts) from events where kind = 'tasks.deadline'";
+    assert_eq!(fixture.ask(named).await, "128");
 }
 
 #[tokio::test]

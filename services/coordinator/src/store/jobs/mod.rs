@@ -19,7 +19,7 @@ use ursa_domain::policy::JobPolicy;
 use ursa_domain::{JobKind, JobSpec};
 use uuid::Uuid;
 
-use super::events::NewEvent;
+use super::events::{NewEvent, Of};
 use super::{StoreError, StoreResult, Topic, Tx, ensure_rows, word};
 
 pub(super) use ending::{cancel_tasks, count_ended};
@@ -143,7 +143,7 @@ pub(super) async fn transition(
 /// The event that a job has moved.
 pub(super) fn moved(job_id: Uuid, name: &str, after: JobState, error: &str) -> NewEvent {
     let message = if error.is_empty() { format!("{name} is {after}") } else { format!("{name} is {after}: {error}") };
-    NewEvent { job_id, task: None, kind: event_kind(after), message }
+    NewEvent { job_id, of: Of::Job, kind: event_kind(after), message }
 }
 
 fn event_kind(state: JobState) -> &'static str {

@@ -53,7 +53,7 @@ terms as materialized (
 leased as materialized (
     select
         t.*, w.worker_id, w.worker_name, nullif(w.code_version, '') as code_version, w.gpus::integer[] as gpus,
-        gen_random_uuid() as token, n.project, n.unit, n.run_deadline, n.no_progress, n.preemptible
+        gen_random_uuid() as token, n.pipeline_id, n.project, n.unit, n.run_deadline, n.no_progress, n.preemptible
     from taken t
     join seated s on s.id = t.id
     join wanted w on w.place = s.place
@@ -69,21 +69,25 @@ opened as (
         now() + make_interval(secs => $8), units, unit, now() + run_deadline, no_progress
     from leased
 ),
--- A job of a million tasks has thousands of events, not millions.
-crowds as (
-    select job_id, count(*) as count from leased group by job_id having count(*) >= $10
+crowds as materialized (
+    select
+        pipeline_id, job_id, count(*) as count, array_agg(id order by ordinal)::text as many,
+        array_agg(attempt order by ordinal)::text as attempts
+    from leased group by pipeline_id, job_id having count(*) >= $10
 ),
 news as (
     select
-        job_id, id as task_id, attempt, 'task.leased' as kind,
+        pipeline_id, job_id, id as task_id, attempt, null as many, null as attempts, 'task.leased' as kind,
         'task ' || ordinal || ' was leased to ' || worker_name || ', attempt ' || attempt as message
     from leased where job_id not in (select job_id from crowds)
     union all
-    select job_id, null, null, 'tasks.leased', count || ' tasks were leased' from crowds
+    select pipeline_id, job_id, null, null, many, attempts, 'tasks.leased', count || ' tasks were leased' from crowds
 ),
 told as (
-    select record_events(array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(kind), array_agg(message))
-        as deliveries
+    select record_events(
+            array_agg(pipeline_id), array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(many),
+            array_agg(attempts), array_agg(kind), array_agg(message)
+        ) as deliveries
     from (select * from news order by job_id, task_id) n
     having count(*) > 0
 )

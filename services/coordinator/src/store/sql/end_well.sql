@@ -2,9 +2,8 @@
 -- counts them, ends the jobs that have succeeded with that ($5 is their state then), lets tasks begin that their jobs held back,
 -- and records the events. $4 is the attempts' kind, which their lanes know as well as their jobs: jobs are written all the time.
 -- $6 so many tasks of a job, and more, are one event. Locks tasks, then jobs, both in order, then queued tasks, attempts, and
--- the event log. Attempts are found by their
--- tasks: an index of open ones would fit, too, and is full of what is dead for as long as somebody keeps an old transaction
--- open.
+-- the event log. Attempts are found by their tasks: an index of open ones would fit, too, and is full of what is dead for as
+-- long as somebody keeps an old transaction open.
 with current as materialized (
     select t.id, t.job_id, t.attempt, t.ordinal, l.token, t.units
     from (select * from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token) order by id) l
@@ -56,7 +55,7 @@ counted as (
     from judged g
     where j.id = g.job_id
     returning
-        j.id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
+        j.id, j.pipeline_id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
         exists (select from job_dependencies d where d.depends_on = j.id offset 0) as awaited
 ),
 released as materialized (
@@ -70,20 +69,30 @@ closed as (
         and a.state in ('leased', 'running')
     returning a.task_id
 ),
+crowds as (
+    select
+        c.pipeline_id, c.id as job_id, c.tasks, array_agg(e.id order by e.ordinal)::text as many,
+        array_agg(e.attempt order by e.ordinal)::text as attempts
+    from ended e join counted c on c.id = e.job_id
+    where c.tasks >= $6
+    group by c.pipeline_id, c.id, c.tasks
+),
 news as (
     select
-        e.job_id, e.id as task_id, e.attempt, 'task.succeeded' as kind, 'task ' || e.ordinal || ' answered' as message,
-        1 as place
+        c.pipeline_id, e.job_id, e.id as task_id, e.attempt, null as many, null as attempts, 'task.succeeded' as kind,
+        'task ' || e.ordinal || ' answered' as message, 1 as place
     from ended e join counted c on c.id = e.job_id
     where c.tasks < $6
     union all
-    select id, null, null, 'tasks.succeeded', tasks || ' tasks answered', 1 from counted where tasks >= $6
+    select pipeline_id, job_id, null, null, many, attempts, 'tasks.succeeded', tasks || ' tasks answered', 1 from crowds
     union all
-    select id, null, null, 'job.succeeded', name || ' is succeeded', 2 from counted where succeeded
+    select pipeline_id, id, null, null, null, null, 'job.succeeded', name || ' is succeeded', 2 from counted where succeeded
 ),
 told as (
-    select record_events(array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(kind), array_agg(message))
-        as deliveries
+    select record_events(
+            array_agg(pipeline_id), array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(many),
+            array_agg(attempts), array_agg(kind), array_agg(message)
+        ) as deliveries
     from (
         select n.* from news n cross join (select count(*) from closed) c order by job_id, place, task_id
     ) n

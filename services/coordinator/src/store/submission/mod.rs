@@ -22,7 +22,7 @@ use ursa_domain::scheduling::Resources;
 use ursa_proto::{ApiError, ErrorCode};
 use uuid::Uuid;
 
-use super::events::{self, NewEvent};
+use super::events::{self, NewEvent, Of};
 use super::jobs::{JobRow, LockedJob, moved};
 use super::pipelines::PipelineRow;
 use super::planning::{AtOnce, NewTask, at_once, start};
@@ -265,7 +265,7 @@ impl<'a> NewPipeline<'a> {
     fn events(&self) -> Vec<NewEvent> {
         let of_job = |(job, id, plan): (&JobDefinition, Uuid, Option<&AtOnce>)| {
             let message = format!("{} was submitted", job.name);
-            let submitted = NewEvent { job_id: id, task: None, kind: "job.waiting", message };
+            let submitted = NewEvent { job_id: id, of: Of::Job, kind: "job.waiting", message };
             let begun = plan.map(|_| moved(id, &job.name, JobState::Running, ""));
             [Some(submitted), begun].into_iter().flatten()
         };
