@@ -30,6 +30,8 @@ const GATHER: Duration = Duration::from_millis(10);
 /// With so many free slots it waits no longer.
 const MUCH_ROOM: usize = 64;
 const MOMENT: Duration = Duration::from_millis(1);
+/// What is submitted waits no longer for a round than most take: another transaction may hold one up.
+const ONE_ROUND: Duration = Duration::from_millis(20);
 /// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.
 const FULL_MESSAGE: usize = 256 << 10;
 
@@ -211,13 +213,14 @@ pub(super) struct AtRest<'a> {
 }
 
 impl<'a> AtRest<'a> {
-    /// `None` when a round is on its way, or nobody has room anyway.
-    pub(super) fn catch(context: &'a Context) -> Option<Self> {
-        let (free, _) = context.roster.room_there_is(context.config.patience());
-        if free == 0 {
+    /// Waits for a round that is on its way; `None` where that takes long, or leaves nobody with room.
+    pub(super) async fn catch(context: &'a Context) -> Option<Self> {
+        let has_room = || context.roster.room_there_is(context.config.patience()).0 > 0;
+        if !has_room() {
             return None;
         }
-        Some(Self { context, memory: context.dispatcher.0.try_lock().ok()? })
+        let memory = tokio::time::timeout(ONE_ROUND, context.dispatcher.0.lock()).await.ok()?;
+        has_room().then_some(Self { context, memory })
     }
 
     /// Leases what there is room for, as part of a transaction that makes so many `new` tasks ready. Gangs and quotas take more

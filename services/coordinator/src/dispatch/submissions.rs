@@ -1,5 +1,5 @@
-//! Stores what is submitted, that of many callers in one transaction; and while nothing else is going on, leases it in the same
-//! one, so that what is submitted to an idle system begins after one commit instead of two.
+//! Stores what is submitted, that of many callers in one transaction; and where somebody has room, leases it in the same one, so
+//! that it begins after one commit instead of two.
 
 use ursa_proto::ApiError;
 
@@ -22,7 +22,7 @@ pub(super) async fn run(context: Context) {
 }
 
 async fn store(context: &Context, records: &[Record]) -> Vec<Taken> {
-    let taken = match AtRest::catch(context) {
+    let taken = match AtRest::catch(context).await {
         Some(dispatcher) => store_and_lease(context, dispatcher, records).await,
         None => context.store.store_all(records).await,
     };

@@ -2,6 +2,7 @@
 //! coordinators may run them side by side; what would only be done twice is a `duty` of one at a time.
 
 mod cleaning;
+mod deadlines;
 mod deploy;
 mod duty;
 mod executor;
@@ -39,6 +40,7 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 pub(crate) fn start(context: &Context, loops: &Loops) {
     let stop = loops.stop();
     loops.start(leases::run(context.clone(), stop.clone()));
+    loops.start(deadlines::run(context.clone(), stop.clone()));
     loops.start(jobs::run(context.clone(), stop.clone()));
     loops.start(executor::run(context.clone(), stop.clone()));
     loops.start(logs::run(context.clone(), stop.clone()));

@@ -86,8 +86,16 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// Plans are kept, and most are made when the tables are new: what reads a small table as a whole then would read a large one
 /// as a whole with every call, until Postgres next counts its rows.
-const SESSION_SETTINGS: [(&str, &str); 4] =
-    [("idle_in_transaction_session_timeout", "5s"), ("lock_timeout", "30s"), ("jit", "off"), ("enable_seqscan", "off")];
+///
+/// Whoever goes through an index by a bitmap takes no note of which of its rows are dead, and whoever comes next goes over them
+/// again.
+const SESSION_SETTINGS: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("lock_timeout", "30s"),
+    ("jit", "off"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+];
 
 /// So long those wait for a lock whom everybody else waits for.
 const HASTY_LOCK_TIMEOUT: &str = "1s";
@@ -192,7 +200,7 @@ pub(crate) struct Store {
     rounds: PgPool,
     /// The same for the ends of short attempts.
     ends: PgPool,
-    /// The same for what is submitted while a round is on its way.
+    /// The same for what is submitted while nobody has room.
     arrivals: PgPool,
     /// For lists whose filters may be left out: a plan for every case walks over all there is, so on these connections
     /// each statement is planned for the values that it comes with.
@@ -271,7 +279,7 @@ impl Store {
         // one of ten, and that for too dear. Planning takes longer than most of ours run.
         let main = options.clone().options([("plan_cache_mode", "force_generic_plan")]);
         let hasty = main.clone().options([("lock_timeout", HASTY_LOCK_TIMEOUT)]);
-        let lists = options.options([("plan_cache_mode", "force_custom_plan")]);
+        let lists = options.options([("plan_cache_mode", "force_custom_plan"), ("enable_bitmapscan", "on")]);
         let pool = |connections| {
             let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
             // A connection that broke meanwhile is an outage like any other: no statement waits for a question first.

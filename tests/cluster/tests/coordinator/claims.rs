@@ -123,8 +123,8 @@ async fn what_happens_to_many_tasks_at_once_is_told_once() {
         worker.say().await.unwrap();
     }
     let leases = worker.report.running.iter().filter_map(|running| running.lease.as_ref());
-    let leased: HashSet<String> = leases.map(|lease| lease.task_id.clone()).collect();
-    assert_eq!(leased.len(), 100);
+    let tasks: HashSet<String> = leases.map(|lease| lease.task_id.clone()).collect();
+    assert_eq!(tasks.len(), 100);
     worker.complete_all(answered).await.unwrap();
     let events = fixture.events(&ids[0], 0).await;
     let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
@@ -132,7 +132,7 @@ async fn what_happens_to_many_tasks_at_once_is_told_once() {
     assert_eq!((events[2].message.as_str(), events[2].task_id.as_str()), ("100 tasks were leased", ""));
     for event in &events[2..4] {
         let named: HashSet<&str> = event.tasks.iter().map(|task| task.task_id.as_str()).collect();
-        assert_eq!(named, leased.iter().map(String::as_str).collect(), "{}", event.kind);
+        assert_eq!(named, tasks.iter().map(String::as_str).collect(), "{}", event.kind);
         assert!(event.tasks.iter().all(|task| task.attempt == 1));
     }
     assert!(events[4].tasks.is_empty());
