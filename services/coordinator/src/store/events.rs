@@ -111,15 +111,15 @@ pub(super) async fn record(tx: &mut Tx, events: &[NewEvent]) -> StoreResult<()> 
         many().map(|many| Some(list(many?.iter().map(|(_, number)| number)))).collect();
     let deliveries = sqlx::query_scalar!(
         r#"select record_events(
-            array_agg(t.pipeline_id), array_agg(n.job_id), array_agg(n.task_id), array_agg(n.attempt), array_agg(n.many),
-            array_agg(n.attempts), array_agg(n.kind), array_agg(n.message)) as "made!"
+            array_agg(pipeline_id), array_agg(job_id), array_agg(task_id), array_agg(attempt), array_agg(many),
+            array_agg(attempts), array_agg(kind), array_agg(message)) as "made!"
         from (
-            select *
+            select t.pipeline_id, n.*
             from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[])
                 with ordinality as n (job_id, task_id, attempt, many, attempts, kind, message, place)
-            order by place
-        ) n
-        join job_terms t on t.job_id = n.job_id"#,
+            join job_terms t on t.job_id = n.job_id
+            order by n.place
+        ) n"#,
         &events.iter().map(|event| event.job_id).collect::<Vec<_>>(),
         &tasks as &[Option<Uuid>],
         &attempts as &[Option<i32>],

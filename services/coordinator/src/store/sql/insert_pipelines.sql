@@ -80,18 +80,19 @@ begun as (
     join tasks_to_be t on t.job_id = j.id
     where j.state = 'running'
 ),
+-- It looks for the jobs, which have to be there before.
 news as (
-    select j.pipeline_id, j.id, n.kind, n.message
-    from unnest($17::uuid[], $18::text[], $19::text[]) with ordinality as n (job_id, kind, message, place)
+    select j.pipeline_id, j.id as job_id, n.kind, n.message
+    from (select count(*) from written) w
+    cross join unnest($17::uuid[], $18::text[], $19::text[]) with ordinality as n (job_id, kind, message, place)
     join jobs_to_be j on j.id = n.job_id
     order by n.place
 ),
--- It looks for the jobs, which have to be there before.
 told as (
     select record_events(
-            array_agg(n.pipeline_id), array_agg(n.id), null, null, null, null, array_agg(n.kind), array_agg(n.message)
+            array_agg(pipeline_id), array_agg(job_id), null, null, null, null, array_agg(kind), array_agg(message)
         ) as deliveries
-    from (select count(*) as jobs from written) w cross join news n
+    from news
     having count(*) > 0
 )
 select m.id as "id!", m.created_at as "created_at!", t.deliveries as "deliveries!" from made m cross join told t
