@@ -10,8 +10,8 @@ use crate::attendant::Attendant;
 use crate::ground::Ground;
 
 const HANDFUL: u32 = 10;
-/// Every worker has reported many times by then: what a session needs, it has, and so has the allocator.
-const SETTLE: Duration = Duration::from_mins(1);
+/// What sessions need, they take up within two minutes; then it is flat.
+const SETTLE: Duration = Duration::from_mins(2);
 const WATCH: Duration = Duration::from_secs(15);
 
 pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<()> {
