@@ -10,7 +10,7 @@ use crate::attendant::Attendant;
 use crate::ground::Ground;
 
 const HANDFUL: u32 = 10;
-/// What sessions need, they take up within two minutes; then it is flat.
+/// What sessions need at first, they take up within two minutes.
 const SETTLE: Duration = Duration::from_mins(2);
 const WATCH: Duration = Duration::from_secs(15);
 
