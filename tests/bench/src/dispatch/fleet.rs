@@ -10,8 +10,8 @@ use crate::attendant::Attendant;
 use crate::ground::Ground;
 
 const HANDFUL: u32 = 10;
-/// What sessions need at first, they take up within two minutes.
-const SETTLE: Duration = Duration::from_mins(2);
+/// Every worker has reported several times by then: what a session needs, it has.
+const SETTLE: Duration = Duration::from_secs(15);
 const WATCH: Duration = Duration::from_secs(15);
 
 pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<()> {

@@ -92,10 +92,7 @@ async fn a_worker_trains_one_model_at_a_time() {
 async fn many_attempts_end_in_one_call_each_by_itself() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(100)]).await;
-    let mut worker = Worker::attach(fixture.client(), "roomy", 100).await.unwrap();
-    while worker.report.running.len() < 100 {
-        worker.say().await.unwrap();
-    }
+    let mut worker = at_work(&fixture, 100).await;
     let mut completions = worker.completions(answered);
     let sound = completions[1].clone();
     let stale = completions[0].lease.as_mut().unwrap();
@@ -118,10 +115,7 @@ async fn many_attempts_end_in_one_call_each_by_itself() {
 async fn what_happens_to_many_tasks_at_once_is_told_once() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(100)]).await;
-    let mut worker = Worker::attach(fixture.client(), "roomy", 100).await.unwrap();
-    while worker.report.running.len() < 100 {
-        worker.say().await.unwrap();
-    }
+    let mut worker = at_work(&fixture, 100).await;
     let leases = worker.report.running.iter().filter_map(|running| running.lease.as_ref());
     let tasks: HashSet<String> = leases.map(|lease| lease.task_id.clone()).collect();
     assert_eq!(tasks.len(), 100);
@@ -142,13 +136,19 @@ async fn what_happens_to_many_tasks_at_once_is_told_once() {
 async fn what_happens_to_few_tasks_is_told_of_each() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(7)]).await;
-    let mut worker = Worker::attach(fixture.client(), "roomy", 7).await.unwrap();
-    while worker.report.running.len() < 7 {
-        worker.say().await.unwrap();
-    }
+    let mut worker = at_work(&fixture, 7).await;
     worker.complete_all(answered).await.unwrap();
     let events = fixture.events(&ids[0], 0).await;
     let count = |kind: &str| events.iter().filter(|event| event.kind == kind && !event.task_id.is_empty()).count();
     assert_eq!((count("task.leased"), count("task.succeeded"), events.len()), (7, 7, 17));
     assert!(events.iter().all(|event| event.tasks.is_empty()));
+}
+
+/// A worker that has been given so many tasks.
+async fn at_work(fixture: &Fixture, tasks: usize) -> Worker {
+    let mut worker = Worker::attach(fixture.client(), "roomy", tasks as u32).await.unwrap();
+    while worker.report.running.len() < tasks {
+        worker.say().await.unwrap();
+    }
+    worker
 }
