@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
     tonic_prost_build::configure()
+        .codec_path("crate::SmallBuffers")
         .bytes(".ursa.v1.GetImageResponse.data")
         .bytes(".ursa.v1.Heatmap.overlay_png")
         .bytes(".inference")

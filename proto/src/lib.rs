@@ -1,9 +1,11 @@
 //! The only API: generated messages and services, the typed error that crosses the wire, and the conversions between
 //! messages and the values of `ursa-domain`.
 
+mod codec;
 mod convert;
 mod error;
 
+pub use codec::SmallBuffers;
 pub use convert::{BadField, parse_id, time, timestamp};
 pub use error::{ApiError, ErrorCode};
 
