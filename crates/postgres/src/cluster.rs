@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -77,6 +78,16 @@ impl Cluster {
     pub fn url(&self) -> String {
         let host = percent_encoded(&self.socket);
         format!("postgres://{ROLE}@localhost:{PORT}/postgres?host={host}&sslmode=disable")
+    }
+
+    /// Where clients find it through whoever passes on from `address` to [`Cluster::socket`].
+    pub fn url_through(&self, address: SocketAddr) -> String {
+        format!("postgres://{ROLE}@{address}/postgres?sslmode=disable")
+    }
+
+    /// The socket that it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.socket.join(format!(".s.PGSQL.{PORT}"))
     }
 
     /// Where it really lies, links followed.

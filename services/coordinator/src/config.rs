@@ -24,6 +24,11 @@ pub struct Config {
     #[arg(long, env = "URSA_DATABASE_CONNECTIONS", default_value_t = 16)]
     pub database_connections: u32,
 
+    /// A Postgres that says nothing for so long is taken for gone, and its connections for broken: one whose machine vanishes
+    /// tells nobody. Longer than the 30 seconds for which statements wait for locks.
+    #[arg(long, env = "URSA_DATABASE_PATIENCE", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub database_patience: Duration,
+
     /// Object store: a folder, `file:///folder` or `s3://bucket/prefix` (with the usual `AWS_*` variables).
     #[arg(long, env = "URSA_OBJECT_STORE")]
     pub object_store: String,

@@ -22,6 +22,8 @@ pub(crate) struct Hub {
 }
 
 const RECONNECT: Duration = Duration::from_secs(1);
+/// Where nobody has said anything for so long, not even this coordinator, the connection may be gone: it is made anew.
+const QUIET: Duration = Duration::from_mins(10);
 /// Postgres commits notifications one at a time: many commits make one.
 const GATHER: Duration = Duration::from_millis(5);
 
@@ -86,10 +88,13 @@ impl Hub {
         // Some may have been missed before the connection stood.
         self.wake_all();
         loop {
-            match hints.next().await? {
-                Some((from, _)) if from == self.id => {}
-                Some((_, topic)) => self.wake(topic),
-                None => self.wake_all(),
+            match tokio::time::timeout(QUIET, hints.next()).await {
+                Ok(hint) => match hint? {
+                    Some((from, _)) if from == self.id => {}
+                    Some((_, topic)) => self.wake(topic),
+                    None => self.wake_all(),
+                },
+                Err(_) => return Ok(()),
             }
         }
     }

@@ -183,6 +183,8 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         // A peer that died without a word is noticed after both.
         .http2_keepalive_interval(Some(Duration::from_secs(10)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        // Sessions and what is watched have begun by then.
+        .timeout(context.store.patience().long().longest())
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

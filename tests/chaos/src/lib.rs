@@ -9,7 +9,6 @@ pub mod load;
 pub mod logs;
 pub mod nemesis;
 pub mod processes;
-pub mod proxy;
 pub mod recovery;
 pub mod report;
 pub mod run;

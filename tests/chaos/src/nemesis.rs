@@ -16,8 +16,8 @@ use uuid::Uuid;
 use crate::fault::{Fault, Kind, Target};
 use crate::history::Reader;
 use crate::processes::{arguments, children, freeze, gone, signal, state, thaw};
-use crate::proxy::{Counts, Manner, Proxy};
 use crate::stage::{Seat, Stage};
+use ursa_cluster::proxy::{Counts, Manner, Proxy};
 
 const TRAINER: &str = "ursa-trainer";
 /// Each piece of at most 32 KiB takes so much longer to the object store and back.

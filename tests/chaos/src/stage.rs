@@ -4,16 +4,15 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use ursa_client::Client;
+use ursa_cluster::proxy::{Proxy, Upstream};
 use ursa_demo_web::{DemoWeb, DemoWebConfig};
 use ursa_postgres::{Cluster, Options, Server};
 use ursa_storage::testing::{BUCKET, S3Server};
@@ -22,7 +21,6 @@ use ursa_system::Process;
 use uuid::Uuid;
 
 use crate::fault::{COORDINATORS, WORKERS};
-use crate::proxy::{Proxy, Upstream};
 
 /// How long anything may take to start when nothing goes wrong.
 const START: Duration = Duration::from_secs(30);
@@ -89,10 +87,9 @@ impl Stage {
         let store_way = Proxy::start(Upstream::Tcp(s3.address()))?;
         let mut cluster = postgres(&folder.path().join("postgres"), logs)?;
         let server = Server::start(&mut cluster)?;
-        let socket = socket(&cluster)?;
         let mut database_ways = Vec::new();
         for _ in 0..COORDINATORS {
-            database_ways.push(Proxy::start(Upstream::Unix(socket.clone()))?);
+            database_ways.push(Proxy::start(Upstream::Unix(cluster.socket()))?);
         }
         let seat = |name: String| Seat {
             log: logs.join(format!("{name}.log")),
@@ -186,7 +183,7 @@ impl Stage {
     fn coordinator(&self, which: usize, listen: String) -> anyhow::Result<Process> {
         let arguments = arguments(&[
             ("--listen", listen),
-            ("--database-url", url_through(&self.database_ways[which])),
+            ("--database-url", self.cluster.url_through(self.database_ways[which].address())),
             ("--object-store", object_store()),
             ("--lease", LEASE.to_owned()),
             ("--report-interval", REPORT_INTERVAL.to_owned()),
@@ -306,16 +303,6 @@ fn postgres(folder: &Path, logs: &Path) -> anyhow::Result<Cluster> {
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let log = Some(logs.join("postgres.log"));
     Ok(Cluster::prepare(folder, Options { durable: true, settings, log })?)
-}
-
-fn socket(cluster: &Cluster) -> anyhow::Result<PathBuf> {
-    let options = PgConnectOptions::from_str(&cluster.url())?;
-    let folder = options.get_socket().context("Postgres has no socket")?;
-    Ok(folder.join(format!(".s.PGSQL.{}", options.get_port())))
-}
-
-fn url_through(way: &Proxy) -> String {
-    format!("postgres://ursa@{}/postgres?sslmode=disable", way.address())
 }
 
 fn object_store() -> String {

@@ -1,10 +1,11 @@
 //! The cluster harness: a private Postgres, a coordinator on a free port, and peers that speak the real protocol and do
-//! what a test tells them. Everything it starts ends with it.
+//! what a test tells them; and a proxy, for what networks do. Everything it starts ends with it.
 
 mod coordinator;
 pub mod logs;
 mod peer;
 mod postgres;
+pub mod proxy;
 mod record;
 mod wait;
 

@@ -7,6 +7,8 @@ use std::process::Command;
 use tempfile::TempDir;
 use ursa_postgres::{Cluster, Options, Server};
 
+use crate::proxy::{Proxy, Upstream};
+
 /// A running server; killed and removed when dropped. Start it from the test's own thread: it ends with that.
 #[derive(Debug)]
 pub struct Postgres {
@@ -40,6 +42,13 @@ impl Postgres {
     /// Where clients find it.
     pub fn url(&self) -> String {
         self.cluster.url()
+    }
+
+    /// A proxy before it, and where clients find it through that.
+    pub fn behind_a_proxy(&self) -> anyhow::Result<(Proxy, String)> {
+        let proxy = Proxy::start(Upstream::Unix(self.cluster.socket()))?;
+        let url = self.cluster.url_through(proxy.address());
+        Ok((proxy, url))
     }
 
     /// Asks for one value; or runs statements, in one transaction.

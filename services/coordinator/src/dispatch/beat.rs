@@ -25,12 +25,13 @@ pub(super) async fn run(context: Context) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stops = context.hub.subscribe(Topic::Stops);
     let mut directory = Directory::default();
+    let patience = context.store.patience();
     let mut outage = false;
     loop {
         let outcome = tokio::select! {
-            _ = interval.tick() => beat(&context, &mut directory).await,
-            () = context.roster.hurry.notified() => beat(&context, &mut directory).await,
-            Ok(()) = stops.changed() => tell_stops(&context).await,
+            _ = interval.tick() => patience.with(beat(&context, &mut directory)).await,
+            () = context.roster.hurry.notified() => patience.with(beat(&context, &mut directory)).await,
+            Ok(()) = stops.changed() => patience.with(tell_stops(&context)).await,
         };
         match outcome {
             Ok(()) => outage = false,

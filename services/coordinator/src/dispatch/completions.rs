@@ -20,7 +20,7 @@ pub(super) async fn run(context: Context) {
 }
 
 async fn end(context: &Context, leases: &[Lease]) -> Vec<Completion> {
-    let answers = match context.store.complete_probes(leases).await {
+    let answers = match context.store.patience().with(context.store.complete_probes(leases)).await {
         Ok(answers) => answers,
         Err(error) => {
             let error = ApiError::from(error);

@@ -132,7 +132,7 @@ enum Rest {
 async fn rounds(context: &Context) -> StoreResult<Rest> {
     loop {
         let mut memory = context.dispatcher.0.lock().await;
-        let rest = round(context, &mut memory).await?;
+        let rest = context.store.patience().with(round(context, &mut memory)).await?;
         if rest != Rest::Places {
             return Ok(rest);
         }

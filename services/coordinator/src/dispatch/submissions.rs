@@ -5,7 +5,7 @@ use ursa_proto::ApiError;
 
 use crate::context::Context;
 use crate::gathered::Gathered;
-use crate::store::{Record, StoreResult, Taken};
+use crate::store::{ClaimedTask, Record, StoreResult, Taken, Tx};
 
 use super::rounds::AtRest;
 
@@ -22,11 +22,13 @@ pub(super) async fn run(context: Context) {
 }
 
 async fn store(context: &Context, records: &[Record]) -> Vec<Taken> {
-    let taken = match AtRest::catch(context).await {
-        Some(dispatcher) => store_and_lease(context, dispatcher, records).await,
-        None => context.store.store_all(records).await,
+    let stored = async {
+        match AtRest::catch(context).await {
+            Some(dispatcher) => store_and_lease(context, dispatcher, records).await,
+            None => context.store.store_all(records).await,
+        }
     };
-    match taken {
+    match context.store.patience().with(stored).await {
         Ok(taken) => taken,
         Err(error) if error.is_outage() => {
             let error = ApiError::from(error);
@@ -42,10 +44,27 @@ async fn store(context: &Context, records: &[Record]) -> Vec<Taken> {
 
 async fn store_and_lease(context: &Context, mut dispatcher: AtRest<'_>, records: &[Record]) -> StoreResult<Vec<Taken>> {
     let mut tx = context.store.begin_round().await?;
-    let taken = context.store.store_within(&mut tx, records).await?;
+    match write(context, &mut dispatcher, &mut tx, records).await {
+        Ok((taken, claimed)) => {
+            tx.commit().await?;
+            dispatcher.order(claimed).await;
+            Ok(taken)
+        }
+        Err(error) => {
+            // Where that fails, the connection is closed, which does the same.
+            let _ = tx.undo().await;
+            Err(error)
+        }
+    }
+}
+
+async fn write(
+    context: &Context,
+    dispatcher: &mut AtRest<'_>,
+    tx: &mut Tx,
+    records: &[Record],
+) -> StoreResult<(Vec<Taken>, Vec<ClaimedTask>)> {
+    let taken = context.store.store_within(tx, records).await?;
     let new = records.iter().map(Record::tasks).sum();
-    let claimed = dispatcher.lease(&mut tx, new).await?;
-    tx.commit().await?;
-    dispatcher.order(claimed).await;
-    Ok(taken)
+    Ok((taken, dispatcher.lease(tx, new).await?))
 }

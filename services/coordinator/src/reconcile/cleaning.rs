@@ -23,8 +23,8 @@ const AT_A_TIME: usize = 8;
 
 /// Runs until told to stop, in one coordinator at a time.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    let clean =
-        || sweep_for_ever("uploads that do not count stay for now", "they are deleted again", || sweep(&context));
+    let (stuck, again) = ("uploads that do not count stay for now", "they are deleted again");
+    let clean = || sweep_for_ever(&context, stuck, again, || sweep(&context));
     duty::hold(DUTY, &context, &stop, clean).await;
 }
 

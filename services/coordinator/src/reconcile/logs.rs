@@ -21,8 +21,8 @@ const IN_A_SWEEP: i64 = 100;
 
 /// Runs until told to stop, in one coordinator at a time.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    let archive =
-        || sweep_for_ever("log lines stay in the database for now", "log lines are archived again", || sweep(&context));
+    let (stuck, again) = ("log lines stay in the database for now", "log lines are archived again");
+    let archive = || sweep_for_ever(&context, stuck, again, || sweep(&context));
     duty::hold(DUTY, &context, &stop, archive).await;
 }
 

@@ -73,11 +73,12 @@ async fn sweep_at_most_every<F, Fut>(
     Fut: Future<Output = StoreResult<()>>,
 {
     let mut wake = context.hub.subscribe(topic);
+    let patience = context.store.patience().long();
     let mut outage = false;
     loop {
         wake.borrow_and_update();
         let begin = Instant::now();
-        note(name, sweep().await, &mut outage);
+        note(name, patience.with(sweep()).await, &mut outage);
         let rest = if rest.is_zero() { rest } else { (begin.elapsed() * RESTS).clamp(rest, LONGEST_REST) };
         let due = async {
             tokio::time::sleep(rest).await;

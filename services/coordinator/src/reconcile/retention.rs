@@ -56,9 +56,10 @@ fn pause(config: &Config) -> Duration {
 
 async fn delete(context: &Context, pause: Duration) {
     let mut places = Places::default();
+    let patience = context.store.patience().long();
     let mut outage = false;
     loop {
-        note(DUTY, sweep(context, &mut places).await, &mut outage);
+        note(DUTY, patience.with(sweep(context, &mut places)).await, &mut outage);
         sleep(pause).await;
     }
 }

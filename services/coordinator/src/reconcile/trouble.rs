@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ursa_storage::StorageError;
 
+use crate::context::Context;
 use crate::store::StoreError;
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,14 +22,15 @@ pub(super) enum Trouble {
 }
 
 /// Sweeps for ever, and says so when it is `stuck` and when it goes on `again`.
-pub(super) async fn sweep_for_ever<F, Fut>(stuck: &'static str, again: &'static str, sweep: F)
+pub(super) async fn sweep_for_ever<F, Fut>(context: &Context, stuck: &'static str, again: &'static str, sweep: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), Trouble>>,
 {
+    let patience = context.store.patience().long();
     let mut trouble = false;
     loop {
-        let swept = sweep().await;
+        let swept = patience.with(sweep()).await;
         match &swept {
             Ok(()) if trouble => tracing::info!("{again}"),
             Err(error) if !trouble => tracing::warn!(%error, "{stuck}"),

@@ -25,14 +25,15 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
     let mut wake = context.hub.subscribe(Topic::Deliveries);
     let mut tidying = tokio::time::interval(TIDY);
     let mut sender = Sender { context, work: JoinSet::new(), under_way: HashMap::new() };
+    let patience = sender.context.store.patience().long();
     let mut outage = false;
     loop {
         wake.borrow_and_update();
-        note("webhooks", sender.begin().await, &mut outage);
+        note("webhooks", patience.with(sender.begin()).await, &mut outage);
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = sender.work.join_next_with_id() => sender.end(ended),
-            _ = tidying.tick() => note("webhooks", sender.tidy().await, &mut outage),
+            _ = tidying.tick() => note("webhooks", patience.with(sender.tidy()).await, &mut outage),
             () = hub::wait(&mut wake, SWEEP) => {}
         }
     }

@@ -58,11 +58,13 @@ impl Store {
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn claim(&self, places: &[Place], quotas: bool, ttl: Duration) -> StoreResult<Vec<ClaimedTask>> {
         if !quotas {
-            let claims = claim(&self.rounds, places, Quotas::None, ttl).await?;
+            let mut line = self.rounds.hold().await?;
+            let claims = claim(&mut *line, places, Quotas::None, ttl).await;
+            let claims = line.put_back(claims)?;
             self.hub.committed(claims.topics());
             return Ok(claims.tasks);
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_round().await?;
         let places = within_quotas(&mut tx, places).await?;
         let claims = claim(&mut *tx, &places, Quotas::Locked, ttl).await?;
         tx.hint_all(claims.topics());

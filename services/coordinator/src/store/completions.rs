@@ -43,6 +43,7 @@ impl Store {
         task::next(TaskState::Waiting, TaskEvent::Release)?;
         let job_succeeded = job::next(JobState::Running, JobEvent::Finish(JobOutcome::Succeeded))?;
         let (tasks, attempts, tokens) = columns(leases);
+        let mut line = self.ends.hold().await?;
         let rows = sqlx::query_file!(
             "src/store/sql/end_well.sql",
             &tasks,
@@ -52,8 +53,9 @@ impl Store {
             job_succeeded.as_str(),
             MANY as i64,
         )
-        .fetch_all(&self.ends)
-        .await?;
+        .fetch_all(&mut *line)
+        .await;
+        let rows = line.put_back(rows)?;
         if let Some(first) = rows.first() {
             let topics = [
                 (Topic::Room, true),
@@ -71,6 +73,7 @@ impl Store {
 
     async fn succeeded_before(&self, leases: &[Lease]) -> StoreResult<Vec<Uuid>> {
         let (tasks, attempts, tokens) = columns(leases);
+        let mut line = self.ends.hold().await?;
         let rows = sqlx::query_scalar!(
             "select a.lease_token from unnest($1::uuid[], $2::integer[], $3::uuid[]) as l (id, attempt, token)
             join attempts a on a.task_id = l.id and a.number = l.attempt and a.lease_token = l.token
@@ -79,9 +82,9 @@ impl Store {
             &attempts,
             &tokens,
         )
-        .fetch_all(&self.ends)
-        .await?;
-        Ok(rows)
+        .fetch_all(&mut *line)
+        .await;
+        line.put_back(rows)
     }
 }
 

@@ -103,9 +103,12 @@ impl Store {
         let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
         let (times, ids): (Vec<DateTime<Utc>>, Vec<Uuid>) = marks.iter().map(|mark| (mark.at, mark.id)).unzip();
         let look = sqlx::query_file!("src/store/sql/lane_heads.sql", &lanes, &times, &ids, i64::from(limit),);
-        let rows = match within {
-            Some(tx) => look.fetch_all(&mut **tx).await?,
-            None => look.fetch_all(&self.rounds).await?,
+        let rows = if let Some(tx) = within {
+            look.fetch_all(&mut **tx).await?
+        } else {
+            let mut line = self.rounds.hold().await?;
+            let rows = look.fetch_all(&mut *line).await;
+            line.put_back(rows)?
         };
         let heads = rows
             .into_iter()

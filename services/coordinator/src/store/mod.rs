@@ -21,11 +21,13 @@ mod images;
 mod jobs;
 mod lanes;
 mod leases;
+mod line;
 mod log_archive;
 mod logs;
 mod metrics;
 mod models;
 mod nodes;
+mod patience;
 mod pipelines;
 mod planning;
 mod projects;
@@ -55,6 +57,8 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::hub::Hub;
+use line::Line;
+use patience::Patience;
 
 pub(crate) use attempts::TaskQuery;
 pub(crate) use beat::{Beat, OpenAttempt, Standing};
@@ -197,15 +201,16 @@ pub(crate) struct Store {
     pool: PgPool,
     /// For the dispatcher's rounds, one after the other: a connection that is used all the time answers sooner than one of
     /// many that take turns (half a millisecond per job where there is little to do), and is never taken by others.
-    rounds: PgPool,
+    rounds: Line,
     /// The same for the ends of short attempts.
-    ends: PgPool,
+    ends: Line,
     /// The same for what is submitted while nobody has room.
-    arrivals: PgPool,
+    arrivals: Line,
     /// For lists whose filters may be left out: a plan for every case walks over all there is, so on these connections
     /// each statement is planned for the values that it comes with.
     lists: PgPool,
     hub: Arc<Hub>,
+    patience: Patience,
     /// The version of the code that does the work of jobs.
     code: Arc<str>,
 }
@@ -274,6 +279,7 @@ impl Store {
     /// Connects, or fails at once. `statement_log` is off: queries have spans instead.
     async fn connect(options: PgConnectOptions, config: &Config, hub: Arc<Hub>) -> StoreResult<Self> {
         let connections = config.database_connections;
+        let patience = Patience::new(config.database_patience);
         let options = options.application_name("ursa-coordinator").options(SESSION_SETTINGS);
         // Left to itself Postgres plans a statement with arrays anew each time: it takes every list that it has not seen for
         // one of ten, and that for too dear. Planning takes longer than most of ours run.
@@ -283,15 +289,16 @@ impl Store {
         let pool = |connections| {
             let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
             // A connection that broke meanwhile is an outage like any other: no statement waits for a question first.
-            pool.test_before_acquire(false)
+            patience.with_silent_ones_closed(pool.test_before_acquire(false))
         };
         Ok(Self {
             pool: pool(connections).connect_with(main.clone()).await?,
-            rounds: pool(1).connect_lazy_with(hasty.clone()),
-            arrivals: pool(1).connect_lazy_with(hasty),
-            ends: pool(1).connect_lazy_with(main),
+            rounds: Line::new(hasty.clone()),
+            arrivals: Line::new(hasty),
+            ends: Line::new(main),
             lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
             hub,
+            patience,
             code: config.code_version.as_str().into(),
         })
     }
@@ -336,23 +343,23 @@ impl Store {
         Ok(())
     }
 
+    /// For those who cannot do without an answer for ever.
+    pub(crate) fn patience(&self) -> Patience {
+        self.patience
+    }
+
     /// Begins a transaction. In a task of its own, which goes on when the caller is cut off: dropped half-way, the connection
     /// would go back to the pool with the transaction open, and the next statement on it would never be committed.
     async fn begin(&self) -> StoreResult<Tx> {
-        let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin().await }).await;
-        let inner = begun.map_err(|_| sqlx::Error::WorkerCrashed)??;
-        Ok(Tx::new(inner, self.hub.clone()))
+        let (pool, patience) = (self.pool.clone(), self.patience);
+        let beginning = async move { patience.with(async { Ok(pool.begin().await?) }).await };
+        let begun: StoreResult<_> = tokio::spawn(beginning).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+        Ok(Tx::new(begun?, self.hub.clone(), self.patience))
     }
 
     /// Begins a transaction in which there is a round of dispatching.
     pub(crate) async fn begin_round(&self) -> StoreResult<Tx> {
-        self.begin_uncut(&self.rounds).await
-    }
-
-    /// For those who are never cut off, and have a connection to themselves.
-    async fn begin_uncut(&self, pool: &PgPool) -> StoreResult<Tx> {
-        Ok(Tx::new(pool.begin().await?, self.hub.clone()))
+        Tx::on(&self.rounds, self.hub.clone(), self.patience).await
     }
 }
 

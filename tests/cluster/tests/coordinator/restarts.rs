@@ -1,9 +1,15 @@
 //! What survives when the coordinator or its database goes away.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 use ursa_cluster::{Coordinator, Postgres, Worker, until};
 use ursa_proto::{ApiError, ErrorCode, v1};
 
-use crate::fixture::{Fixture, scrape, scraped};
+use crate::fixture::{Fixture, answered, probe, scrape, scraped};
+
+/// Longer than an answer takes.
+const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_worker_finishes_its_task_with_the_next_coordinator() {
@@ -37,6 +43,38 @@ async fn an_outage_of_postgres_is_said_and_survived() {
     until("the coordinator to find its database again", list, Result::is_ok).await.unwrap();
     let ids = fixture.submit(vec![scrape(2)]).await;
     fixture.job_in(&ids[0], "running").await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_vanishes_without_a_word_is_given_up_and_found_again() {
+    let postgres = Postgres::start().unwrap();
+    let (proxy, url) = postgres.behind_a_proxy().unwrap();
+    let coordinator = Coordinator::start_with(&url, &["--database-patience=500ms"]).await.unwrap();
+    let fixture = Fixture { coordinator, postgres };
+    let jobs = fixture.client().jobs();
+    let mut worker = Worker::attach(fixture.client(), "faithful", 1).await.unwrap();
+    let ids = fixture.submit(vec![probe(1)]).await;
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.complete(&lease, answered()).await.unwrap();
+    fixture.job_in(&ids[0], "succeeded").await;
+
+    let silenced = proxy.vanish();
+    assert!(silenced > 3, "it had {silenced} connections");
+    let begin = Instant::now();
+    let list = || timeout(SHORT, async { jobs.clone().list_jobs(v1::ListJobsRequest::default()).await });
+    until("an answer of the database", list, |answer| matches!(answer, Ok(Ok(_)))).await.unwrap().unwrap();
+    let pipeline = Some(v1::PipelineSpec { name: "test".into(), jobs: vec![probe(1)], ..v1::PipelineSpec::default() });
+    let request = v1::SubmitPipelineRequest { pipeline, idempotency_key: "once".into() };
+    let submit = || timeout(SHORT, async { jobs.clone().submit_pipeline(request.clone()).await });
+    until("a pipeline to be stored", submit, |answer| matches!(answer, Ok(Ok(_)))).await.unwrap().unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    let request = v1::CompleteTaskRequest { lease: Some(lease), result: Some(answered()) };
+    let complete = || timeout(SHORT, async { fixture.client().workers().complete_task(request.clone()).await });
+    until("an attempt to end", complete, |answer| matches!(answer, Ok(Ok(_)))).await.unwrap().unwrap();
+    // What sweeps begin waits for theirs to be given up, which are more patient.
+    let ids = fixture.submit(vec![scrape(2)]).await;
+    fixture.job_in(&ids[0], "running").await;
+    assert!(begin.elapsed() < Duration::from_secs(15), "that took {:?}", begin.elapsed());
 }
 
 #[tokio::test]

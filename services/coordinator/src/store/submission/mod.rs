@@ -85,7 +85,9 @@ impl Store {
     /// Stores pipelines that are begun with that, in one transaction; or none, where one of them is at fault or has to wait
     /// for somebody.
     pub(crate) async fn store_all(&self, records: &[Record]) -> StoreResult<Vec<Taken>> {
-        let stored = insert(&self.arrivals, records).await?;
+        let mut line = self.arrivals.hold().await?;
+        let stored = insert(&mut *line, records).await;
+        let stored = line.put_back(stored)?;
         self.hub.committed(&topics(records, &stored));
         Ok(taken(records, &stored))
     }

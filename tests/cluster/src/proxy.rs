@@ -80,6 +80,8 @@ struct Control {
     manner: watch::Sender<Manner>,
     /// Counts the cuts: whoever is connected when it grows is cut off.
     cuts: watch::Sender<u64>,
+    /// The same for those who are abandoned.
+    vanishings: watch::Sender<u64>,
     tally: Tally,
 }
 
@@ -100,8 +102,13 @@ impl Proxy {
         let placeholder = socket((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = placeholder.local_addr()?;
         let listener = socket(address)?.listen(BACKLOG)?;
-        let (manner, cuts) = (watch::Sender::new(Manner::Honest), watch::Sender::new(0));
-        let control = Arc::new(Control { upstream, manner, cuts, tally: Tally::default() });
+        let control = Arc::new(Control {
+            upstream,
+            manner: watch::Sender::new(Manner::Honest),
+            cuts: watch::Sender::new(0),
+            vanishings: watch::Sender::new(0),
+            tally: Tally::default(),
+        });
         let serving = tokio::spawn(serve(control.clone(), placeholder, listener));
         Ok(Self { address, control, serving })
     }
@@ -128,6 +135,14 @@ impl Proxy {
     pub fn cut(&self) -> u64 {
         let live = self.control.tally.live.load(Ordering::SeqCst);
         self.control.cuts.send_modify(|cuts| *cuts += 1);
+        live
+    }
+
+    /// Whoever is connected hears nothing more for ever, not even an end, and whoever comes is served: as when a machine
+    /// vanishes and another takes its place. Returns how many there were.
+    pub fn vanish(&self) -> u64 {
+        let live = self.control.tally.live.load(Ordering::SeqCst);
+        self.control.vanishings.send_modify(|vanishings| *vanishings += 1);
         live
     }
 
@@ -179,8 +194,8 @@ async fn serve(control: Arc<Control>, placeholder: TcpSocket, listener: TcpListe
             client = accept(listener.as_ref()) => {
                 control.tally.taken.fetch_add(1, Ordering::SeqCst);
                 // From here on a cut reaches it.
-                let (cuts, live) = (control.cuts.subscribe(), Live::new(control.clone()));
-                connections.spawn(connection(live, cuts, client));
+                let ends = Ends { cut: control.cuts.subscribe(), vanished: control.vanishings.subscribe() };
+                connections.spawn(connection(Live::new(control.clone()), ends, client));
             }
         }
     }
@@ -215,15 +230,26 @@ impl Drop for Live {
     }
 }
 
+/// What else may end a connection.
+struct Ends {
+    cut: watch::Receiver<u64>,
+    vanished: watch::Receiver<u64>,
+}
+
 /// One connection, until both sides have ended it or it is cut.
-async fn connection(live: Live, mut cuts: watch::Receiver<u64>, mut client: TcpStream) {
+async fn connection(live: Live, mut ends: Ends, mut client: TcpStream) {
     let control = &live.0;
     // Without it small messages would wait for each other: a delay that nobody has ordered.
     let _ = client.set_nodelay(true);
     let was_cut = tokio::select! {
         joined = join(control, &mut client) => joined.is_err(),
-        _ = cuts.changed() => {
+        _ = ends.cut.changed() => {
             control.tally.cut.fetch_add(1, Ordering::SeqCst);
+            true
+        }
+        // The service sees it end. The client does not, as long as it stays.
+        _ = ends.vanished.changed() => {
+            while hear(control, &mut client).await.is_ok_and(|bytes| bytes > 0) {}
             true
         }
     };
@@ -250,14 +276,19 @@ async fn join(control: &Control, client: &mut TcpStream) -> io::Result<()> {
 
 /// Reads what comes from somebody new, who is cut off when the silence ends.
 async fn swallow(control: &Control, client: &mut TcpStream) -> io::Result<()> {
-    let mut piece = vec![0; PIECE_BYTES];
-    let bytes = client.read(&mut piece).await?;
-    if bytes == 0 {
+    if hear(control, client).await? == 0 {
         // It gave up, and is not answered.
         std::future::pending::<()>().await;
     }
-    control.tally.swallowed_bytes.fetch_add(bytes as u64, Ordering::SeqCst);
     Ok(())
+}
+
+/// Reads what comes, and passes nothing on: so many bytes.
+async fn hear(control: &Control, client: &mut TcpStream) -> io::Result<usize> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let bytes = client.read(&mut piece).await?;
+    control.tally.swallowed_bytes.fetch_add(bytes as u64, Ordering::SeqCst);
+    Ok(bytes)
 }
 
 async fn pass_both<S>(control: &Control, client: &mut TcpStream, service: &mut S) -> io::Result<()>
@@ -429,6 +460,18 @@ mod tests {
         proxy.behave(Manner::Honest);
         assert!(is_reset(&mut old).await && is_reset(&mut new).await);
         connected(&proxy).await;
+    }
+
+    #[tokio::test]
+    async fn whoever_was_there_when_the_service_vanished_hears_nothing_and_whoever_comes_is_served() {
+        let proxy = before_echo().await;
+        let mut old = connected(&proxy).await;
+        assert_eq!(proxy.vanish(), 1);
+        old.write_all(b"anybody?").await.unwrap();
+        until("that to be swallowed", || proxy.counts().swallowed_bytes == 8).await;
+        connected(&proxy).await;
+        let silence = tokio::time::timeout(Duration::from_millis(200), old.read(&mut [0; 8])).await;
+        assert!(silence.is_err(), "it heard {silence:?}");
     }
 
     #[tokio::test]
