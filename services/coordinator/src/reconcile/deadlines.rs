@@ -13,7 +13,8 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, || sweep(&context)).await;
+    let sweep = || context.store.patience().with(sweep(&context));
+    sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, sweep).await;
 }
 
 async fn sweep(context: &Context) -> StoreResult<()> {

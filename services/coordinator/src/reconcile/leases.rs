@@ -16,7 +16,8 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
     if stop.run_until_cancelled(tokio::time::sleep(lease)).await.is_none() {
         return;
     }
-    let sweep = || sweep(&context);
+    // Lost work waits for it: an answer that does not come is given up as soon as the beat's.
+    let sweep = || context.store.patience().with(sweep(&context));
     sweep_at_most_every((lease / LOOKS).min(LONGEST_REST), "leases", &context, Topic::Tasks, &stop, sweep).await;
 }
 
