@@ -79,6 +79,8 @@ pub enum Kind {
     RefuseDatabase,
     /// Bytes go nowhere for a while.
     SilenceDatabase,
+    /// Connections hear nothing more for ever, not even an end; new ones are served.
+    VanishDatabase,
     /// Connections are reset.
     CutStore,
     /// Connections are reset, and new ones refused for a while.
@@ -101,7 +103,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::KillCoordinator,
         Self::KillWorker,
         Self::KillTrainer,
@@ -115,6 +117,7 @@ impl Kind {
         Self::CutDatabase,
         Self::RefuseDatabase,
         Self::SilenceDatabase,
+        Self::VanishDatabase,
         Self::CutStore,
         Self::RefuseStore,
         Self::SilenceStore,
@@ -142,6 +145,7 @@ impl Kind {
             Self::CutDatabase => "cut-database",
             Self::RefuseDatabase => "refuse-database",
             Self::SilenceDatabase => "silence-database",
+            Self::VanishDatabase => "vanish-database",
             Self::CutStore => "cut-store",
             Self::RefuseStore => "refuse-store",
             Self::SilenceStore => "silence-store",
@@ -175,7 +179,7 @@ impl Kind {
             Self::FreezePostgres | Self::CrashPostgres | Self::RestartPostgres | Self::SlowDisk => {
                 vec![Target::Postgres]
             }
-            Self::CutDatabase | Self::RefuseDatabase | Self::SilenceDatabase => {
+            Self::CutDatabase | Self::RefuseDatabase | Self::SilenceDatabase | Self::VanishDatabase => {
                 (0..COORDINATORS).map(Target::DatabaseWay).collect()
             }
             Self::CutStore | Self::RefuseStore | Self::SilenceStore | Self::SlowStore => vec![Target::StoreWay],
@@ -189,7 +193,9 @@ impl Kind {
     /// How long it lasts, in milliseconds. Of what is killed: until another one takes its place.
     fn lasts(self) -> RangeInclusive<u64> {
         match self {
-            Self::KillTrainer | Self::CutDatabase | Self::CutStore | Self::CutCoordinator => 0..=0,
+            Self::KillTrainer | Self::CutDatabase | Self::VanishDatabase | Self::CutStore | Self::CutCoordinator => {
+                0..=0
+            }
             // As long as it takes until somebody has made room.
             Self::Preempt => 1000..=2000,
             Self::KillCoordinator | Self::KillWorker => 500..=3000,

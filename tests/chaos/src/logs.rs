@@ -9,7 +9,7 @@ const fn warning(pieces: &'static [&'static str], reason: &'static str) -> Expec
 }
 
 /// What services may say.
-const SERVICES: [Expected; 22] = [
+const SERVICES: [Expected; 23] = [
     warning(&["waiting for Postgres"], "a coordinator was started while Postgres was away"),
     warning(&["waiting for the object store", "the object store is not available"], "the same, of the store"),
     warning(&["reconcile", "waiting for the database"], "Postgres was away"),
@@ -20,6 +20,7 @@ const SERVICES: [Expected; 22] = [
     warning(&["sqlx::postgres::notice", "there is no transaction in progress"], "who asked was cut off meanwhile"),
     warning(&["sqlx_core::pool::connection", "on-release", "error communicating with"], "connections broke"),
     warning(&["sqlx_core::pool::connection", "on-release", "terminating connection"], "Postgres was restarted"),
+    warning(&["sqlx_core::pool::connection", "after_release", "timed out"], "Postgres vanished"),
     warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away, stood, or was slow"),
     warning(&["sqlx::query", "execution time exceeded alert threshold"], "Postgres stood or was slow"),
     warning(&["log lines stay in the database for now", "error communicating with database"], "Postgres was away"),

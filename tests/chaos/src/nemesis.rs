@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, timeout};
+use ursa_cluster::proxy::{Counts, Manner, Proxy};
 use ursa_system::Process;
 use ursa_system::logs::lines;
 use uuid::Uuid;
@@ -17,7 +18,6 @@ use crate::fault::{Fault, Kind, Target};
 use crate::history::Reader;
 use crate::processes::{arguments, children, freeze, gone, signal, state, thaw};
 use crate::stage::{Seat, Stage};
-use ursa_cluster::proxy::{Counts, Manner, Proxy};
 
 const TRAINER: &str = "ursa-trainer";
 /// Each piece of at most 32 KiB takes so much longer to the object store and back.
@@ -113,6 +113,7 @@ pub async fn begin(stage: &mut Stage, fault: &Fault) -> anyhow::Result<Step<Begu
         Kind::SilenceDatabase | Kind::SilenceStore | Kind::SilenceCoordinator => {
             Ok(hit(way(stage, fault.target)?, |way| way.behave(Manner::Silent)))
         }
+        Kind::VanishDatabase => Ok(hit(way(stage, fault.target)?, |way| _ = way.vanish())),
         Kind::SlowStore => Ok(hit(way(stage, fault.target)?, |way| way.behave(Manner::Slow(SLOW)))),
         Kind::JumpClock => {
             let seat = seat(stage, fault.target)?;
@@ -160,6 +161,13 @@ pub async fn end(stage: &mut Stage, fault: &Fault, begun: &Begun) -> anyhow::Res
                 return Ok(Step::NotYet("nothing was said into the silence yet"));
             }
             way.behave(Manner::Honest);
+            Ok(Step::Done(format!("{proof}, {swallowed} bytes swallowed")))
+        }
+        Kind::VanishDatabase => {
+            let swallowed = way(stage, fault.target)?.counts().swallowed_bytes - begun.counts.swallowed_bytes;
+            if swallowed == 0 {
+                return Ok(Step::NotYet("nothing was said to who vanished yet"));
+            }
             Ok(Step::Done(format!("{proof}, {swallowed} bytes swallowed")))
         }
         Kind::SlowStore => {

@@ -27,6 +27,8 @@ const START: Duration = Duration::from_secs(30);
 /// How long a lease lives without a report. Faults are measured by it.
 const LEASE: &str = "3s";
 const REPORT_INTERVAL: &str = "200ms";
+/// How long a coordinator waits for an answer of Postgres. Longer than it stands still at most.
+const DATABASE_PATIENCE: &str = "4s";
 /// For how long uploads may still arrive of a worker that is heard of again: it may be stopped once more before it hears that
 /// its lease is gone, has ten seconds to end its trainer then, and the store may be slow.
 const UPLOAD_GRACE: &str = "20s";
@@ -185,6 +187,7 @@ impl Stage {
             ("--listen", listen),
             ("--database-url", self.cluster.url_through(self.database_ways[which].address())),
             ("--object-store", object_store()),
+            ("--database-patience", DATABASE_PATIENCE.to_owned()),
             ("--lease", LEASE.to_owned()),
             ("--report-interval", REPORT_INTERVAL.to_owned()),
             ("--upload-grace", UPLOAD_GRACE.to_owned()),

@@ -2,7 +2,7 @@
 //!
 //! - `roster` knows who is attached, in memory: it is made anew from the workers' own reports after a start.
 //! - `beat` renews all leases in one statement, and tells workers what to stop.
-//! - `rounds` looks at the lanes, has `ursa_domain::scheduling` decide, leases, and orders.
+//! - `rounds` looks at the lanes, and has `ursa_domain::scheduling` decide; `giving` leases what it decided, and tells workers.
 //! - `orders` says everything that a worker needs to know of a task.
 //! - `submissions` stores what is submitted, and leases it at once where it can.
 //! - `completions` ends many short attempts in one transaction.
@@ -11,6 +11,7 @@
 
 mod beat;
 mod completions;
+mod giving;
 mod marks;
 mod orders;
 mod roster;

@@ -1,24 +1,20 @@
 //! Rounds: what is ready, who has room, who gets what. `ursa_domain::scheduling` decides; the database has the last word.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::future::{FutureExt as _, join_all};
-use prost::Message as _;
+use futures::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
-use ursa_domain::scheduling::{Assignment, LaneView, Offer, Plan, ProjectView, Promises, Request, Running};
-use ursa_proto::v1;
-use uuid::Uuid;
+use ursa_domain::scheduling::{LaneView, Offer, Plan, ProjectView, Promises, Request, Running};
 
-use super::beat::answer;
+use super::giving::{give, hand_over, places};
 use super::marks::Marks;
-use super::orders::{Directory, fail_unordered, order};
-use super::roster::{Door, Lent};
+use super::orders::Directory;
 use crate::context::Context;
 use crate::hub;
-use crate::store::{ClaimedTask, LaneHead, Mark, Place, StoreResult, Topic, Tx};
+use crate::store::{ClaimedTask, LaneHead, StoreResult, Topic, Tx};
 
 /// A hint may get lost; nothing waits longer than this for a round.
 pub(crate) const LOOK: Duration = Duration::from_secs(1);
@@ -32,8 +28,6 @@ const MUCH_ROOM: usize = 64;
 const MOMENT: Duration = Duration::from_millis(1);
 /// What is submitted waits no longer for a round than most take: another transaction may hold one up.
 const ONE_ROUND: Duration = Duration::from_millis(20);
-/// A message with so much in it, in bytes, takes no further order: it has to fit, whatever the tasks carry.
-const FULL_MESSAGE: usize = 256 << 10;
 
 /// What is remembered from round to round. It only saves work: a new dispatcher begins without.
 #[derive(Debug)]
@@ -152,7 +146,7 @@ async fn round(context: &Context, memory: &mut Memory) -> StoreResult<Rest> {
         return Ok(Rest::Nothing);
     }
     let (views, plan) = plan(memory, &lanes, &offers, limit);
-    let given = give(context, memory, &lanes, &plan.assignments).await?;
+    let given = give(context, &memory.directory, &lanes, &plan.assignments).await?;
     if given == 0 && may_preempt {
         make_room(context, &mut memory.promises, &views, &plan.blocked, &offers, &running).await?;
     }
@@ -277,106 +271,6 @@ fn view(lane: &LaneHead) -> LaneView {
 
 fn seconds(at: DateTime<Utc>) -> f64 {
     at.timestamp_micros() as f64 / 1e6
-}
-
-/// Leases what was assigned, and gives the orders.
-async fn give(
-    context: &Context,
-    memory: &Memory,
-    lanes: &[LaneHead],
-    assignments: &[Assignment],
-) -> StoreResult<usize> {
-    let (singles, gangs) = places(context, lanes, assignments);
-    let quotas = lanes.iter().any(LaneHead::has_quota);
-    let lease = context.config.lease;
-    let mut claimed =
-        if singles.is_empty() { Vec::new() } else { context.store.claim(&singles, quotas, lease).await? };
-    for (head, places) in gangs {
-        claimed.extend(context.store.claim_gang(head, &places, lease).await?);
-    }
-    let given = claimed.len();
-    hand_over(context, &memory.directory, claimed).await;
-    Ok(given)
-}
-
-/// Places for one task each, and for gangs, each with the head of its lane.
-fn places(context: &Context, lanes: &[LaneHead], assignments: &[Assignment]) -> (Vec<Place>, Vec<(Uuid, Vec<Place>)>) {
-    let mut singles = Vec::new();
-    let mut gangs: HashMap<usize, (Uuid, Vec<Place>)> = HashMap::new();
-    for assignment in assignments {
-        let Some(lane) = lanes.iter().find(|lane| i64::from(lane.id) == assignment.lane) else { continue };
-        let Some(place) = place(context, lane, assignment) else { continue };
-        match assignment.gang {
-            None => singles.push(place),
-            Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head.id, Vec::new())).1.push(place),
-        }
-    }
-    (singles, gangs.into_values().collect())
-}
-
-fn place(context: &Context, lane: &LaneHead, assignment: &Assignment) -> Option<Place> {
-    let (worker_name, code_version) = context.roster.name_and_code(assignment.worker)?;
-    Some(Place {
-        lane: lane.id,
-        project: lane.project.clone(),
-        worker: assignment.worker,
-        worker_name,
-        code_version,
-        gpus: assignment.gpus.clone(),
-        // A gang is brought to the head of its lane first, before others of which a task is still missing.
-        from: if lane.gang > 1 { Mark::START } else { lane.head },
-    })
-}
-
-/// Tells the workers. What does not reach one is told again when it does not list it.
-async fn hand_over(context: &Context, directory: &Directory, claimed: Vec<ClaimedTask>) {
-    let mut by_worker: HashMap<Uuid, Vec<ClaimedTask>> = HashMap::new();
-    for task in claimed {
-        if let Some(lane) = directory.lane(task.lane) {
-            context.roster.lend(task.worker, Lent::claimed(&task, lane.kind, lane.priority, &lane.resources));
-        }
-        by_worker.entry(task.worker).or_default().push(task);
-    }
-    join_all(by_worker.into_iter().map(|(worker, tasks)| tell(context, directory, worker, tasks))).await;
-}
-
-async fn tell(context: &Context, directory: &Directory, worker: Uuid, tasks: Vec<ClaimedTask>) {
-    match context.roster.find(worker) {
-        Some((Door::Session(sender), _)) => {
-            let mut orders = answer(context);
-            let mut bytes = 0;
-            for task in tasks {
-                let Some(order) = write(context, directory, &task).await else { continue };
-                bytes += order.encoded_len();
-                orders.start.push(order);
-                if bytes >= FULL_MESSAGE {
-                    // A full or closed channel is no loss: the beat repeats what the worker does not list.
-                    let _ = sender.try_send(Ok(std::mem::replace(&mut orders, answer(context))));
-                    bytes = 0;
-                }
-            }
-            if !orders.start.is_empty() {
-                let _ = sender.try_send(Ok(orders));
-            }
-        }
-        Some((Door::Executor { start, .. }, _)) => {
-            for task in tasks {
-                // It has gone: this coordinator ends, and the leases run out.
-                let _ = start.send(task);
-            }
-        }
-        None => {}
-    }
-}
-
-async fn write(context: &Context, directory: &Directory, task: &ClaimedTask) -> Option<v1::TaskOrder> {
-    match order(context, directory, task).await {
-        Ok(order) => Some(order),
-        Err(error) => {
-            fail_unordered(context, task, &error).await;
-            None
-        }
-    }
 }
 
 /// Asks less urgent work back for the most urgent lane that something can be done for.

@@ -289,7 +289,7 @@ impl Store {
         let pool = |connections| {
             let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
             // A connection that broke meanwhile is an outage like any other: no statement waits for a question first.
-            patience.with_silent_ones_closed(pool.test_before_acquire(false))
+            patience.keeps_whole(pool.test_before_acquire(false))
         };
         Ok(Self {
             pool: pool(connections).connect_with(main.clone()).await?,
@@ -344,22 +344,18 @@ impl Store {
     }
 
     /// For those who cannot do without an answer for ever.
-    pub(crate) fn patience(&self) -> Patience {
-        self.patience
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
-    /// Begins a transaction. In a task of its own, which goes on when the caller is cut off: dropped half-way, the connection
-    /// would go back to the pool with the transaction open, and the next statement on it would never be committed.
+    /// Begins a transaction.
     async fn begin(&self) -> StoreResult<Tx> {
-        let (pool, patience) = (self.pool.clone(), self.patience);
-        let beginning = async move { patience.with(async { Ok(pool.begin().await?) }).await };
-        let begun: StoreResult<_> = tokio::spawn(beginning).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
-        Ok(Tx::new(begun?, self.hub.clone(), self.patience))
+        Ok(Tx::new(self.pool.begin().await?, self.hub.clone(), self.patience.clone()))
     }
 
     /// Begins a transaction in which there is a round of dispatching.
     pub(crate) async fn begin_round(&self) -> StoreResult<Tx> {
-        Tx::on(&self.rounds, self.hub.clone(), self.patience).await
+        Tx::on(&self.rounds, self.hub.clone(), self.patience.clone()).await
     }
 }
 
