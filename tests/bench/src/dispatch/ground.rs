@@ -11,6 +11,8 @@ use ursa_postgres::{Cluster, Options, Server};
 use ursa_proto::v1;
 use ursa_system::Process;
 
+use crate::tables::Tables;
+
 const SETTINGS: [(&str, &str); 10] = [
     ("shared_buffers", "1GB"),
     ("max_wal_size", "8GB"),
@@ -26,6 +28,9 @@ const SETTINGS: [(&str, &str); 10] = [
     ("auto_explain.log_buffers", "on"),
     ("auto_explain.log_timing", "off"),
 ];
+const STATISTICS: &str = "create extension pg_stat_statements";
+/// The database with full tables.
+const FULL: &str = "full";
 /// The job after which everything has been used once.
 const WARM_UP: u32 = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +42,7 @@ pub(crate) struct Ground {
     coordinator: Option<Process>,
     _server: Server,
     cluster: Cluster,
+    tables: Tables,
     folder: TempDir,
     pub(crate) fsyncs_per_second: f64,
     pub(crate) postgres_version: String,
@@ -69,12 +75,13 @@ impl Ground {
             coordinator: None,
             _server: server,
             cluster,
+            tables: Tables::Empty,
             folder,
             fsyncs_per_second: 0.0,
             postgres_version: String::new(),
             postgres_settings: BTreeMap::new(),
         };
-        ground.sql("create extension pg_stat_statements")?;
+        ground.sql(STATISTICS)?;
         ground.postgres_version = ground.sql("show server_version")?;
         ground.write_log()?;
         for name in [
@@ -118,14 +125,32 @@ impl Ground {
         Ok(rate)
     }
 
-    /// Where Postgres is.
+    /// Where the database is.
     pub(crate) fn database_url(&self) -> String {
-        self.cluster.url()
+        let url = self.cluster.url();
+        match self.tables {
+            Tables::Empty => url,
+            Tables::Full => url.replacen("/postgres?", &format!("/{FULL}?"), 1),
+        }
+    }
+
+    /// Goes on with the database whose tables are so. Which are full, [`crate::tables::fill`] has to fill first.
+    pub(crate) fn turn_to(&mut self, tables: Tables) -> anyhow::Result<()> {
+        self.clear()?;
+        self.tables = Tables::Empty;
+        let is_there = format!("select exists (select from pg_database where datname = '{FULL}')");
+        if tables == Tables::Full && self.sql(&is_there)? == "f" {
+            self.sql(&format!("create database \"{FULL}\""))?;
+            self.tables = tables;
+            self.sql(STATISTICS)?;
+        }
+        self.tables = tables;
+        Ok(())
     }
 
     /// Runs SQL and gives back what it prints.
     pub(crate) fn sql(&self, statement: &str) -> anyhow::Result<String> {
-        psql(&self.cluster.url(), statement)
+        psql(&self.database_url(), statement)
     }
 
     /// What Postgres has logged after the first `from` bytes.
@@ -149,7 +174,7 @@ impl Ground {
             let objects = self.folder.path().join("objects");
             let arguments = [
                 ("--listen", "127.0.0.1:0".to_owned()),
-                ("--database-url", self.cluster.url()),
+                ("--database-url", self.database_url()),
                 ("--object-store", objects.display().to_string()),
             ];
             let arguments: Vec<String> =

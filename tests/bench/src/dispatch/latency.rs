@@ -8,6 +8,7 @@ use ursa_bench::report::{Aim, Report};
 use crate::ground::{Ground, submit};
 use crate::tables::Tables;
 use crate::throughput::{FEW, one_per_job};
+use crate::turns::middle;
 use crate::{Arguments, peer, starts};
 
 /// Jobs per second of a system that has nothing to do.
@@ -29,45 +30,64 @@ pub(crate) struct Percentiles {
 pub(crate) struct Waits {
     /// Where there is nothing else to do.
     pub(crate) idle: Percentiles,
-    /// At half the rate at which jobs go through at most.
+    /// Jobs per second that go through at most.
+    most: f64,
+    /// At half that rate.
     pub(crate) half: Percentiles,
 }
 
-pub(crate) async fn measure(
-    arguments: &Arguments,
-    ground: &mut Ground,
-    report: &mut Report,
-    tables: Tables,
-) -> anyhow::Result<Waits> {
+pub(crate) async fn ours(arguments: &Arguments, ground: &mut Ground) -> anyhow::Result<Waits> {
     ground.clear()?;
     ground.checkpoint()?;
-    let jobs = arguments.latency_tasks;
-    let their_idle = peer::latency(arguments, ground, tables, jobs, IDLE)?;
     ground.coordinator().await?;
     ground.add_worker(FEW, &[], &starts::TELLING).await?;
     ground.warm_up().await?;
-    let idle = run(ground, jobs, IDLE).await?;
-    tell(report, tables, "idle", idle, their_idle);
-
+    let idle = run(ground, arguments.latency_tasks, IDLE).await?;
     // What goes through in a second is no measure of what does in ten, in which Postgres also cleans up.
     let in_a_moment = one_per_job(ground, arguments.jobs()).await?;
     let most = one_per_job(ground, (in_a_moment * SECONDS) as u32).await?;
-    report.row(&tables.row("latency, half rate: the rate it is half of"), "jobs/s", most, Aim::None);
-    let jobs = (most / 2.0 * SECONDS) as u32;
-    let half = run(ground, jobs, most / 2.0).await?;
+    let half = run(ground, (most / 2.0 * SECONDS) as u32, most / 2.0).await?;
     ground.clear()?;
-    let their_half = peer::latency(arguments, ground, tables, jobs, most / 2.0)?;
-    tell(report, tables, "half rate", half, their_half);
-    Ok(Waits { idle, half })
+    Ok(Waits { idle, most, half })
 }
 
-fn tell(report: &mut Report, tables: Tables, when: &str, ours: Percentiles, theirs: Percentiles) {
-    let mut beside = |what: &str, ours: f64, theirs: f64, aim: Aim| {
-        report.beside(&tables.row_beside(&format!("latency, {when}, {what}")), "ms", ours, theirs, aim);
+/// How long the peer's jobs wait, at the same rates.
+pub(crate) fn theirs(
+    arguments: &Arguments,
+    ground: &mut Ground,
+    tables: Tables,
+    ours: &[Waits],
+) -> anyhow::Result<Waits> {
+    ground.clear()?;
+    ground.checkpoint()?;
+    let most = middle(ours, |turn| turn.most);
+    let idle = peer::latency(arguments, ground, tables, arguments.latency_tasks, IDLE)?;
+    let half = peer::latency(arguments, ground, tables, (most / 2.0 * SECONDS) as u32, most / 2.0)?;
+    Ok(Waits { idle, most, half })
+}
+
+pub(crate) fn tell(report: &mut Report, tables: Tables, ours: &[Waits], theirs: &Waits) {
+    let mut row = |when: &str, ours: Percentiles, theirs: Percentiles| {
+        let mut beside = |what: &str, ours: f64, theirs: f64, aim: Aim| {
+            report.beside(&tables.row_beside(&format!("latency, {when}, {what}")), "ms", ours, theirs, aim);
+        };
+        beside("p50", ours.p50, theirs.p50, Aim::AtMost(5.0));
+        beside("p99", ours.p99, theirs.p99, Aim::AtMost(20.0));
+        beside("max", ours.max, theirs.max, Aim::None);
     };
-    beside("p50", ours.p50, theirs.p50, Aim::AtMost(5.0));
-    beside("p99", ours.p99, theirs.p99, Aim::AtMost(20.0));
-    beside("max", ours.max, theirs.max, Aim::None);
+    row("idle", of_all(ours, |turn| turn.idle), theirs.idle);
+    row("half rate", of_all(ours, |turn| turn.half), theirs.half);
+    let most = middle(ours, |turn| turn.most);
+    report.row(&tables.row("latency, half rate: the rate it is half of"), "jobs/s", most, Aim::None);
+}
+
+/// The middle of the turns' percentiles, and the longest of all.
+pub(crate) fn of_all(turns: &[Waits], which: impl Fn(&Waits) -> Percentiles) -> Percentiles {
+    Percentiles {
+        p50: middle(turns, |turn| which(turn).p50),
+        p99: middle(turns, |turn| which(turn).p99),
+        max: turns.iter().map(|turn| which(turn).max).fold(0.0, f64::max),
+    }
 }
 
 /// Submits `jobs` of one task at `rate` per second, whether or not the ones before have been answered, and measures until

@@ -3,7 +3,7 @@
 //!
 //! - `ground`: a Postgres that syncs every commit, a coordinator and workers as processes; what they use of the machine.
 //! - `fleet`, `throughput`, `latency`, `full`, `hold`: what is measured. `attendant`: one of thousands of idle workers.
-//! - `tables`: how full they are. `starts`: when tasks began, by a worker's log. `plans`: how Postgres went about claims.
+//! - `turns`: what is compared, in turns. `tables`: how full they are. `starts`: when tasks began, by a worker's log. `plans`: how Postgres went about claims.
 //! - `peer`: the same of `graphile_worker`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
@@ -19,6 +19,7 @@ mod plans;
 mod starts;
 mod tables;
 mod throughput;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ use ursa_bench::report::Report;
 
 use ground::Ground;
 use tables::Tables;
+use turns::{TURNS, Turns};
 
 /// Measures dispatch and writes `target/bench/dispatch.json`.
 #[derive(Debug, Parser)]
@@ -102,12 +104,11 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.wants("full") {
         full::measure(arguments, &mut ground, &mut report).await?;
     } else {
-        if arguments.wants("throughput") {
-            throughput::measure(arguments, &mut ground, &mut report, Tables::Empty).await?;
+        let mut turns = Turns::new(Tables::Empty, arguments.wants("throughput"), arguments.wants("latency"));
+        for _ in 0..TURNS {
+            turns.take(arguments, &mut ground).await?;
         }
-        if arguments.wants("latency") {
-            latency::measure(arguments, &mut ground, &mut report, Tables::Empty).await?;
-        }
+        turns.tell(arguments, &mut ground, &mut report)?;
     }
     report.write(&arguments.output)
 }

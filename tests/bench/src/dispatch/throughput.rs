@@ -7,6 +7,7 @@ use ursa_bench::report::{Aim, Report};
 
 use crate::ground::{Ground, Usage, submit};
 use crate::tables::Tables;
+use crate::turns::{middle, middle_of};
 use crate::{Arguments, peer};
 
 /// Tasks at a time: as many as the peer likes best, of those tried.
@@ -15,83 +16,101 @@ pub(crate) const FEW: u32 = 24;
 const MANY: u32 = 1000;
 /// Callers that submit at the same time, each of which waits for its answer.
 const CALLERS: u32 = 16;
-/// What lies close to the peer's is measured so many times, in turns with it, and the middle one counts: a machine that others
-/// share is a third slower in one minute than in the next.
-const TURNS: usize = 3;
-
-/// Per second.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rates {
-    /// Tasks, of one job.
-    pub(crate) many_per_job: f64,
-    /// Jobs of one task.
-    pub(crate) one_per_job: f64,
+/// How it went in one turn.
+pub(crate) struct Ours {
+    few: Went,
+    many: Went,
+    one: Went,
 }
 
-pub(crate) async fn measure(
-    arguments: &Arguments,
-    ground: &mut Ground,
-    report: &mut Report,
-    tables: Tables,
-) -> anyhow::Result<Rates> {
-    ground.clear()?;
-    ground.checkpoint()?;
-    let (tasks, jobs) = (arguments.tasks, arguments.jobs());
-    let their_many = peer::throughput(arguments, ground, tables, MANY, tasks, &["--batched"])?;
-    let their_few = peer::throughput(arguments, ground, tables, FEW, tasks, &["--batched"])?;
-    let their_default_many = peer::throughput(arguments, ground, tables, MANY, tasks, &[])?;
-    let callers = CALLERS.to_string();
-    let their_single = peer::throughput(arguments, ground, tables, FEW, jobs, &["--batched", "--callers", &callers])?;
-
-    let name = |slots: u32| tables.row(&format!("many tasks per job, {slots} at a time"));
-    let many = many_per_job(ground, tasks, MANY).await?.tell(report, &name(MANY));
-    let (mut few, mut their_default) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        few.push(many_per_job(ground, tasks, FEW).await?);
-        their_default.push(peer::throughput(arguments, ground, tables, FEW, tasks, &[])?);
+impl Ours {
+    /// Tasks of one job per second, as many at a time as Ursa likes best.
+    pub(crate) fn many_per_job(&self) -> f64 {
+        self.many.rate
     }
-    let few = middle(few, |went| went.rate).tell(report, &name(FEW));
-    let their_default = middle(their_default, |rate| *rate);
+
+    /// Jobs of one task per second.
+    pub(crate) fn one_per_job(&self) -> f64 {
+        self.one.rate
+    }
+}
+
+/// The peer's jobs per second, in one turn.
+pub(crate) struct Theirs {
+    few: f64,
+    many: f64,
+    default_few: f64,
+    default_many: f64,
+    single: f64,
+}
+
+pub(crate) async fn ours(arguments: &Arguments, ground: &mut Ground) -> anyhow::Result<Ours> {
+    ground.checkpoint()?;
+    Ok(Ours {
+        many: many_per_job(ground, arguments.tasks, MANY).await?,
+        few: many_per_job(ground, arguments.tasks, FEW).await?,
+        one: one_in_each(ground, arguments.jobs()).await?,
+    })
+}
+
+pub(crate) fn theirs(arguments: &Arguments, ground: &Ground, tables: Tables) -> anyhow::Result<Theirs> {
+    ground.checkpoint()?;
+    let (tasks, callers) = (arguments.tasks, CALLERS.to_string());
+    let rate = |slots, jobs, how: &[&str]| peer::throughput(arguments, ground, tables, slots, jobs, how);
+    Ok(Theirs {
+        many: rate(MANY, tasks, &["--batched"])?,
+        few: rate(FEW, tasks, &["--batched"])?,
+        default_few: rate(FEW, tasks, &[])?,
+        default_many: rate(MANY, tasks, &[])?,
+        single: rate(FEW, arguments.jobs(), &["--batched", "--callers", &callers])?,
+    })
+}
+
+/// Adds the rows, of the middle of all turns.
+pub(crate) fn tell(report: &mut Report, tables: Tables, ours: &[Ours], theirs: &[Theirs]) {
+    let name = |slots: u32| tables.row(&format!("many tasks per job, {slots} at a time"));
+    let many = middle_of(ours, |turn| turn.many.rate).many.tell(report, &name(MANY));
+    let few = middle_of(ours, |turn| turn.few.rate).few.tell(report, &name(FEW));
     let mut beside = |what: &str, ours: f64, theirs: f64| {
         let name = tables.row_beside(&format!("many tasks per job, {what}"));
         report.beside(&name, "tasks/s", ours, theirs, Aim::TimesPeer(1.0));
     };
+    let their_few = middle(theirs, |turn| turn.few);
     beside(&format!("{FEW} at a time both, the peer in batches"), few, their_few);
+    let their_default = middle(theirs, |turn| turn.default_few);
     beside(&format!("{FEW} at a time both, the peer as by default"), few, their_default);
-    beside(&format!("{MANY} at a time both, the peer in batches"), many, their_many);
-    beside(&format!("{MANY} at a time both, the peer as by default"), many, their_default_many);
+    beside(&format!("{MANY} at a time both, the peer in batches"), many, middle(theirs, |turn| turn.many));
+    let their_default = middle(theirs, |turn| turn.default_many);
+    beside(&format!("{MANY} at a time both, the peer as by default"), many, their_default);
     beside(&format!("as each likes best: {MANY} at a time; {FEW}, in batches"), many, their_few);
 
-    ground.clear()?;
-    ground.coordinator().await?;
-    ground.add_workers(FEW).await?;
-    ground.warm_up().await?;
-    let costs = Costs::begin(ground)?;
-    let one = one_per_job(ground, jobs).await?;
-    costs.end(ground, jobs)?.tell(report, &tables.row(&format!("one task per job, {FEW} at a time")));
+    let name = tables.row(&format!("one task per job, {FEW} at a time"));
+    let one = middle_of(ours, |turn| turn.one.rate).one.tell(report, &name);
     let name = tables.row_beside(&format!("one task per job, {FEW} at a time both, submitting included"));
-    report.beside(&name, "jobs/s", one, their_single, Aim::None);
-    Ok(Rates { many_per_job: many, one_per_job: one })
+    report.beside(&name, "jobs/s", one, middle(theirs, |turn| turn.single), Aim::None);
 }
 
-/// How a job of many tasks went.
+/// How jobs went.
 struct Went {
-    /// Tasks per second, from before its submission to the news of its end.
+    /// Tasks per second, from before the first submission to the end of the last.
     rate: f64,
-    /// Seconds of that until it was submitted.
-    submitting: f64,
+    /// Seconds of that until it was submitted, where it was one job.
+    submitting: Option<f64>,
     spent: Spent,
 }
 
 impl Went {
     /// Adds its rows, and gives its rate.
     fn tell(&self, report: &mut Report, name: &str) -> f64 {
-        report.row(&format!("{name}: of this, submitting took"), "s", self.submitting, Aim::None);
+        if let Some(submitting) = self.submitting {
+            report.row(&format!("{name}: of this, submitting took"), "s", submitting, Aim::None);
+        }
         self.spent.tell(report, name);
         self.rate
     }
 }
 
+/// One job of `tasks`, to the news of its end.
 async fn many_per_job(ground: &mut Ground, tasks: u32, slots: u32) -> anyhow::Result<Went> {
     ground.clear()?;
     let client = ground.coordinator().await?;
@@ -100,7 +119,7 @@ async fn many_per_job(ground: &mut Ground, tasks: u32, slots: u32) -> anyhow::Re
     let costs = Costs::begin(ground)?;
     let begin = Instant::now();
     let job = submit(&client, tasks).await?;
-    let submitting = begin.elapsed().as_secs_f64();
+    let submitting = Some(begin.elapsed().as_secs_f64());
     ground.until_done(&client, &job).await?;
     let rate = f64::from(tasks) / begin.elapsed().as_secs_f64();
     let spent = costs.end(ground, tasks)?;
@@ -109,10 +128,16 @@ async fn many_per_job(ground: &mut Ground, tasks: u32, slots: u32) -> anyhow::Re
     Ok(Went { rate, submitting, spent })
 }
 
-/// Of an odd number, by what `key` says.
-fn middle<T>(mut all: Vec<T>, key: impl Fn(&T) -> f64) -> T {
-    all.sort_by(|one, other| key(one).total_cmp(&key(other)));
-    all.swap_remove(all.len() / 2)
+async fn one_in_each(ground: &mut Ground, jobs: u32) -> anyhow::Result<Went> {
+    ground.clear()?;
+    ground.coordinator().await?;
+    ground.add_workers(FEW).await?;
+    ground.warm_up().await?;
+    let costs = Costs::begin(ground)?;
+    let rate = one_per_job(ground, jobs).await?;
+    let spent = costs.end(ground, jobs)?;
+    ground.clear()?;
+    Ok(Went { rate, submitting: None, spent })
 }
 
 /// Jobs of one task that go through per second, from before the first is submitted to the end of the last.
