@@ -42,7 +42,8 @@ impl Store {
     /// are left for later, so that whoever goes on after the last one misses none.
     pub(crate) async fn log_page(&self, job_id: Uuid, after_id: i64, limit: i64) -> StoreResult<LogPage> {
         let horizon = sqlx::query_file_scalar!("src/store/sql/log_horizon.sql", job_id).fetch_one(&self.pool).await?;
-        let mut tx = self.pool.begin_with("begin isolation level repeatable read read only").await?;
+        let mut tx =
+            self.patience.answer(self.pool.begin_with("begin isolation level repeatable read read only")).await??;
         let objects = sqlx::query_file_as!(LogObject, "src/store/sql/log_objects_after.sql", job_id, after_id, limit)
             .fetch_all(&mut *tx)
             .await?;

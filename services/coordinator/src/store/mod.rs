@@ -30,6 +30,7 @@ mod nodes;
 mod patience;
 mod pipelines;
 mod planning;
+mod pool;
 mod projects;
 mod results;
 mod retention;
@@ -49,7 +50,6 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use ursa_domain::lifecycle::IllegalTransition;
 use ursa_proto::{ApiError, BadField, ErrorCode};
@@ -59,6 +59,7 @@ use crate::config::Config;
 use crate::hub::Hub;
 use line::Line;
 use patience::Patience;
+use pool::Pool;
 
 pub(crate) use attempts::TaskQuery;
 pub(crate) use beat::{Beat, OpenAttempt, Standing};
@@ -198,7 +199,7 @@ pub(crate) type StoreResult<T> = Result<T, StoreError>;
 /// The coordinator's database.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    pool: PgPool,
+    pool: Pool,
     /// For the dispatcher's rounds, one after the other: a connection that is used all the time answers sooner than one of
     /// many that take turns (half a millisecond per job where there is little to do), and is never taken by others.
     rounds: Line,
@@ -208,7 +209,7 @@ pub(crate) struct Store {
     arrivals: Line,
     /// For lists whose filters may be left out: a plan for every case walks over all there is, so on these connections
     /// each statement is planned for the values that it comes with.
-    lists: PgPool,
+    lists: Pool,
     hub: Arc<Hub>,
     patience: Patience,
     /// The version of the code that does the work of jobs.
@@ -292,11 +293,11 @@ impl Store {
             patience.keeps_whole(pool.test_before_acquire(false))
         };
         Ok(Self {
-            pool: pool(connections).connect_with(main.clone()).await?,
+            pool: Pool::new(pool(connections).connect_with(main.clone()).await?, patience.clone()),
             rounds: Line::new(hasty.clone()),
             arrivals: Line::new(hasty),
             ends: Line::new(main),
-            lists: pool((connections / 4).max(1)).connect_lazy_with(lists),
+            lists: Pool::new(pool((connections / 4).max(1)).connect_lazy_with(lists), patience.clone()),
             hub,
             patience,
             code: config.code_version.as_str().into(),
@@ -350,7 +351,8 @@ impl Store {
 
     /// Begins a transaction.
     async fn begin(&self) -> StoreResult<Tx> {
-        Ok(Tx::new(self.pool.begin().await?, self.hub.clone(), self.patience.clone()))
+        let inner = self.patience.answer(self.pool.begin()).await??;
+        Ok(Tx::new(inner, self.hub.clone(), self.patience.clone()))
     }
 
     /// Begins a transaction in which there is a round of dispatching.

@@ -36,9 +36,14 @@ impl Patience {
 
     /// Does `work`, unless that takes too long: then it is dropped where it is, and that counts as an outage.
     pub(crate) async fn with<T, E: From<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        timeout(self.longest, work).await.unwrap_or_else(|_| {
+        self.answer(work).await.unwrap_or_else(|silent| Err(StoreError::from(silent).into()))
+    }
+
+    /// What comes, if it does in time.
+    pub(super) async fn answer<T>(&self, coming: impl Future<Output = T>) -> sqlx::Result<T> {
+        timeout(self.longest, coming).await.map_err(|_| {
             *self.silence() = Some(Instant::now());
-            Err(StoreError::from(silent()).into())
+            silent()
         })
     }
 
