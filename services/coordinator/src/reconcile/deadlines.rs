@@ -13,7 +13,7 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    let sweep = || context.store.patience().with(Box::pin(sweep(&context)));
+    let sweep = || context.store.patience().with(sweep(&context));
     sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, sweep).await;
 }
 

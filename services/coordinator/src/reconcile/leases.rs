@@ -17,7 +17,7 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
         return;
     }
     // Lost work waits for it: an answer that does not come is given up as soon as the beat's.
-    let sweep = || context.store.patience().with(Box::pin(sweep(&context)));
+    let sweep = || context.store.patience().with(sweep(&context));
     sweep_at_most_every((lease / LOOKS).min(LONGEST_REST), "leases", &context, Topic::Tasks, &stop, sweep).await;
 }
 

@@ -351,7 +351,7 @@ impl Store {
 
     /// Begins a transaction.
     async fn begin(&self) -> StoreResult<Tx> {
-        let inner = self.patience.answer(self.pool.begin()).await??;
+        let inner = self.patience.answer(Box::pin(self.pool.begin())).await??;
         Ok(Tx::new(inner, self.hub.clone(), self.patience.clone()))
     }
 

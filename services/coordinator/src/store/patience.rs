@@ -35,8 +35,13 @@ impl Patience {
     }
 
     /// Does `work`, unless that takes too long: then it is dropped where it is, and that counts as an outage.
-    pub(crate) async fn with<T, E: From<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        self.answer(work).await.unwrap_or_else(|silent| Err(StoreError::from(silent).into()))
+    pub(crate) fn with<T, E: From<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> impl Future<Output = Result<T, E>> {
+        // Some are large.
+        let work = Box::pin(work);
+        async move { self.answer(work).await.unwrap_or_else(|silent| Err(StoreError::from(silent).into())) }
     }
 
     /// What comes, if it does in time.
