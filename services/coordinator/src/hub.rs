@@ -88,13 +88,11 @@ impl Hub {
         // Some may have been missed before the connection stood.
         self.wake_all();
         loop {
-            match tokio::time::timeout(QUIET, hints.next()).await {
-                Ok(hint) => match hint? {
-                    Some((from, _)) if from == self.id => {}
-                    Some((_, topic)) => self.wake(topic),
-                    None => self.wake_all(),
-                },
-                Err(_) => return Ok(()),
+            let Ok(hint) = tokio::time::timeout(QUIET, hints.next()).await else { return Ok(()) };
+            match hint? {
+                Some((from, _)) if from == self.id => {}
+                Some((_, topic)) => self.wake(topic),
+                None => self.wake_all(),
             }
         }
     }

@@ -33,7 +33,7 @@ where
     Fut: Future<Output = ()>,
 {
     let holder = context.hub.id();
-    let take = || context.store.patience().with(context.store.hold_duty(name, holder, TTL));
+    let take = || context.store.hold_duty(name, holder, TTL);
     stop.run_until_cancelled(keep(name, TTL, take, work)).await;
     // Whoever comes next waits until it runs out.
     if let Err(error) = context.store.leave_duty(name, holder).await {

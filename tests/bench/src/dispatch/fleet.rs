@@ -19,10 +19,10 @@ const CREEP: Duration = Duration::from_mins(2);
 
 pub(crate) async fn measure(arguments: &Arguments, ground: &mut Ground, report: &mut Report) -> anyhow::Result<()> {
     ground.clear()?;
-    let few = attach(ground, HANDFUL).await?;
-    let few = few.watch(ground).await?;
-    let many = attach(ground, arguments.fleet).await?;
-    let (many, creep) = (many.watch(ground).await?, many.creep(ground).await?);
+    // The handful leave before the others come.
+    let few = attach(ground, HANDFUL).await?.watch(ground).await?;
+    let fleet = attach(ground, arguments.fleet).await?;
+    let (many, creep) = (fleet.watch(ground).await?, fleet.creep(ground).await?);
     tell(report, HANDFUL, &few, [Aim::None; 3]);
     tell(report, arguments.fleet, &many, [Aim::AtMost(0.1), Aim::AtMost(2.0), Aim::AtMost(0.1)]);
 

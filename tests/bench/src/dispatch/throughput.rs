@@ -16,6 +16,7 @@ pub(crate) const FEW: u32 = 24;
 const MANY: u32 = 1000;
 /// Callers that submit at the same time, each of which waits for its answer.
 const CALLERS: u32 = 16;
+
 /// How it went in one turn.
 pub(crate) struct Ours {
     few: Went,
