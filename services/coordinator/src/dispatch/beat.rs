@@ -16,6 +16,11 @@ use crate::store::{ClaimedTask, OpenAttempt, Standing, StoreResult, Topic};
 
 /// Reports come in all the time; so often they are gathered.
 const SHORTEST: Duration = Duration::from_millis(20);
+/// So often everything is looked for that a worker holds, besides what it is known to have: what another coordinator gave it, or a
+/// claim whose answer was lost. That is slow while somebody keeps an old transaction open;
+const SEARCH: Duration = Duration::from_secs(5);
+/// so many times as long as it took, nobody is searched for again.
+const SEARCH_RESTS: u32 = 20;
 /// An order that its worker does not list after this part of a lease was lost on its way.
 const ORDER_LOST: u32 = 4;
 
@@ -53,6 +58,7 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
         return Ok(());
     }
     let mut standings = context.store.beat(&beat, context.config.lease).await?;
+    context.roster.searched(&beat.searched, Instant::now() + SEARCH.max(asked_at.elapsed() * SEARCH_RESTS));
     let lanes: Vec<i32> = standings.values().flat_map(|standing| &standing.open).map(|attempt| attempt.lane).collect();
     directory.learn(&context.store, &lanes, None).await?;
     let mut fenced = Vec::new();

@@ -1,7 +1,7 @@
 //! Where rounds begin in the lanes. What was taken before lies dead in the index for as long as somebody keeps an old
 //! transaction open, and would be walked over every time.
 //!
-//! A round begins where the last one found the first ready task. Whoever began a transaction earlier may commit a task with an
+//! A round begins where the last one found the first ready task, or, where it found none, at the time of its look. Whoever began a transaction earlier may commit a task with an
 //! earlier time: so every now and then a round begins somewhat before that. That it comes a long time later is rare, and looked
 //! for less often. How much earlier a round begins then, goes by the ruler: twice as far half as often. A task that comes late by
 //! some time is found after about as much time again, and however long the tail of dead ones is, each of these depths costs as
@@ -16,8 +16,11 @@ use uuid::Uuid;
 
 use crate::store::{LaneHead, Mark};
 
-/// So often a look reaches back a little.
+/// So often a look reaches back a little;
 const NEAR: Duration = Duration::from_millis(50);
+/// but not for so many times as long as the last such look took: of a large job, all tasks became ready at the same time, and
+/// each look goes over all that are dead.
+const RESTS: u32 = 20;
 /// That much: most transactions take less.
 const LITTLE: Duration = Duration::from_secs(2);
 /// So often one reaches back further; and half as far as it reaches then at least.
@@ -28,8 +31,9 @@ const DOUBLINGS: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Marks {
     by_lane: HashMap<i32, Mark>,
-    /// When a look last reached back at all; and whether one has not since.
+    /// When a look last reached back at all, how long none does since, and whether one has not that wanted to.
     looked_back_at: Instant,
+    rest: Duration,
     owes_a_look: bool,
     reached_back_at: Instant,
     reached_back: u32,
@@ -38,12 +42,19 @@ pub(super) struct Marks {
 impl Marks {
     /// A new dispatcher begins at the very start.
     pub(super) fn new(now: Instant) -> Self {
-        Self { by_lane: HashMap::new(), looked_back_at: now, owes_a_look: false, reached_back_at: now, reached_back: 0 }
+        Self {
+            by_lane: HashMap::new(),
+            looked_back_at: now,
+            rest: NEAR,
+            owes_a_look: false,
+            reached_back_at: now,
+            reached_back: 0,
+        }
     }
 
-    /// Where to begin by now; lanes that are not listed, at their start.
+    /// Where to begin by now; lanes that are not listed, which nobody has looked at, at their start.
     pub(super) fn for_a_look(&mut self, now: Instant) -> HashMap<i32, Mark> {
-        if now.duration_since(self.looked_back_at) < NEAR {
+        if now.duration_since(self.looked_back_at) < self.rest {
             self.owes_a_look = true;
             return self.by_lane.clone();
         }
@@ -63,7 +74,7 @@ impl Marks {
     /// So long from now there is to be a look that reaches back: what came late may have been told of before the last one. Where
     /// nobody has room there is none when it is due; it is tried again, but not at once.
     pub(super) fn next_look(&self, now: Instant) -> Option<Duration> {
-        let left = NEAR.checked_sub(now.duration_since(self.looked_back_at)).filter(|left| !left.is_zero());
+        let left = self.rest.checked_sub(now.duration_since(self.looked_back_at)).filter(|left| !left.is_zero());
         self.owes_a_look.then(|| left.unwrap_or(NEAR))
     }
 
@@ -74,8 +85,11 @@ impl Marks {
         self.by_lane.iter().map(earlier).collect()
     }
 
-    /// Takes note of what a look has found. Gangs are looked for all over their lanes.
-    pub(super) fn learn(&mut self, lanes: &[LaneHead]) {
+    /// Takes note of what a look has found that began at `begin`. Gangs are looked for all over their lanes.
+    pub(super) fn learn(&mut self, lanes: &[LaneHead], begin: Instant, now: Instant) {
+        if self.looked_back_at == begin {
+            self.rest = NEAR.max(now.duration_since(begin) * RESTS);
+        }
         self.by_lane.extend(lanes.iter().filter(|lane| lane.gang == 1).map(|lane| (lane.id, lane.head)));
     }
 }
@@ -122,6 +136,23 @@ mod tests {
         assert_eq!(marks.next_look(at(40)), Some(NEAR), "nobody goes round and round where there is no room");
         marks.for_a_look(at(40));
         assert_eq!(marks.next_look(at(41)), None);
+    }
+
+    #[test]
+    fn the_longer_a_look_back_takes_the_later_is_the_next() {
+        let begin = Instant::now();
+        let mut marks = Marks::new(begin);
+        marks.by_lane.insert(1, head());
+        let mut reaches_back = |millis: u64, took: u64| {
+            let at = begin + Duration::from_millis(millis);
+            let reaches_back = marks.for_a_look(at)[&1] != head();
+            marks.learn(&[], at, at + Duration::from_millis(took));
+            reaches_back
+        };
+        assert!(reaches_back(100, 30));
+        assert!(!reaches_back(650, 100), "20 times as long as it took");
+        assert!(reaches_back(700, 1), "a look that did not reach back does not count");
+        assert!(reaches_back(750, 1));
     }
 
     #[test]

@@ -67,6 +67,8 @@ struct Attached {
     is_fresh: bool,
     /// Whether a beat has told what it holds: nothing is placed before.
     is_known: bool,
+    /// When a beat looks next for all that it holds.
+    search_at: Instant,
     /// Whether an operator wants it to take no more.
     drain: bool,
     /// When an operator last said so here: what the database said before is older.
@@ -136,6 +138,7 @@ impl Roster {
             reported_at: now,
             is_fresh: true,
             is_known: false,
+            search_at: now,
             drain,
             drain_said_at,
             rests_until: now,
@@ -221,6 +224,11 @@ impl Roster {
                 beat.progress.push(progress.clone());
                 beat.stages.push(*stage);
             }
+            let is_listed = |token: &Uuid| attached.running.iter().any(|(lease, ..)| lease.token == *token);
+            beat.others.extend(attached.lent.values().map(|lent| lent.lease).filter(|lease| !is_listed(&lease.token)));
+            if attached.search_at <= now {
+                beat.searched.push(attached.row.id);
+            }
             pulses.push(Pulse {
                 worker: attached.row.id,
                 protocol: attached.protocol,
@@ -230,6 +238,16 @@ impl Roster {
             });
         }
         (pulses, beat)
+    }
+
+    /// Notes that a beat has looked for all that these workers hold, and when to look again.
+    pub(super) fn searched(&self, workers: &[Uuid], search_at: Instant) {
+        let mut state = self.state();
+        for worker in workers {
+            if let Some(attached) = state.workers.get_mut(worker) {
+                attached.search_at = search_at;
+            }
+        }
     }
 
     /// What the executor in this process works on; it is as good as a report.
@@ -464,6 +482,20 @@ mod tests {
             let (offers, _) = roster.offers(Duration::from_mins(1));
             assert_eq!(!offers.is_empty(), asked);
         }
+    }
+
+    #[test]
+    fn all_that_a_worker_holds_is_looked_for_when_it_comes_and_when_that_is_due() {
+        let worker = Uuid::now_v7();
+        let roster = roster_with(worker);
+        assert_eq!(roster.pulse().1.searched, [worker]);
+        let looks = |search_at| {
+            roster.searched(&[worker], search_at);
+            roster.state().workers.get_mut(&worker).unwrap().is_fresh = true;
+            roster.pulse().1.searched.len()
+        };
+        assert_eq!(looks(Instant::now() + Duration::from_mins(1)), 0);
+        assert_eq!(looks(Instant::now()), 1);
     }
 
     fn is_draining(roster: &Roster) -> bool {

@@ -192,9 +192,11 @@ async fn look(
     limit: usize,
     mut within: Option<&mut Tx>,
 ) -> StoreResult<Vec<LaneHead>> {
-    let marks = memory.marks.for_a_look(Instant::now());
-    let lanes = context.store.lane_heads(&marks, limit as u32, within.as_deref_mut()).await?;
-    memory.marks.learn(&lanes);
+    let begin = Instant::now();
+    let marks = memory.marks.for_a_look(begin);
+    let mut lanes = context.store.lane_heads(&marks, limit as u32, within.as_deref_mut()).await?;
+    memory.marks.learn(&lanes, begin, Instant::now());
+    lanes.retain(|lane| lane.ready > 0);
     let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
     memory.directory.learn(&context.store, &ids, within).await?;
     Ok(lanes)

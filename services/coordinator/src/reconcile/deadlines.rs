@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use super::sweep_at_most_every;
 use crate::context::Context;
 use crate::store::{StoreResult, Topic};
@@ -13,14 +14,15 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    let sweep = || context.store.patience().with(sweep(&context));
+    let pace = Pace::new();
+    let sweep = || context.store.patience().with(sweep(&context, &pace));
     sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, sweep).await;
 }
 
-async fn sweep(context: &Context) -> StoreResult<()> {
+async fn sweep(context: &Context, pace: &Pace) -> StoreResult<()> {
     let store = &context.store;
     store.wake_tasks().await?;
-    let overdue = store.stop_overdue().await?;
+    let overdue = if pace.is_due() { pace.keep(store.stop_overdue()).await? } else { 0 };
     if overdue > 0 {
         tracing::info!(overdue, "asked back attempts that took longer than their jobs allow");
     }

@@ -2,11 +2,12 @@
 
 use tokio_util::sync::CancellationToken;
 
+use super::pace::Pace;
 use super::{LONGEST_REST, sweep_at_most_every};
 use crate::context::Context;
-use crate::store::{StoreResult, Topic};
+use crate::store::{Holders, StoreResult, Topic};
 
-/// So many times within a lease: all open attempts are looked at.
+/// So many times within a lease: all open attempts are looked at, or, while that takes long, those of workers that are silent.
 const LOOKS: u32 = 20;
 
 /// Runs until told to stop. Leases are left alone for one lease after the start: while no coordinator was there, no
@@ -17,12 +18,18 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
         return;
     }
     // Lost work waits for it: an answer that does not come is given up as soon as the beat's.
-    let sweep = || context.store.patience().with(sweep(&context));
+    let pace = Pace::new();
+    let sweep = || context.store.patience().with(sweep(&context, &pace));
     sweep_at_most_every((lease / LOOKS).min(LONGEST_REST), "leases", &context, Topic::Tasks, &stop, sweep).await;
 }
 
-async fn sweep(context: &Context) -> StoreResult<()> {
-    let expired = context.store.expire_leases(context.config.stop_grace, rand::random::<f64>).await?;
+async fn sweep(context: &Context, pace: &Pace) -> StoreResult<()> {
+    let expire = |whose| context.store.expire_leases(whose, context.config.stop_grace, rand::random::<f64>);
+    let expired = if pace.is_due() {
+        pace.keep(expire(Holders::All)).await?
+    } else {
+        expire(Holders::SilentFor(context.config.patience())).await?
+    };
     if expired > 0 {
         tracing::info!(expired, "took back leases of workers that did not report, or did not stop");
     }

@@ -10,6 +10,7 @@ mod jobs;
 mod leases;
 pub(crate) mod leftovers;
 mod logs;
+mod pace;
 mod retention;
 mod schedules;
 mod snapshot;

@@ -26,7 +26,7 @@ impl Mark {
     pub(crate) const START: Self = Self { at: DateTime::UNIX_EPOCH, id: Uuid::nil() };
 }
 
-/// A lane that has ready tasks.
+/// A lane, and what is ready in it.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneHead {
     /// Its id.
@@ -43,7 +43,7 @@ pub(crate) struct LaneHead {
     pub gang: u32,
     /// How many are ready, as far as anybody wanted to know; of a gang's lane, the tasks of its first whole gang.
     pub ready: u32,
-    /// Where the first of them stands.
+    /// Where the first of them stands, or where the next one would.
     pub head: Mark,
     /// What its project may have, and has.
     pub owner: ProjectView,
@@ -93,7 +93,7 @@ fn understood(lane: i32, kind: &str, resources: Value) -> Option<(JobKind, Resou
 
 impl Store {
     /// Every lane with a ready task, with how many it has, up to `limit`. `marks` tells for some lanes where to begin: what was
-    /// taken before lies dead in the index until Postgres can clean up.
+    /// taken before lies dead in the index until Postgres can clean up. The others are listed with nothing ready, too.
     pub(crate) async fn lane_heads(
         &self,
         marks: &HashMap<i32, Mark>,

@@ -20,6 +20,24 @@ pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<Uuid>) {
     )
 }
 
+/// Of whom leases that ran out are taken back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Holders {
+    /// Of everybody.
+    All,
+    /// Of workers that no coordinator has heard of for so long: of the others next to none runs out.
+    SilentFor(Duration),
+}
+
+struct LeaseToTakeBack {
+    task_id: Uuid,
+    number: i32,
+    lease_token: Uuid,
+    worker_name: String,
+    /// Nobody renewed it; else its worker did not stop.
+    silent: bool,
+}
+
 impl Store {
     /// The attempts of some workers that shall stop, without renewing any.
     pub(crate) async fn stops(&self, workers: &[Uuid]) -> StoreResult<Vec<(Uuid, Lease, String)>> {
@@ -73,18 +91,14 @@ impl Store {
     /// Takes back leases that ran out, and those whose worker was asked to stop longer than `grace` ago; returns how many.
     /// Each in its own transaction, so that one bad row holds up nothing: what goes wrong with it is logged, and only an
     /// outage ends the sweep.
-    pub(crate) async fn expire_leases(&self, grace: Duration, jitter: impl Fn() -> f64) -> StoreResult<u32> {
+    pub(crate) async fn expire_leases(
+        &self,
+        whose: Holders,
+        grace: Duration,
+        jitter: impl Fn() -> f64,
+    ) -> StoreResult<u32> {
         let mut expired = 0;
-        let candidates = sqlx::query!(
-            r#"select task_id, number, lease_token, worker_name, expires_at < now() as "silent!" from attempts
-            where ended_at is null
-                and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $1))
-            order by expires_at limit 1000"#,
-            grace.as_secs_f64(),
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        for row in candidates {
+        for row in self.leases_to_take_back(whose, grace).await? {
             let lease = Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token };
             let message = if row.silent {
                 format!("worker {} was lost: it did not report in time", row.worker_name)
@@ -100,6 +114,38 @@ impl Store {
             }
         }
         Ok(expired)
+    }
+
+    async fn leases_to_take_back(&self, whose: Holders, grace: Duration) -> StoreResult<Vec<LeaseToTakeBack>> {
+        let rows =
+            match whose {
+                Holders::All => sqlx::query_as!(
+                    LeaseToTakeBack,
+                    r#"select task_id, number, lease_token, worker_name, expires_at < now() as "silent!" from attempts
+                    where ended_at is null
+                        and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $1))
+                    order by expires_at limit 1000"#,
+                    grace.as_secs_f64(),
+                )
+                .fetch_all(&self.pool)
+                .await?,
+                Holders::SilentFor(silence) => {
+                    sqlx::query_as!(
+                        LeaseToTakeBack,
+                        r#"select a.task_id as "task_id!", a.number as "number!", a.lease_token as "lease_token!",
+                        a.worker_name as "worker_name!", a.expires_at < now() as "silent!"
+                    from (select id from workers where last_seen_at < now() - make_interval(secs => $2) offset 0) w
+                    cross join lateral open_attempts_of(w.id) a
+                    where a.expires_at < now() or a.stop_asked_at < now() - make_interval(secs => $1)
+                    order by a.expires_at limit 1000"#,
+                        grace.as_secs_f64(),
+                        silence.as_secs_f64(),
+                    )
+                    .fetch_all(&self.pool)
+                    .await?
+                }
+            };
+        Ok(rows)
     }
 
     async fn take_back(&self, lease: &Lease, message: &str, grace: Duration, jitter: f64) -> StoreResult<bool> {

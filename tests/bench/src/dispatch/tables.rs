@@ -103,7 +103,8 @@ pub(crate) fn top_up(arguments: &Arguments, ground: &Ground) -> anyhow::Result<(
     ground
         .sql(&prepared(&format!(
             "with job as (
-                select id, task_count, {queued} - open_tasks as missing from jobs where name = '{QUEUED}' for update
+                select j.id, task_count, {queued} - open_tasks + coalesce(y.tasks, 0) as missing
+                from jobs j left join lateral tally_of(j.id) y on true where name = '{QUEUED}' for update of j
             ),
             grown as (
                 update jobs j set task_count = j.task_count + missing, open_tasks = j.open_tasks + missing,

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use ursa_cluster::Worker;
+use ursa_client::Client;
+use ursa_cluster::{Coordinator, Worker, until};
 use ursa_proto::v1;
 
 use crate::fixture::{Fixture, after, answered, probe, scrape, snapshot, train, trained, verify};
@@ -65,6 +66,48 @@ async fn what_stands_before_the_place_that_a_round_begins_at_is_found() {
     fixture.job_in(&ids[0], "succeeded").await;
 }
 
+/// Keeps Postgres from cleaning up.
+const OLD_TRANSACTION: &str = "select pg_sleep(60)";
+/// How often a look went through the index of what is ready, and what of it was seen by all looks.
+const LOOKS: &str = "select idx_scan from pg_stat_user_indexes where indexrelname = 'tasks_ready'";
+const SEEN: &str = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'tasks_ready'";
+
+/// What was taken lies dead in the index for as long as somebody keeps an old transaction open.
+#[tokio::test]
+async fn a_lane_in_which_nothing_is_left_is_not_gone_through_with_every_look() {
+    const DEAD: u32 = 400;
+    const TASKS: u32 = 40;
+    let fixture = Fixture::start().await;
+    let work = async {
+        let open = format!("select count(*) from pg_stat_activity where query = '{OLD_TRANSACTION}'");
+        until("the old transaction", || fixture.ask(&open), |open| open == "1").await;
+        let mut first = Coordinator::start(&fixture.postgres.url()).await.unwrap();
+        let emptied = fixture.submit(vec![probe(DEAD)]).await;
+        let mut worker = at_work(&first.client, DEAD as usize).await;
+        worker.complete_all(answered).await.unwrap();
+        fixture.job_in(&emptied[0], "succeeded").await;
+        first.crash().await;
+        // One that knows of nothing; long enough after that the tasks are none that may have come late.
+        let other = Coordinator::start(&fixture.postgres.url()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let number = async |query: &str| fixture.ask(query).await.parse::<u32>().unwrap();
+        let (looks, seen) = (number(LOOKS).await, number(SEEN).await);
+        let ids = fixture.submit(vec![v1::JobDefinition { priority: Some(9), ..probe(TASKS) }]).await;
+        let mut worker = Worker::attach(&other.client, "worker", 1).await.unwrap();
+        for _ in 0..TASKS {
+            let lease = worker.next_task().await.unwrap().lease.unwrap();
+            worker.complete(&lease, answered()).await.unwrap();
+        }
+        fixture.job_in(&ids[0], "succeeded").await;
+        until("the statistics", || number(LOOKS), |now| *now >= looks + TASKS).await;
+        let seen = number(SEEN).await - seen;
+        assert!(seen < TASKS * DEAD / 4, "{seen} entries of the index in {TASKS} looks");
+        fixture.ask("select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'").await;
+    };
+    let (old, ()) = tokio::join!(fixture.postgres.ask(OLD_TRANSACTION), work);
+    old.unwrap_err();
+}
+
 #[tokio::test]
 async fn a_worker_trains_one_model_at_a_time() {
     let fixture = Fixture::start().await;
@@ -92,7 +135,7 @@ async fn a_worker_trains_one_model_at_a_time() {
 async fn many_attempts_end_in_one_call_each_by_itself() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(100)]).await;
-    let mut worker = at_work(&fixture, 100).await;
+    let mut worker = at_work(fixture.client(), 100).await;
     let mut completions = worker.completions(answered);
     let sound = completions[1].clone();
     let stale = completions[0].lease.as_mut().unwrap();
@@ -115,7 +158,7 @@ async fn many_attempts_end_in_one_call_each_by_itself() {
 async fn what_happens_to_many_tasks_at_once_is_told_once() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(100)]).await;
-    let mut worker = at_work(&fixture, 100).await;
+    let mut worker = at_work(fixture.client(), 100).await;
     let leases = worker.report.running.iter().filter_map(|running| running.lease.as_ref());
     let tasks: HashSet<String> = leases.map(|lease| lease.task_id.clone()).collect();
     assert_eq!(tasks.len(), 100);
@@ -136,7 +179,7 @@ async fn what_happens_to_many_tasks_at_once_is_told_once() {
 async fn what_happens_to_few_tasks_is_told_of_each() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(7)]).await;
-    let mut worker = at_work(&fixture, 7).await;
+    let mut worker = at_work(fixture.client(), 7).await;
     worker.complete_all(answered).await.unwrap();
     let events = fixture.events(&ids[0], 0).await;
     let count = |kind: &str| events.iter().filter(|event| event.kind == kind && !event.task_id.is_empty()).count();
@@ -145,8 +188,8 @@ async fn what_happens_to_few_tasks_is_told_of_each() {
 }
 
 /// A worker that has been given so many tasks.
-async fn at_work(fixture: &Fixture, tasks: usize) -> Worker {
-    let mut worker = Worker::attach(fixture.client(), "roomy", tasks as u32).await.unwrap();
+async fn at_work(client: &Client, tasks: usize) -> Worker {
+    let mut worker = Worker::attach(client, "roomy", tasks as u32).await.unwrap();
     while worker.report.running.len() < tasks {
         worker.say().await.unwrap();
     }

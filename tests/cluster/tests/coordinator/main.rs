@@ -35,6 +35,7 @@ mod schedules;
 mod search;
 mod several;
 mod steering;
+mod tallies;
 mod upgrades;
 mod waiting;
 mod wake_ups;

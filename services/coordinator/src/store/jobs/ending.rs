@@ -57,12 +57,15 @@ impl Store {
         tx.commit().await
     }
 
-    /// Ids of running and cancelling jobs without an open task.
+    /// Ids of running and cancelling jobs without an open task: by their rows, or by what is counted apart.
     pub(crate) async fn jobs_to_settle(&self) -> StoreResult<Vec<Uuid>> {
         let ids = sqlx::query_scalar!(
-            "select id from jobs
+            r#"select id as "id!" from jobs
             where state in ('running', 'cancelling') and has_open_tasks is not true and open_tasks = 0
-            order by id limit 1000",
+            union all
+            select j.id from jobs j cross join lateral tally_of(j.id) y
+            where j.state in ('running', 'cancelling') and counts_apart(j.task_count) and y.tasks = j.open_tasks
+            order by 1 limit 1000"#,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -152,8 +155,7 @@ pub(in crate::store) async fn cancel_tasks(tx: &mut Tx, job_id: Uuid, detail: &s
 /// Takes ended tasks off a job's count, lets the next ones begin, and has the job looked at when it was the last.
 pub(in crate::store) async fn count_ended(tx: &mut Tx, job_id: Uuid, tasks: i32, units: i64) -> StoreResult<()> {
     let job = sqlx::query!(
-        "update jobs set open_tasks = open_tasks - $2, units_done = units_done + $3 where id = $1
-        returning open_tasks, parallelism, kind",
+        r#"select count_ended(id, $2, $3) as "open_tasks!", parallelism, kind from jobs where id = $1"#,
         job_id,
         tasks,
         units,

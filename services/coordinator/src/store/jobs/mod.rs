@@ -62,30 +62,34 @@ impl LockedJob {
 pub(super) async fn lock(tx: &mut Tx, id: Uuid) -> StoreResult<Option<LockedJob>> {
     let row = sqlx::query!(
         r#"select pipeline_id, project, name, kind, state, greatest(priority, inherited_priority) as "priority!", reuse,
-            error, open_tasks, task_count, spec, policy
+            error, open_tasks, task_count, counts_apart(task_count) as "counts_apart!", spec, policy
         from jobs where id = $1 and not retired for no key update"#,
         id,
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(|row| {
-        Ok(LockedJob {
-            id,
-            pipeline_id: row.pipeline_id,
-            project: row.project,
-            name: row.name,
-            kind: word("job kind", &row.kind)?,
-            state: word("job state", &row.state)?,
-            priority: row.priority,
-            reuse: row.reuse,
-            error: row.error,
-            open_tasks: row.open_tasks,
-            task_count: row.task_count,
-            spec: row.spec,
-            policy: row.policy,
-        })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    let open_tasks = if row.counts_apart { take_up_tally(tx, id).await? } else { row.open_tasks };
+    Ok(Some(LockedJob {
+        id,
+        pipeline_id: row.pipeline_id,
+        project: row.project,
+        name: row.name,
+        kind: word("job kind", &row.kind)?,
+        state: word("job state", &row.state)?,
+        priority: row.priority,
+        reuse: row.reuse,
+        error: row.error,
+        open_tasks,
+        task_count: row.task_count,
+        spec: row.spec,
+        policy: row.policy,
+    }))
+}
+
+/// Has the row of a locked job say how many of its tasks are open, which is counted apart while many end; returns it.
+async fn take_up_tally(tx: &mut Tx, id: Uuid) -> StoreResult<i32> {
+    Ok(sqlx::query_scalar!(r#"select take_up_tally($1) as "open!""#, id).fetch_one(&mut **tx).await?)
 }
 
 /// The same for whoever may end it or have it begin anew, which changes what others of its pipeline inherit.

@@ -30,13 +30,14 @@ sums as materialized (
     select job_id, count(*)::integer as tasks, sum(units)::bigint as units from ended group by job_id
 ),
 locked as materialized (
-    select id, state, open_tasks from jobs where id = any (array(select job_id from sums)) order by id for no key update
+    select id, pipeline_id, name, state, open_tasks, parallelism, counts_apart(task_count) as apart
+    from jobs where id = any (array(select job_id from sums)) order by id for no key update
 ),
 -- A job all of whose tasks succeeded and that waits for nobody has succeeded; the others are looked at one by one. Another
 -- coordinator's tasks that ended since this began are not seen: that job is looked at, too. `offset 0`, or Postgres would make
 -- a list of all that waits for anything, each time.
 judged as materialized (
-    select s.*, case when l.state = 'running' and l.open_tasks = s.tasks then
+    select s.*, l.apart, case when l.state = 'running' and l.open_tasks = s.tasks and not l.apart then
         not exists (
             select from tasks t
             where t.job_id = l.id and t.state <> 'succeeded' and not t.id = any (array(select id from ended)))
@@ -53,14 +54,19 @@ counted as (
         state = case when g.succeeded then $5 else j.state end,
         finished_at = case when g.succeeded then now() else j.finished_at end
     from judged g
-    where j.id = g.job_id
-    returning
-        j.id, j.pipeline_id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded,
-        exists (select from job_dependencies d where d.depends_on = j.id offset 0) as awaited
+    where j.id = g.job_id and not g.apart
+    returning j.id, j.pipeline_id, j.name, j.open_tasks, j.parallelism, g.tasks, g.succeeded
 ),
+-- What ends of a job of many tasks is counted beside its row. Whether it has succeeded is looked at once none is open.
+counted_apart as materialized (
+    select l.id, l.pipeline_id, l.name, count_ended(l.id, s.tasks, s.units) as open_tasks, l.parallelism, s.tasks, false
+    from locked l join sums s on s.job_id = l.id
+    where l.apart
+),
+counts as materialized (select * from counted union all select * from counted_apart),
 released as materialized (
     select sum(release_waiting(h.id)) as tasks
-    from (select id from counted where parallelism is not null and open_tasks > 0 order by id) h
+    from (select id from counts where parallelism is not null and open_tasks > 0 order by id) h
 ),
 closed as (
     update attempts a set state = 'succeeded', ended_at = now()
@@ -73,7 +79,7 @@ crowds as (
     select
         c.pipeline_id, c.id as job_id, c.tasks, array_agg(e.id order by e.ordinal)::text as many,
         array_agg(e.attempt order by e.ordinal)::text as attempts
-    from ended e join counted c on c.id = e.job_id
+    from ended e join counts c on c.id = e.job_id
     where c.tasks >= $6
     group by c.pipeline_id, c.id, c.tasks
 ),
@@ -81,12 +87,12 @@ news as (
     select
         c.pipeline_id, e.job_id, e.id as task_id, e.attempt, null as many, null as attempts, 'task.succeeded' as kind,
         'task ' || e.ordinal || ' answered' as message, 1 as place
-    from ended e join counted c on c.id = e.job_id
+    from ended e join counts c on c.id = e.job_id
     where c.tasks < $6
     union all
     select pipeline_id, job_id, null, null, many, attempts, 'tasks.succeeded', tasks || ' tasks answered', 1 from crowds
     union all
-    select pipeline_id, id, null, null, null, null, 'job.succeeded', name || ' is succeeded', 2 from counted where succeeded
+    select pipeline_id, id, null, null, null, null, 'job.succeeded', name || ' is succeeded', 2 from counts where succeeded
 ),
 told as (
     select record_events(
@@ -102,5 +108,8 @@ select
     e.token as "token!", t.deliveries as "deliveries!",
     (select tasks > 0 from released) is true as "released!",
     -- Somebody waits for it, or has to look at why it has not ended.
-    exists (select from counted where open_tasks = 0 and (awaited or not succeeded)) as "look_at_jobs!"
+    exists (
+        select from counts c where open_tasks = 0 and (
+            not succeeded or exists (select from job_dependencies d where d.depends_on = c.id offset 0))
+    ) as "look_at_jobs!"
 from told t cross join ended e

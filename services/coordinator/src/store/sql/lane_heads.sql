@@ -1,9 +1,10 @@
 -- Lanes with ready tasks: the first one, and how many there are up to $4; whose they are, with what those may have and have, and
--- whether the queue is paused. $1 lanes and $2, $3 where to begin in them. Of a lane for gangs: the first job all of whose open
--- tasks are ready.
-with heads as materialized (
+-- whether the queue is paused. $1 lanes and $2, $3 where to begin in them; of the others those, too, in which nothing is ready,
+-- as of now. Of a lane for gangs: the first job all of whose open tasks are ready.
+with looked_at as materialized (
     select
-        l.id, l.project, l.kind, l.priority, l.resources, l.gang, h.ready::bigint as ready, h.ready_at, h.id as head
+        l.id, l.project, l.kind, l.priority, l.resources, l.gang, h.ready::bigint as ready,
+        coalesce(h.ready_at, now()) as ready_at, coalesce(h.id, '00000000-0000-0000-0000-000000000000') as head
     from lanes l
     left join unnest($1::integer[], $2::timestamptz[], $3::uuid[]) as s (lane_id, at, id) on s.lane_id = l.id
     cross join lateral (
@@ -16,7 +17,7 @@ with heads as materialized (
             limit $4
         ) t
     ) h
-    where l.gang = 1 and h.ready > 0
+    where l.gang = 1 and (h.ready > 0 or s.lane_id is null)
     union all
     select l.id, l.project, l.kind, l.priority, l.resources, l.gang, g.ready, g.ready_at, g.id
     from lanes l
@@ -26,12 +27,13 @@ with heads as materialized (
         join jobs j on j.id = t.job_id
         where t.state = 'ready' and t.lane_id = l.id
         group by j.id
-        having count(*) = j.open_tasks
+        having count(*) = j.open_tasks - coalesce((select tasks from tally_of(j.id)), 0)
         order by 2
         limit 1
     ) g
     where l.gang > 1
 ),
+heads as (select * from looked_at where ready > 0),
 -- Only where it matters: where there is a quota, or more than one to share with. What has ended lies dead in the index for
 -- as long as somebody keeps an old transaction open, and would be walked over every time.
 usage as materialized (
@@ -52,7 +54,7 @@ select
     p.weight as "weight!", p.max_running, p.max_gpus, p.paused as "project_paused!",
     coalesce(u.running, 0) as "running!", coalesce(u.gpus, 0) as "gpus!",
     coalesce(q.paused, false) as "queue_paused!"
-from heads h
+from looked_at h
 join projects p on p.name = h.project
 left join usage u on u.project = h.project
 left join queues q on q.kind = h.kind
