@@ -45,20 +45,20 @@ begin
     return still_open;
 end $$;
 
--- Has the row of a job, which the caller holds, say by itself how many of its tasks are open, and gives it.
+-- Has the row of a job, which the caller holds, say by itself how many of its tasks are open, and gives it. The tally stays, and
+-- says nothing: where there was none in force, everything that lies dead would be gone through.
 create function take_up_tally(of_job uuid) returns integer language plpgsql as $$
 declare
+    tally record;
     still_open integer;
 begin
-    with tally as (
-        delete from job_tallies
-        where job_id = of_job and id = (select id from job_tallies where job_id = of_job order by id desc limit 1)
-        returning tasks, units
-    )
-    update jobs set open_tasks = open_tasks - tally.tasks, units_done = units_done + tally.units
-    from tally where jobs.id = of_job
-    returning open_tasks into still_open;
-    if still_open is null then
+    select id, tasks, units into tally from job_tallies where job_id = of_job order by id desc limit 1;
+    if tally.tasks > 0 then
+        update job_tallies set id = default, tasks = 0, units = 0 where job_id = of_job and id = tally.id;
+        update jobs set open_tasks = open_tasks - tally.tasks, units_done = units_done + tally.units
+        where id = of_job
+        returning open_tasks into still_open;
+    else
         select open_tasks into still_open from jobs where id = of_job;
     end if;
     return still_open;

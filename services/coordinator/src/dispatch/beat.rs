@@ -16,11 +16,6 @@ use crate::store::{ClaimedTask, OpenAttempt, Standing, StoreResult, Topic};
 
 /// Reports come in all the time; so often they are gathered.
 const SHORTEST: Duration = Duration::from_millis(20);
-/// So often everything is looked for that a worker holds, besides what it is known to have: what another coordinator gave it, or a
-/// claim whose answer was lost. That is slow while somebody keeps an old transaction open;
-const SEARCH: Duration = Duration::from_secs(5);
-/// so many times as long as it took, nobody is searched for again.
-const SEARCH_RESTS: u32 = 20;
 /// An order that its worker does not list after this part of a lease was lost on its way.
 const ORDER_LOST: u32 = 4;
 
@@ -58,14 +53,13 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
         return Ok(());
     }
     let mut standings = context.store.beat(&beat, context.config.lease).await?;
-    context.roster.searched(&beat.searched, Instant::now() + SEARCH.max(asked_at.elapsed() * SEARCH_RESTS));
     let lanes: Vec<i32> = standings.values().flat_map(|standing| &standing.open).map(|attempt| attempt.lane).collect();
     directory.learn(&context.store, &lanes, None).await?;
     let mut fenced = Vec::new();
     for pulse in &pulses {
         let standing = standings.remove(&pulse.worker).unwrap_or_default();
         let lent = standing.open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
-        context.roster.settle(pulse.worker, standing.drain, asked_at, lent);
+        context.roster.settle(pulse, standing.drain, asked_at, lent);
         let lost = lost(context, pulse, &standing.open);
         let orders = orders(context, directory, pulse, &standing, &lost).await;
         deliver(&pulse.door, orders);

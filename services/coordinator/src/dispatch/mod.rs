@@ -1,7 +1,7 @@
 //! The dispatcher: places ready tasks on the workers attached to this coordinator, and keeps their leases alive.
 //!
 //! - `roster` knows who is attached, in memory: it is made anew from the workers' own reports after a start.
-//! - `beat` renews all leases in one statement, and tells workers what to stop.
+//! - `beat` renews all leases in one statement, and tells workers what to stop; `search` finds what it does not know of.
 //! - `rounds` looks at the lanes, and has `ursa_domain::scheduling` decide; `giving` leases what it decided, and tells workers.
 //! - `orders` says everything that a worker needs to know of a task.
 //! - `submissions` stores what is submitted, and leases it at once where it can.
@@ -16,6 +16,7 @@ mod marks;
 mod orders;
 mod roster;
 mod rounds;
+mod search;
 mod submissions;
 
 use crate::context::Context;
@@ -29,6 +30,7 @@ pub(crate) use submissions::Submissions;
 /// Starts the dispatcher.
 pub(crate) fn start(context: &Context, loops: &Loops) {
     loops.start_endless(beat::run(context.clone()));
+    loops.start_endless(search::run(context.clone()));
     loops.start_endless(rounds::run(context.clone()));
     loops.start_endless(submissions::run(context.clone()));
     loops.start_endless(completions::run(context.clone()));

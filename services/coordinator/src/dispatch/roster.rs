@@ -44,6 +44,13 @@ pub(crate) struct Attachment {
     number: u64,
 }
 
+impl Attachment {
+    /// Whose it is.
+    pub(super) fn worker(&self) -> Uuid {
+        self.worker
+    }
+}
+
 /// What a worker holds, as far as placing others goes.
 #[derive(Debug, Clone)]
 pub(super) struct Lent {
@@ -65,10 +72,12 @@ struct Attached {
     reported_at: Instant,
     /// Since the last beat.
     is_fresh: bool,
-    /// Whether a beat has told what it holds: nothing is placed before.
-    is_known: bool,
-    /// When a beat looks next for all that it holds.
+    /// What it holds, as far as a search has found out.
+    found: Option<Vec<Lease>>,
+    /// When the next one is due.
     search_at: Instant,
+    /// Whether a beat since has told of it: nothing is placed before.
+    is_known: bool,
     /// Whether an operator wants it to take no more.
     drain: bool,
     /// When an operator last said so here: what the database said before is older.
@@ -83,8 +92,10 @@ struct Attached {
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     state: Mutex<State>,
-    /// Somebody new, or news that cannot wait for the next beat.
+    /// News that cannot wait for the next beat.
     pub(super) hurry: Notify,
+    /// Somebody new.
+    pub(super) newcomers: Notify,
     /// There may be more room.
     pub(super) room: Notify,
 }
@@ -111,6 +122,9 @@ pub(crate) struct Report {
 /// A worker as the beat sees it.
 pub(super) struct Pulse {
     pub(super) worker: Uuid,
+    number: u64,
+    /// Whether the beat asks for all that it holds.
+    is_whole: bool,
     pub(super) protocol: u32,
     pub(super) leases: Vec<Lease>,
     pub(super) reported_at: Instant,
@@ -137,8 +151,9 @@ impl Roster {
             running: report.running,
             reported_at: now,
             is_fresh: true,
-            is_known: false,
+            found: None,
             search_at: now,
+            is_known: false,
             drain,
             drain_said_at,
             rests_until: now,
@@ -147,7 +162,7 @@ impl Roster {
             number,
         };
         state.workers.insert(worker, attached);
-        self.hurry.notify_one();
+        self.newcomers.notify_one();
         Attachment { worker, number }
     }
 
@@ -224,13 +239,11 @@ impl Roster {
                 beat.progress.push(progress.clone());
                 beat.stages.push(*stage);
             }
-            let is_listed = |token: &Uuid| attached.running.iter().any(|(lease, ..)| lease.token == *token);
-            beat.others.extend(attached.lent.values().map(|lent| lent.lease).filter(|lease| !is_listed(&lease.token)));
-            if attached.search_at <= now {
-                beat.searched.push(attached.row.id);
-            }
+            beat.others.extend(attached.not_listed());
             pulses.push(Pulse {
                 worker: attached.row.id,
+                number: attached.number,
+                is_whole: attached.found.is_some(),
                 protocol: attached.protocol,
                 leases: attached.running.iter().map(|(lease, ..)| *lease).collect(),
                 reported_at: attached.reported_at,
@@ -240,11 +253,29 @@ impl Roster {
         (pulses, beat)
     }
 
-    /// Notes that a beat has looked for all that these workers hold, and when to look again.
-    pub(super) fn searched(&self, workers: &[Uuid], search_at: Instant) {
+    /// Whose open attempts are to be looked for.
+    pub(super) fn due_for_a_search(&self) -> Vec<Attachment> {
+        let state = self.state();
+        let now = Instant::now();
+        let due = state.workers.values().filter(|attached| attached.search_at <= now);
+        due.map(|attached| Attachment { worker: attached.row.id, number: attached.number }).collect()
+    }
+
+    /// Takes in what a search has found, for the next beats to ask about, and when the next search is due. Whoever is new is given
+    /// nothing before.
+    pub(super) fn searched(&self, who: &[Attachment], held: Vec<(Uuid, Lease)>, search_at: Instant) {
+        let mut by_worker: HashMap<Uuid, Vec<Lease>> = HashMap::new();
+        for (worker, lease) in held {
+            by_worker.entry(worker).or_default().push(lease);
+        }
         let mut state = self.state();
-        for worker in workers {
-            if let Some(attached) = state.workers.get_mut(worker) {
+        for attachment in who {
+            let found = by_worker.remove(&attachment.worker).unwrap_or_default();
+            if let Some(attached) = state.get(*attachment) {
+                if attached.found.replace(found).is_none() {
+                    attached.is_fresh = true;
+                    self.hurry.notify_one();
+                }
                 attached.search_at = search_at;
             }
         }
@@ -261,14 +292,17 @@ impl Roster {
     }
 
     /// Brings what a worker holds in line with the database, as it was at `asked_at`.
-    pub(super) fn settle(&self, worker: Uuid, drain: bool, asked_at: Instant, open: Vec<Lent>) {
+    pub(super) fn settle(&self, pulse: &Pulse, drain: bool, asked_at: Instant, open: Vec<Lent>) {
         let mut state = self.state();
         let State { workers, ended, .. } = &mut *state;
-        let Some(attached) = workers.get_mut(&worker) else { return };
+        // A newer session has beats of its own.
+        let Some(attached) = workers.get_mut(&pulse.worker).filter(|attached| attached.number == pulse.number) else {
+            return;
+        };
         if attached.drain_said_at.is_none_or(|said_at| said_at < asked_at) {
             attached.drain = drain;
         }
-        attached.is_known = true;
+        attached.is_known |= pulse.is_whole;
         let open: HashMap<Uuid, Lent> = open
             .into_iter()
             .filter(|lent| !ended.contains_key(&lent.lease.token))
@@ -289,8 +323,10 @@ impl Roster {
     }
 
     /// Notes what workers were just given.
-    pub(super) fn lend(&self, worker: Uuid, lent: Lent) {
+    pub(super) fn lend(&self, worker: Uuid, mut lent: Lent) {
         let mut state = self.state();
+        // A beat that asks from now on asks about it, too.
+        lent.since = Instant::now();
         if let Some(attached) = state.workers.get_mut(&worker) {
             attached.lent.insert(lent.lease.token, lent);
         }
@@ -367,6 +403,13 @@ fn stages(running: &[(Lease, v1::Progress, i32)]) -> BTreeMap<Uuid, i32> {
 impl Attached {
     fn stages(&self) -> BTreeMap<Uuid, i32> {
         stages(&self.running)
+    }
+
+    /// What it is believed to have and does not list.
+    fn not_listed(&self) -> HashSet<Lease> {
+        let listed: HashSet<Uuid> = self.running.iter().map(|(lease, ..)| lease.token).collect();
+        let believed = self.lent.values().map(|lent| lent.lease).chain(self.found.iter().flatten().copied());
+        believed.filter(|lease| !listed.contains(&lease.token)).collect()
     }
 
     /// Whether anything may be placed on it.
@@ -462,7 +505,8 @@ mod tests {
         for asked in [false, true] {
             let worker = Uuid::now_v7();
             let roster = roster_with(worker);
-            roster.settle(worker, false, Instant::now(), Vec::new());
+            let pulse = pulse(&roster);
+            roster.settle(&pulse, false, Instant::now(), Vec::new());
             let lease = Lease { task_id: Uuid::now_v7(), attempt: 1, token: Uuid::now_v7() };
             let lent = Lent {
                 lease,
@@ -484,18 +528,29 @@ mod tests {
         }
     }
 
+    /// A beat of one worker that has been searched for.
+    fn pulse(roster: &Roster) -> Pulse {
+        roster.searched(&roster.due_for_a_search(), Vec::new(), Instant::now());
+        roster.pulse().0.remove(0)
+    }
+
     #[test]
-    fn all_that_a_worker_holds_is_looked_for_when_it_comes_and_when_that_is_due() {
+    fn nothing_is_placed_before_a_beat_has_asked_about_what_a_search_has_found() {
         let worker = Uuid::now_v7();
         let roster = roster_with(worker);
-        assert_eq!(roster.pulse().1.searched, [worker]);
-        let looks = |search_at| {
-            roster.searched(&[worker], search_at);
-            roster.state().workers.get_mut(&worker).unwrap().is_fresh = true;
-            roster.pulse().1.searched.len()
+        let is_known = || !roster.offers(Duration::from_mins(1)).0.is_empty();
+        let beat = || {
+            let (pulses, beat) = roster.pulse();
+            roster.settle(&pulses[0], false, Instant::now(), Vec::new());
+            beat.others
         };
-        assert_eq!(looks(Instant::now() + Duration::from_mins(1)), 0);
-        assert_eq!(looks(Instant::now()), 1);
+        assert!(beat().is_empty() && !is_known());
+        let lease = Lease { task_id: Uuid::now_v7(), attempt: 1, token: Uuid::now_v7() };
+        let due = roster.due_for_a_search();
+        roster.searched(&due, vec![(worker, lease)], Instant::now() + Duration::from_mins(1));
+        assert!(!is_known() && roster.due_for_a_search().is_empty());
+        assert_eq!(beat(), [lease]);
+        assert!(is_known());
     }
 
     fn is_draining(roster: &Roster) -> bool {
@@ -506,12 +561,13 @@ mod tests {
     fn what_a_beat_read_before_an_operator_spoke_does_not_count() {
         let worker = Uuid::now_v7();
         let roster = roster_with(worker);
+        let pulse = pulse(&roster);
         let before = Instant::now();
         roster.drain(worker, true);
-        roster.settle(worker, false, before, Vec::new());
+        roster.settle(&pulse, false, before, Vec::new());
         assert!(is_draining(&roster));
         std::thread::sleep(Duration::from_millis(1));
-        roster.settle(worker, false, Instant::now(), Vec::new());
+        roster.settle(&pulse, false, Instant::now(), Vec::new());
         assert!(!is_draining(&roster), "another coordinator was told since");
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use ursa_domain::scheduling::{LaneView, Offer, Plan, ProjectView, Promises, Request, Running};
 
 use super::giving::{give, hand_over, places};
-use super::marks::Marks;
+use super::marks::{Begin, Marks};
 use super::orders::Directory;
 use crate::context::Context;
 use crate::hub;
@@ -192,10 +192,9 @@ async fn look(
     limit: usize,
     mut within: Option<&mut Tx>,
 ) -> StoreResult<Vec<LaneHead>> {
-    let begin = Instant::now();
-    let marks = memory.marks.for_a_look(begin);
-    let mut lanes = context.store.lane_heads(&marks, limit as u32, within.as_deref_mut()).await?;
-    memory.marks.learn(&lanes, begin, Instant::now());
+    let Begin { marks, back } = memory.marks.for_a_look(Instant::now());
+    let mut lanes = context.store.lane_heads(marks, back, limit as u32, within.as_deref_mut()).await?;
+    memory.marks.learn(&lanes);
     lanes.retain(|lane| lane.ready > 0);
     let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
     memory.directory.learn(&context.store, &ids, within).await?;

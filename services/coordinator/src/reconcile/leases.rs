@@ -1,14 +1,19 @@
 //! Takes back leases that ran out, and attempts that did not stop when they were asked to.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
 use super::{LONGEST_REST, sweep_at_most_every};
 use crate::context::Context;
-use crate::store::{Holders, StoreResult, Topic};
+use crate::store::{StoreResult, Topic};
 
 /// So many times within a lease: all open attempts are looked at, or, while that takes long, those of workers that are silent.
 const LOOKS: u32 = 20;
+
+/// Those are watched for so long after their leases ran out: by then all have been looked at.
+const WATCHED: Duration = Duration::from_mins(2);
 
 /// Runs until told to stop. Leases are left alone for one lease after the start: while no coordinator was there, no
 /// worker could renew.
@@ -24,12 +29,13 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
 }
 
 async fn sweep(context: &Context, pace: &Pace) -> StoreResult<()> {
-    let expire = |whose| context.store.expire_leases(whose, context.config.stop_grace, rand::random::<f64>);
-    let expired = if pace.is_due() {
-        pace.keep(expire(Holders::All)).await?
+    let (store, config) = (&context.store, &context.config);
+    let leases = if pace.is_due() {
+        pace.keep(store.leases_to_take_back(config.stop_grace)).await?
     } else {
-        expire(Holders::SilentFor(context.config.patience())).await?
+        store.leases_of_silent(config.patience()..config.lease + WATCHED).await?
     };
+    let expired = store.take_back_all(leases, config.stop_grace, rand::random::<f64>).await?;
     if expired > 0 {
         tracing::info!(expired, "took back leases of workers that did not report, or did not stop");
     }

@@ -31,13 +31,18 @@ impl Pace {
         Instant::now() >= *self.due_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does it. What fails is tried again at once.
+    /// Does it. What fails is tried again at once; what is given up, as if it had taken long.
     pub(super) async fn keep<T>(&self, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
         let begin = Instant::now();
-        let done = work.await?;
-        let rest = (begin.elapsed() * RESTS).min(LONGEST_REST);
-        *self.due_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + rest;
-        Ok(done)
+        self.rest_until(begin + LONGEST_REST);
+        let done = work.await;
+        let rest = if done.is_ok() { (begin.elapsed() * RESTS).min(LONGEST_REST) } else { Duration::ZERO };
+        self.rest_until(Instant::now() + rest);
+        done
+    }
+
+    fn rest_until(&self, due_at: Instant) {
+        *self.due_at.lock().unwrap_or_else(PoisonError::into_inner) = due_at;
     }
 }
 
@@ -65,5 +70,8 @@ mod tests {
         assert!(pace.is_due());
         let failed: StoreResult<()> = pace.keep(async { Err(ApiError::not_found("job", Uuid::nil()).into()) }).await;
         assert!(failed.is_err() && pace.is_due());
+        let given_up =
+            tokio::time::timeout(Duration::from_secs(1), pace.keep(std::future::pending::<StoreResult<()>>()));
+        assert!(given_up.await.is_err() && !pace.is_due());
     }
 }

@@ -24,10 +24,8 @@ pub(crate) struct Beat {
     pub progress: Vec<v1::Progress>,
     /// How far an order to stop is: 0 none, 1 acknowledged, 2 forced.
     pub stages: Vec<i32>,
-    /// Leases that they do not list, but should have.
+    /// Leases that they do not list, and are believed to have.
     pub others: Vec<Lease>,
-    /// The workers for all of whose open attempts is looked.
-    pub searched: Vec<Uuid>,
 }
 
 /// What the database says to a worker.
@@ -35,7 +33,7 @@ pub(crate) struct Beat {
 pub(crate) struct Standing {
     /// Whether an operator wants it to take no more.
     pub drain: bool,
-    /// What it holds of what it lists and is believed to have; all that it holds, where that was looked for.
+    /// What it holds of what it lists and is believed to have.
     pub open: Vec<OpenAttempt>,
 }
 
@@ -65,7 +63,7 @@ impl Store {
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn beat(&self, beat: &Beat, ttl: Duration) -> StoreResult<HashMap<Uuid, Standing>> {
         task::next(TaskState::Leased, TaskEvent::Start)?;
-        let Beat { workers, leases, progress, stages, others, searched } = beat;
+        let Beat { workers, leases, progress, stages, others } = beat;
         let gpus = workers.iter().map(|worker| gpus_to(&worker.gpus)).collect::<StoreResult<Vec<_>>>()?;
         let labels = workers.iter().map(|worker| stored(&worker.labels)).collect::<StoreResult<Vec<_>>>()?;
         let (tasks, attempts, tokens) = columns(leases);
@@ -92,7 +90,6 @@ impl Store {
             ttl.as_secs_f64(),
             &other_tasks,
             &other_attempts,
-            searched,
         )
         .fetch_all(&self.pool)
         .await?;

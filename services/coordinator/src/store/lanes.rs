@@ -92,17 +92,26 @@ fn understood(lane: i32, kind: &str, resources: Value) -> Option<(JobKind, Resou
 }
 
 impl Store {
-    /// Every lane with a ready task, with how many it has, up to `limit`. `marks` tells for some lanes where to begin: what was
-    /// taken before lies dead in the index until Postgres can clean up. The others are listed with nothing ready, too.
+    /// Every lane with a ready task, with how many it has, up to `limit`. `marks` tells for some lanes where to begin, and `back`
+    /// how much earlier: what was taken before lies dead in the index until Postgres can clean up. Where that is a while ago, a
+    /// lane is listed with nothing ready, too.
     pub(crate) async fn lane_heads(
         &self,
         marks: &HashMap<i32, Mark>,
+        back: Duration,
         limit: u32,
         within: Option<&mut Tx>,
     ) -> StoreResult<Vec<LaneHead>> {
         let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
         let (times, ids): (Vec<DateTime<Utc>>, Vec<Uuid>) = marks.iter().map(|mark| (mark.at, mark.id)).unzip();
-        let look = sqlx::query_file!("src/store/sql/lane_heads.sql", &lanes, &times, &ids, i64::from(limit),);
+        let look = sqlx::query_file!(
+            "src/store/sql/lane_heads.sql",
+            &lanes,
+            &times,
+            &ids,
+            i64::from(limit),
+            back.as_secs_f64()
+        );
         let rows = if let Some(tx) = within {
             look.fetch_all(&mut **tx).await?
         } else {

@@ -1,6 +1,7 @@
 //! Leases: asked back, taken back; a `beat` renews them. A lease is an attempt that has not ended; its times are the
 //! database's clock.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use ursa_domain::Lease;
@@ -20,16 +21,8 @@ pub(super) fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i32>, Vec<Uuid>) {
     )
 }
 
-/// Of whom leases that ran out are taken back.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Holders {
-    /// Of everybody.
-    All,
-    /// Of workers that no coordinator has heard of for so long: of the others next to none runs out.
-    SilentFor(Duration),
-}
-
-struct LeaseToTakeBack {
+/// A lease that ran out, or whose worker did not stop.
+pub(crate) struct LeaseToTakeBack {
     task_id: Uuid,
     number: i32,
     lease_token: Uuid,
@@ -53,6 +46,19 @@ impl Store {
             .into_iter()
             .map(|row| (row.worker_id, lease(row.task_id, row.number, row.lease_token), row.reason))
             .collect())
+    }
+
+    /// All that some workers hold. It goes over what they ended, too, as long as somebody keeps an old transaction open.
+    pub(crate) async fn held_by(&self, workers: &[Uuid]) -> StoreResult<Vec<(Uuid, Lease)>> {
+        let rows = sqlx::query!(
+            r#"select a.worker_id as "worker!", a.task_id as "task!", a.number as "number!", a.lease_token as "token!"
+            from unnest($1::uuid[]) as w (id) cross join lateral open_attempts_of(w.id) a"#,
+            workers,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let lease = |task_id, number: i32, token| Lease { task_id, attempt: number as u32, token };
+        Ok(rows.into_iter().map(|row| (row.worker, lease(row.task, row.number, row.token))).collect())
     }
 
     /// Asks for attempts back for the sake of more urgent work. Their tasks are locked first, as by those who end them.
@@ -88,17 +94,53 @@ impl Store {
         Ok(asked.len() as u64)
     }
 
-    /// Takes back leases that ran out, and those whose worker was asked to stop longer than `grace` ago; returns how many.
-    /// Each in its own transaction, so that one bad row holds up nothing: what goes wrong with it is logged, and only an
-    /// outage ends the sweep.
-    pub(crate) async fn expire_leases(
+    /// Leases that ran out, and those whose worker was asked to stop longer than `grace` ago.
+    pub(crate) async fn leases_to_take_back(&self, grace: Duration) -> StoreResult<Vec<LeaseToTakeBack>> {
+        let leases = sqlx::query_as!(
+            LeaseToTakeBack,
+            r#"select task_id, number, lease_token, worker_name, expires_at < now() as "silent!" from attempts
+            where ended_at is null
+                and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $1))
+            order by expires_at limit 1000"#,
+            grace.as_secs_f64(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(leases)
+    }
+
+    /// Leases that ran out of workers that no coordinator has heard of since `silence`, but not for longer ago than its end.
+    pub(crate) async fn leases_of_silent(&self, silence: Range<Duration>) -> StoreResult<Vec<LeaseToTakeBack>> {
+        let leases = sqlx::query_as!(
+            LeaseToTakeBack,
+            r#"select a.task_id as "task_id!", a.number as "number!", a.lease_token as "lease_token!",
+                a.worker_name as "worker_name!", true as "silent!"
+            from (
+                select id from workers
+                where last_seen_at < now() - make_interval(secs => $1) and last_seen_at >= now() - make_interval(secs => $2)
+                offset 0
+            ) w
+            cross join lateral open_attempts_of(w.id) a
+            where a.expires_at < now()
+            order by a.expires_at limit 1000"#,
+            silence.start.as_secs_f64(),
+            silence.end.as_secs_f64(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(leases)
+    }
+
+    /// Takes back leases that still are to be; returns how many. Each in its own transaction, so that one bad row holds up
+    /// nothing: what goes wrong with it is logged, and only an outage ends the sweep.
+    pub(crate) async fn take_back_all(
         &self,
-        whose: Holders,
+        leases: Vec<LeaseToTakeBack>,
         grace: Duration,
         jitter: impl Fn() -> f64,
     ) -> StoreResult<u32> {
-        let mut expired = 0;
-        for row in self.leases_to_take_back(whose, grace).await? {
+        let mut taken_back = 0;
+        for row in leases {
             let lease = Lease { task_id: row.task_id, attempt: row.number as u32, token: row.lease_token };
             let message = if row.silent {
                 format!("worker {} was lost: it did not report in time", row.worker_name)
@@ -106,46 +148,14 @@ impl Store {
                 format!("worker {} did not stop within {} s of being asked", row.worker_name, grace.as_secs())
             };
             match self.take_back(&lease, &message, grace, jitter()).await {
-                Ok(taken) => expired += u32::from(taken),
+                Ok(taken) => taken_back += u32::from(taken),
                 Err(error) if error.is_outage() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, task = %lease.task_id, "could not take back a lease that ran out");
                 }
             }
         }
-        Ok(expired)
-    }
-
-    async fn leases_to_take_back(&self, whose: Holders, grace: Duration) -> StoreResult<Vec<LeaseToTakeBack>> {
-        let rows =
-            match whose {
-                Holders::All => sqlx::query_as!(
-                    LeaseToTakeBack,
-                    r#"select task_id, number, lease_token, worker_name, expires_at < now() as "silent!" from attempts
-                    where ended_at is null
-                        and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $1))
-                    order by expires_at limit 1000"#,
-                    grace.as_secs_f64(),
-                )
-                .fetch_all(&self.pool)
-                .await?,
-                Holders::SilentFor(silence) => {
-                    sqlx::query_as!(
-                        LeaseToTakeBack,
-                        r#"select a.task_id as "task_id!", a.number as "number!", a.lease_token as "lease_token!",
-                        a.worker_name as "worker_name!", a.expires_at < now() as "silent!"
-                    from (select id from workers where last_seen_at < now() - make_interval(secs => $2) offset 0) w
-                    cross join lateral open_attempts_of(w.id) a
-                    where a.expires_at < now() or a.stop_asked_at < now() - make_interval(secs => $1)
-                    order by a.expires_at limit 1000"#,
-                        grace.as_secs_f64(),
-                        silence.as_secs_f64(),
-                    )
-                    .fetch_all(&self.pool)
-                    .await?
-                }
-            };
-        Ok(rows)
+        Ok(taken_back)
     }
 
     async fn take_back(&self, lease: &Lease, message: &str, grace: Duration, jitter: f64) -> StoreResult<bool> {

@@ -18,7 +18,7 @@ const WATCH: Duration = Duration::from_secs(10);
 const WATCH_PLANS: Duration = Duration::from_secs(3);
 const TOP_UP: Duration = Duration::from_secs(5);
 /// Pages that a claim may look at in one go through a table. The whole table of tasks has hundreds of thousands, the index of
-/// those that are ready thousands; what grows while the transaction is open are the versions of the job's row.
+/// those that are ready thousands, and tens of thousands with those that were taken while the transaction is open.
 const PAGES: f64 = 10_000.0;
 
 /// While the caller holds an [`OpenTransaction`], since the tables were full.

@@ -11,7 +11,7 @@ const SLOTS: u32 = 300;
 const ROW: &str = "select ctid || ' ' || (select count(*) from job_tallies) from jobs";
 /// How many tasks are open by the row alone, and whether the units are those of the tasks that succeeded.
 const COUNTS: &str = "select j.open_tasks || ' ' || (j.units_done = sum(t.units) filter (where t.state = 'succeeded'))
-    || ' ' || (select count(*) from job_tallies) from jobs j join tasks t on t.job_id = j.id group by j.id";
+    || ' ' || (select tasks + units from job_tallies) from jobs j join tasks t on t.job_id = j.id group by j.id";
 const ENDED: &str = "0 true 0";
 
 /// Versions of a row that cannot be cleared are gone through by whoever looks it up.

@@ -62,7 +62,7 @@ impl Store {
         let ids = sqlx::query_scalar!(
             r#"select id as "id!" from jobs
             where state in ('running', 'cancelling') and has_open_tasks is not true and open_tasks = 0
-            union all
+            union
             select j.id from jobs j cross join lateral tally_of(j.id) y
             where j.state in ('running', 'cancelling') and counts_apart(j.task_count) and y.tasks = j.open_tasks
             order by 1 limit 1000"#,
@@ -77,19 +77,10 @@ impl Store {
     pub(crate) async fn settle_job(&self, id: Uuid) -> StoreResult<bool> {
         let mut tx = self.begin().await?;
         let Some(job) = lock_to_move(&mut tx, id).await? else { return Ok(false) };
-        if job.open_tasks > 0 {
+        let Some(event) = end_of(&mut tx, &job).await? else {
+            // Its row may have been made to say that no task is open, for whoever looks for more to do.
+            tx.commit().await?;
             return Ok(false);
-        }
-        let event = match job.state {
-            JobState::Running => match readiness_of(&mut tx, &job, Feeding::Over).await? {
-                Readiness::Wait => return Ok(false),
-                Readiness::Skip => JobEvent::Skip,
-                Readiness::Start if has_more(&mut tx, &job).await? => return Ok(false),
-                Readiness::Start => JobEvent::Finish(outcome(&mut tx, &job).await?),
-            },
-            JobState::Cancelling if job.error.is_empty() => JobEvent::Finish(JobOutcome::Cancelled),
-            JobState::Cancelling => JobEvent::Finish(JobOutcome::Failed),
-            _ => return Ok(false),
         };
         let error = match event {
             JobEvent::Finish(JobOutcome::Failed) if job.error.is_empty() => first_error(&mut tx, &job).await?,
@@ -104,6 +95,25 @@ impl Store {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// How a job ends that has no open task; `None` where it does not.
+async fn end_of(tx: &mut Tx, job: &LockedJob) -> StoreResult<Option<JobEvent>> {
+    if job.open_tasks > 0 {
+        return Ok(None);
+    }
+    let event = match job.state {
+        JobState::Running => match readiness_of(tx, job, Feeding::Over).await? {
+            Readiness::Wait => return Ok(None),
+            Readiness::Skip => JobEvent::Skip,
+            Readiness::Start if has_more(tx, job).await? => return Ok(None),
+            Readiness::Start => JobEvent::Finish(outcome(tx, job).await?),
+        },
+        JobState::Cancelling if job.error.is_empty() => JobEvent::Finish(JobOutcome::Cancelled),
+        JobState::Cancelling => JobEvent::Finish(JobOutcome::Failed),
+        _ => return Ok(None),
+    };
+    Ok(Some(event))
 }
 
 /// As [`lock_to_move`], for whoever will ask for its attempts back. Those who end an attempt lock its task before its job,

@@ -1,8 +1,9 @@
 -- The beat of all attached workers: notes that they are there, renews the leases they list, marks as begun what they list
 -- for the first time, and tells of each whether an operator wants it to take no more, and every open attempt of theirs; what
 -- they list and does not come back is lost. Side by side: $1–$9 workers, $10–$12 leases, $13–$16 progress, $17 stages of
--- stopping; $18 seconds to live. $19 and $20 attempts that they are believed to have besides; of the workers $21 all open ones are
--- looked for: those that have ended lie dead in the index for as long as somebody keeps an old transaction open.
+-- stopping; $18 seconds to live. $19 and $20 attempts that they are believed to have besides.
+-- Others of theirs are not looked for here: what has ended lies dead in the index for as long as somebody keeps an old
+-- transaction open, and would hold up the renewals.
 -- Workers are noted in the order of their ids, before all else: another coordinator may be noting the same ones. A row that
 -- is locked is being ended: leaving it alone keeps this statement out of every deadlock. Attempts are found by their tasks,
 -- and what is said of them is joined once: by an index of open ones, of which Postgres expects to find next to none, it
@@ -64,9 +65,6 @@ renewed as (
 known as (
     select id, attempt from report
     union select * from unnest($19::uuid[], $20::integer[]) as k (id, attempt)
-    union select a.task_id, a.number
-    from unnest($21::uuid[]) as w (id)
-    cross join lateral open_attempts_of(w.id) a
 )
 -- A row of every worker, without an attempt; and one of every attempt.
 select

@@ -1,23 +1,37 @@
 -- Lanes with ready tasks: the first one, and how many there are up to $4; whose they are, with what those may have and have, and
--- whether the queue is paused. $1 lanes and $2, $3 where to begin in them; of the others those, too, in which nothing is ready,
--- as of now. Of a lane for gangs: the first job all of whose open tasks are ready.
+-- whether the queue is paused. $1 lanes and $2, $3 where to begin in them; $5 seconds before that, too, but for what became ready
+-- at the very time of the first: that may be all tasks of a large job. Where a lane begins a while ago, or at its start, it is
+-- listed with nothing ready, too, and where to begin next: not now, for what is about to be committed. Of a lane for gangs: the
+-- first job all of whose open tasks are ready.
 with looked_at as materialized (
     select
         l.id, l.project, l.kind, l.priority, l.resources, l.gang, h.ready::bigint as ready,
-        coalesce(h.ready_at, now()) as ready_at, coalesce(h.id, '00000000-0000-0000-0000-000000000000') as head
+        coalesce(h.ready_at, now() - interval '30 seconds') as ready_at,
+        coalesce(h.id, '00000000-0000-0000-0000-000000000000') as head
     from lanes l
     left join unnest($1::integer[], $2::timestamptz[], $3::uuid[]) as s (lane_id, at, id) on s.lane_id = l.id
     cross join lateral (
         select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
         from (
-            select id, ready_at from tasks
-            where state = 'ready' and lane_id = l.id
-                and (ready_at, id) >= (coalesce(s.at, '-infinity'), coalesce(s.id, '00000000-0000-0000-0000-000000000000'))
-            order by ready_at, id
+            (
+                select id, ready_at from tasks
+                where state = 'ready' and lane_id = l.id
+                    and ready_at >= s.at - make_interval(secs => $5) and ready_at < s.at
+                order by ready_at, id
+                limit $4
+            )
+            union all
+            (
+                select id, ready_at from tasks
+                where state = 'ready' and lane_id = l.id and (ready_at, id)
+                    >= (coalesce(s.at, '-infinity'), coalesce(s.id, '00000000-0000-0000-0000-000000000000'))
+                order by ready_at, id
+                limit $4
+            )
             limit $4
         ) t
     ) h
-    where l.gang = 1 and (h.ready > 0 or s.lane_id is null)
+    where l.gang = 1 and (h.ready > 0 or coalesce(s.at, '-infinity') < now() - interval '1 minute')
     union all
     select l.id, l.project, l.kind, l.priority, l.resources, l.gang, g.ready, g.ready_at, g.id
     from lanes l
