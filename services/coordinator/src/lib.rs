@@ -10,6 +10,7 @@ pub mod expiry;
 mod gathered;
 mod hub;
 mod loops;
+mod pace;
 mod reconcile;
 mod store;
 

@@ -19,7 +19,7 @@ const SHORTEST: Duration = Duration::from_millis(20);
 /// An order that its worker does not list after this part of a lease was lost on its way.
 const ORDER_LOST: u32 = 4;
 
-/// Beats for ever: several times as often as workers report, and at once when somebody new is there.
+/// Beats for ever: several times as often as workers report, and at once when there is news.
 pub(super) async fn run(context: Context) {
     let mut interval = tokio::time::interval((context.config.report_interval / 4).max(SHORTEST));
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -74,9 +74,8 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
 
 /// Tells workers at once what they shall stop. What does not reach one, it hears with the next beat.
 async fn tell_stops(context: &Context) -> StoreResult<()> {
-    let workers = context.roster.attached();
     let mut by_worker: HashMap<Uuid, Vec<v1::StopOrder>> = HashMap::new();
-    for (worker, lease, reason) in context.store.stops(&workers).await? {
+    for (worker, lease, reason) in context.store.stops(&context.roster.held()).await? {
         let protocol = context.roster.find(worker).map_or(0, |(_, protocol)| protocol);
         by_worker.entry(worker).or_default().push(stop_order(lease, &reason, protocol));
     }

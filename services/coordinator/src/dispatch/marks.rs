@@ -1,12 +1,13 @@
 //! Where rounds begin in the lanes. What was taken before lies dead in the index for as long as somebody keeps an old
 //! transaction open, and would be walked over every time.
 //!
-//! A round begins where the last one found the first ready task, or, where there has been none for a while, at the time of its
-//! look. Whoever began a transaction earlier may commit a task with an earlier time: so every now and then a round begins somewhat
-//! before that. That it comes a long time later is rare, and looked for less often. How much earlier a round begins then, goes by
-//! the ruler: twice as far half as often. A task that comes late by some time is found after about as much time again, and however
-//! long the tail of dead ones is, each of these depths costs as much as the others. Only what became ready at the very microsecond
-//! of the first is passed over until a look begins at the start: all tasks of a large job did, and those before it are dead.
+//! A round begins where the last one found the first ready task, or, where there has been none for a while, half a minute before
+//! its look. Whoever began a transaction earlier may commit a task with an earlier time: so every now and then a round begins
+//! somewhat before that. That it comes a long time later is rare, and looked for less often. How much earlier a round begins then,
+//! goes by the ruler: twice as far half as often. A task that comes late by some time is found after about as much time again, and
+//! however long the tail of dead ones is, each of these depths costs as much as the others. What became ready at the very
+//! microsecond of the first is passed over: that is all of a large job, and those before the first are dead. One that another
+//! transaction of the same microsecond committed late waits until another task is the first.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -20,6 +20,8 @@ const REST: Duration = Duration::from_secs(1);
 const REMEMBER: Duration = Duration::from_mins(1);
 /// What was measured of a GPU's memory may not show yet what a task takes that began so lately.
 const SETTLING: Duration = Duration::from_mins(1);
+/// Most searches take less.
+const A_SEARCH: Duration = Duration::from_millis(500);
 /// A worker that has fallen behind in reading its orders hears them again with the next beat.
 pub(crate) const ORDERS_IN_FLIGHT: usize = 16;
 
@@ -51,6 +53,15 @@ impl Attachment {
     }
 }
 
+/// Whom a search is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Those for whom none has looked yet.
+    New,
+    /// The others, as far as it is due.
+    Known,
+}
+
 /// What a worker holds, as far as placing others goes.
 #[derive(Debug, Clone)]
 pub(super) struct Lent {
@@ -69,6 +80,7 @@ struct Attached {
     row: WorkerReportRow,
     protocol: u32,
     running: Vec<(Lease, v1::Progress, i32)>,
+    attached_at: Instant,
     reported_at: Instant,
     /// Since the last beat.
     is_fresh: bool,
@@ -149,6 +161,7 @@ impl Roster {
             row: report.row,
             protocol: report.protocol,
             running: report.running,
+            attached_at: now,
             reported_at: now,
             is_fresh: true,
             found: None,
@@ -197,9 +210,14 @@ impl Roster {
         self.room.notify_one();
     }
 
-    /// Everybody who is attached.
-    pub(super) fn attached(&self) -> Vec<Uuid> {
-        self.state().workers.keys().copied().collect()
+    /// Everything that is known or believed to be held, and by whom.
+    pub(super) fn held(&self) -> Vec<(Uuid, Lease)> {
+        let state = self.state();
+        let of = |attached: &Attached| {
+            let listed = attached.running.iter().map(|(lease, ..)| *lease);
+            listed.chain(attached.not_listed()).map(|lease| (attached.row.id, lease)).collect::<Vec<_>>()
+        };
+        state.workers.values().flat_map(of).collect()
     }
 
     /// Takes note that leases have ended, so that their workers have room at once. One that was given back without having
@@ -231,7 +249,9 @@ impl Roster {
         state.ended.retain(|_, at| now.duration_since(*at) < REMEMBER);
         let mut beat = Beat::default();
         let mut pulses = Vec::new();
-        for attached in state.workers.values_mut().filter(|attached| attached.is_fresh) {
+        for attached in
+            state.workers.values_mut().filter(|attached| attached.is_fresh && attached.has_been_searched(now))
+        {
             attached.is_fresh = false;
             beat.workers.push(attached.row.clone());
             for (lease, progress, stage) in &attached.running {
@@ -254,16 +274,35 @@ impl Roster {
     }
 
     /// Whose open attempts are to be looked for.
-    pub(super) fn due_for_a_search(&self) -> Vec<Attachment> {
+    pub(super) fn due_for_a_search(&self, whom: Whom) -> Vec<Attachment> {
         let state = self.state();
         let now = Instant::now();
-        let due = state.workers.values().filter(|attached| attached.search_at <= now);
-        due.map(|attached| Attachment { worker: attached.row.id, number: attached.number }).collect()
+        let is_due = |attached: &&Attached| match whom {
+            Whom::New => attached.found.is_none(),
+            Whom::Known => attached.found.is_some() && attached.search_at <= now,
+        };
+        let attachment = |attached: &Attached| Attachment { worker: attached.row.id, number: attached.number };
+        state.workers.values().filter(is_due).map(attachment).collect()
     }
 
-    /// Takes in what a search has found, for the next beats to ask about, and when the next search is due. Whoever is new is given
-    /// nothing before.
-    pub(super) fn searched(&self, who: &[Attachment], held: Vec<(Uuid, Lease)>, search_at: Instant) {
+    /// When the next search is due.
+    pub(super) fn search_again_at(&self, who: &[Attachment], search_at: Instant) {
+        let mut state = self.state();
+        for attachment in who {
+            if let Some(attached) = state.get(*attachment) {
+                attached.search_at = search_at;
+            }
+        }
+    }
+
+    /// A claim may have been made that nobody here knows of: everybody is due for a search.
+    pub(super) fn doubt(&self) {
+        let now = Instant::now();
+        self.state().workers.values_mut().for_each(|attached| attached.search_at = now);
+    }
+
+    /// Takes in what a search has found, for the next beats to ask about. Whoever is new is given nothing before.
+    pub(super) fn found(&self, who: &[Attachment], held: Vec<(Uuid, Lease)>) {
         let mut by_worker: HashMap<Uuid, Vec<Lease>> = HashMap::new();
         for (worker, lease) in held {
             by_worker.entry(worker).or_default().push(lease);
@@ -271,12 +310,10 @@ impl Roster {
         let mut state = self.state();
         for attachment in who {
             let found = by_worker.remove(&attachment.worker).unwrap_or_default();
-            if let Some(attached) = state.get(*attachment) {
-                if attached.found.replace(found).is_none() {
-                    attached.is_fresh = true;
-                    self.hurry.notify_one();
-                }
-                attached.search_at = search_at;
+            if let Some(attached) = state.get(*attachment)
+                && attached.found.replace(found).is_none()
+            {
+                self.hurry.notify_one();
             }
         }
     }
@@ -405,6 +442,12 @@ impl Attached {
         stages(&self.running)
     }
 
+    /// So that its first report is the one that a beat asks about what was found with. But that renews its leases, too, and must
+    /// not wait for long.
+    fn has_been_searched(&self, now: Instant) -> bool {
+        self.found.is_some() || now.duration_since(self.attached_at) > A_SEARCH
+    }
+
     /// What it is believed to have and does not list.
     fn not_listed(&self) -> HashSet<Lease> {
         let listed: HashSet<Uuid> = self.running.iter().map(|(lease, ..)| lease.token).collect();
@@ -530,7 +573,7 @@ mod tests {
 
     /// A beat of one worker that has been searched for.
     fn pulse(roster: &Roster) -> Pulse {
-        roster.searched(&roster.due_for_a_search(), Vec::new(), Instant::now());
+        roster.found(&roster.due_for_a_search(Whom::New), Vec::new());
         roster.pulse().0.remove(0)
     }
 
@@ -539,18 +582,30 @@ mod tests {
         let worker = Uuid::now_v7();
         let roster = roster_with(worker);
         let is_known = || !roster.offers(Duration::from_mins(1)).0.is_empty();
-        let beat = || {
-            let (pulses, beat) = roster.pulse();
-            roster.settle(&pulses[0], false, Instant::now(), Vec::new());
-            beat.others
-        };
-        assert!(beat().is_empty() && !is_known());
+        assert!(roster.pulse().0.is_empty(), "it waits for the search");
         let lease = Lease { task_id: Uuid::now_v7(), attempt: 1, token: Uuid::now_v7() };
-        let due = roster.due_for_a_search();
-        roster.searched(&due, vec![(worker, lease)], Instant::now() + Duration::from_mins(1));
-        assert!(!is_known() && roster.due_for_a_search().is_empty());
-        assert_eq!(beat(), [lease]);
+        let newcomers = roster.due_for_a_search(Whom::New);
+        assert_eq!((newcomers.len(), roster.due_for_a_search(Whom::Known).len()), (1, 0));
+        roster.found(&newcomers, vec![(worker, lease)]);
+        assert!(!is_known() && roster.due_for_a_search(Whom::New).is_empty());
+        let (pulses, beat) = roster.pulse();
+        assert_eq!(beat.others, [lease]);
+        roster.settle(&pulses[0], false, Instant::now(), Vec::new());
         assert!(is_known());
+        roster.search_again_at(&newcomers, Instant::now() + Duration::from_mins(1));
+        assert!(roster.due_for_a_search(Whom::Known).is_empty());
+        roster.doubt();
+        assert_eq!(roster.due_for_a_search(Whom::Known), newcomers);
+    }
+
+    /// A search may take long while somebody keeps an old transaction open.
+    #[test]
+    fn a_beat_renews_leases_before_a_search_that_takes_long_is_over() {
+        let roster = roster_with(Uuid::now_v7());
+        std::thread::sleep(A_SEARCH + Duration::from_millis(10));
+        let (pulses, _) = roster.pulse();
+        roster.settle(&pulses[0], false, Instant::now(), Vec::new());
+        assert!(roster.offers(Duration::from_mins(1)).0.is_empty(), "what it holds is not known yet");
     }
 
     fn is_draining(roster: &Roster) -> bool {

@@ -65,7 +65,12 @@ pub(super) async fn run(context: Context) {
         ended.borrow_and_update();
         let _ = context.roster.room.notified().now_or_never();
         let mut waiting = true;
-        match rounds(&context).await {
+        let outcome = rounds(&context).await;
+        if outcome.is_err() {
+            // Something may have been claimed all the same.
+            context.roster.doubt();
+        }
+        match outcome {
             Ok(rest) => (outage, waiting) = (false, rest == Rest::Waits),
             Err(error) if error.is_outage() => {
                 if !outage {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::pace::Pace;
 use super::sweep_at_most_every;
 use crate::context::Context;
+use crate::pace::Pace;
 use crate::store::{StoreResult, Topic};
 
 /// Time passes whether tasks begin and end or not.
@@ -14,19 +14,32 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
+    let patience = context.store.patience();
     let pace = Pace::new();
-    let sweep = || context.store.patience().with(sweep(&context, &pace));
-    sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, sweep).await;
+    let due = || patience.with(due(&context));
+    let overdue = || patience.with(overdue(&context, &pace));
+    tokio::join!(
+        sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, due),
+        sweep_at_most_every(REST, "deadlines of attempts", &context, Topic::Tasks, &stop, overdue),
+    );
 }
 
-async fn sweep(context: &Context, pace: &Pace) -> StoreResult<()> {
+async fn due(context: &Context) -> StoreResult<()> {
     let store = &context.store;
     store.wake_tasks().await?;
-    let overdue = if pace.is_due() { pace.keep(store.stop_overdue()).await? } else { 0 };
+    store.expire_tasks().await?;
+    store.expire_jobs().await?;
+    Ok(())
+}
+
+/// By itself: it goes over all open attempts.
+async fn overdue(context: &Context, pace: &Pace) -> StoreResult<()> {
+    if !pace.is_due() {
+        return Ok(());
+    }
+    let overdue = pace.keep(context.store.stop_overdue()).await?;
     if overdue > 0 {
         tracing::info!(overdue, "asked back attempts that took longer than their jobs allow");
     }
-    store.expire_tasks().await?;
-    store.expire_jobs().await?;
     Ok(())
 }

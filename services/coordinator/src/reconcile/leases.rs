@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::pace::Pace;
 use super::{LONGEST_REST, sweep_at_most_every};
 use crate::context::Context;
-use crate::store::{StoreResult, Topic};
+use crate::pace::Pace;
+use crate::store::{LeaseToTakeBack, StoreResult, Topic};
 
-/// So many times within a lease: all open attempts are looked at, or, while that takes long, those of workers that are silent.
+/// So many times within a lease it is looked for what ran out.
 const LOOKS: u32 = 20;
-
-/// Those are watched for so long after their leases ran out: by then all have been looked at.
+/// A worker that fell silent is watched for so long after its leases ran out. What it holds then, all open attempts have to be
+/// looked at for.
 const WATCHED: Duration = Duration::from_mins(2);
 
 /// Runs until told to stop. Leases are left alone for one lease after the start: while no coordinator was there, no
@@ -22,20 +22,35 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
     if stop.run_until_cancelled(tokio::time::sleep(lease)).await.is_none() {
         return;
     }
+    let rest = (lease / LOOKS).min(LONGEST_REST);
     // Lost work waits for it: an answer that does not come is given up as soon as the beat's.
+    let patience = context.store.patience();
     let pace = Pace::new();
-    let sweep = || context.store.patience().with(sweep(&context, &pace));
-    sweep_at_most_every((lease / LOOKS).min(LONGEST_REST), "leases", &context, Topic::Tasks, &stop, sweep).await;
+    let all = || patience.with(all(&context, &pace));
+    let silent = || patience.with(silent(&context));
+    tokio::join!(
+        sweep_at_most_every(rest, "leases", &context, Topic::Tasks, &stop, all),
+        sweep_at_most_every(rest, "leases of silent workers", &context, Topic::Tasks, &stop, silent),
+    );
 }
 
-async fn sweep(context: &Context, pace: &Pace) -> StoreResult<()> {
-    let (store, config) = (&context.store, &context.config);
-    let leases = if pace.is_due() {
-        pace.keep(store.leases_to_take_back(config.stop_grace)).await?
-    } else {
-        store.leases_of_silent(config.patience()..config.lease + WATCHED).await?
-    };
-    let expired = store.take_back_all(leases, config.stop_grace, rand::random::<f64>).await?;
+/// All open attempts.
+async fn all(context: &Context, pace: &Pace) -> StoreResult<()> {
+    if !pace.is_due() {
+        return Ok(());
+    }
+    let leases = pace.keep(context.store.leases_to_take_back(context.config.stop_grace)).await?;
+    take_back(context, leases).await
+}
+
+/// Those of workers that are not heard of: nearly all that runs out.
+async fn silent(context: &Context) -> StoreResult<()> {
+    let silence = context.config.patience()..context.config.lease + WATCHED;
+    take_back(context, context.store.leases_of_silent(silence).await?).await
+}
+
+async fn take_back(context: &Context, leases: Vec<LeaseToTakeBack>) -> StoreResult<()> {
+    let expired = context.store.take_back_all(leases, context.config.stop_grace, rand::random::<f64>).await?;
     if expired > 0 {
         tracing::info!(expired, "took back leases of workers that did not report, or did not stop");
     }

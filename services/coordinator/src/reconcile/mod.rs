@@ -10,7 +10,6 @@ mod jobs;
 mod leases;
 pub(crate) mod leftovers;
 mod logs;
-mod pace;
 mod retention;
 mod schedules;
 mod snapshot;

@@ -32,19 +32,26 @@ pub(crate) struct LeaseToTakeBack {
 }
 
 impl Store {
-    /// The attempts of some workers that shall stop, without renewing any.
-    pub(crate) async fn stops(&self, workers: &[Uuid]) -> StoreResult<Vec<(Uuid, Lease, String)>> {
+    /// Which of these attempts, each with its worker, shall stop and why, without renewing any.
+    pub(crate) async fn stops(&self, held: &[(Uuid, Lease)]) -> StoreResult<Vec<(Uuid, Lease, String)>> {
+        let (workers, leases): (Vec<Uuid>, Vec<Lease>) = held.iter().copied().unzip();
+        let (tasks, attempts, tokens) = columns(&leases);
         let rows = sqlx::query!(
-            r#"select worker_id, task_id, number, lease_token, stop_reason as "reason!" from attempts
-            where worker_id = any ($1) and ended_at is null and stop_reason is not null"#,
-            workers,
+            r#"select h.worker as "worker!", a.task_id, a.number, a.lease_token, a.stop_reason as "reason!"
+            from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::uuid[]) as h (worker, task, attempt, token)
+            cross join lateral (select * from attempts where task_id = h.task and number = h.attempt limit 1) a
+            where a.lease_token = h.token and a.ended_at is null and a.stop_reason is not null"#,
+            &workers,
+            &tasks,
+            &attempts,
+            &tokens,
         )
         .fetch_all(&self.pool)
         .await?;
         let lease = |task_id, number: i32, token| Lease { task_id, attempt: number as u32, token };
         Ok(rows
             .into_iter()
-            .map(|row| (row.worker_id, lease(row.task_id, row.number, row.lease_token), row.reason))
+            .map(|row| (row.worker, lease(row.task_id, row.number, row.lease_token), row.reason))
             .collect())
     }
 

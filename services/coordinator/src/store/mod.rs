@@ -70,6 +70,7 @@ pub(crate) use events::{EventRow, EventSubject};
 pub(crate) use heatmaps::StoredHeatmap;
 pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
 pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo, Mark};
+pub(crate) use leases::LeaseToTakeBack;
 pub(crate) use log_archive::{LogObject, LogPage, log_line};
 pub(crate) use pipelines::PipelineRow;
 pub(crate) use planning::Planned;

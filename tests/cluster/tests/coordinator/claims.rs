@@ -66,48 +66,99 @@ async fn what_stands_before_the_place_that_a_round_begins_at_is_found() {
     fixture.job_in(&ids[0], "succeeded").await;
 }
 
-/// Keeps Postgres from cleaning up.
+/// Keeps Postgres from cleaning up: what was taken lies dead in the index of what is ready.
 const OLD_TRANSACTION: &str = "select pg_sleep(60)";
-/// How often a look went through the index of what is ready, and what of it was seen by all looks.
-const LOOKS: &str = "select idx_scan from pg_stat_user_indexes where indexrelname = 'tasks_ready'";
-const SEEN: &str = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'tasks_ready'";
+const DEAD: u32 = 400;
+const TASKS: u32 = 40;
 
-/// What was taken lies dead in the index for as long as somebody keeps an old transaction open.
 #[tokio::test]
 async fn a_lane_in_which_nothing_is_left_is_not_gone_through_with_every_look() {
-    const DEAD: u32 = 400;
-    const TASKS: u32 = 40;
     let fixture = Fixture::start().await;
     // A while ago, so that none of them may have been committed late.
     let emptied = fixture.submit(vec![probe(DEAD)]).await;
     fixture.sql("update tasks set ready_at = ready_at - interval '1 hour'").await;
     let work = async {
+        let first = Coordinator::start(&fixture.postgres.url()).await.unwrap();
+        at_work(&first.client, DEAD as usize).await.complete_all(answered).await.unwrap();
+        fixture.job_in(&emptied[0], "succeeded").await;
+        // One that knows of nothing beside one that saw them ready.
+        let other = Coordinator::start(&fixture.postgres.url()).await.unwrap();
+        let look = Looks::begin(&fixture).await;
+        let ids = fixture.submit(vec![v1::JobDefinition { priority: Some(9), ..probe(TASKS) }]).await;
+        one_after_the_other(&other.client).await;
+        fixture.job_in(&ids[0], "succeeded").await;
+        look.end(&fixture).await;
+    };
+    beside_an_old_transaction(&fixture, work).await;
+}
+
+/// All of them became ready at the same time.
+#[tokio::test]
+async fn what_was_taken_of_a_job_is_not_gone_through_with_every_look() {
+    let fixture = Fixture::start().await;
+    let work = async {
+        let ids = fixture.submit(vec![probe(DEAD + TASKS)]).await;
+        let mut worker = at_work(fixture.client(), DEAD as usize).await;
+        worker.report.draining = true;
+        worker.say().await.unwrap();
+        worker.complete_all(answered).await.unwrap();
+        drop(worker);
+        let look = Looks::begin(&fixture).await;
+        one_after_the_other(fixture.client()).await;
+        fixture.job_in(&ids[0], "succeeded").await;
+        look.end(&fixture).await;
+    };
+    beside_an_old_transaction(&fixture, work).await;
+}
+
+async fn beside_an_old_transaction(fixture: &Fixture, work: impl Future<Output = ()>) {
+    let work = async {
         let open = format!("select count(*) from pg_stat_activity where query = '{OLD_TRANSACTION}'");
         until("the old transaction", || fixture.ask(&open), |open| open == "1").await;
-        let first = Coordinator::start(&fixture.postgres.url()).await.unwrap();
-        let mut worker = at_work(&first.client, DEAD as usize).await;
-        worker.complete_all(answered).await.unwrap();
-        fixture.job_in(&emptied[0], "succeeded").await;
-        drop(worker);
-        // One that knows of nothing beside one that saw them ready; Postgres says within seconds what was read.
-        let other = Coordinator::start(&fixture.postgres.url()).await.unwrap();
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        let number = async |query: &str| fixture.ask(query).await.parse::<u32>().unwrap();
-        let (looks, seen) = (number(LOOKS).await, number(SEEN).await);
-        let ids = fixture.submit(vec![v1::JobDefinition { priority: Some(9), ..probe(TASKS) }]).await;
-        let mut worker = Worker::attach(&other.client, "worker", 1).await.unwrap();
-        for _ in 0..TASKS {
-            let lease = worker.next_task().await.unwrap().lease.unwrap();
-            worker.complete(&lease, answered()).await.unwrap();
-        }
-        fixture.job_in(&ids[0], "succeeded").await;
-        until("the statistics", || number(LOOKS), |now| *now >= looks + TASKS).await;
-        let seen = number(SEEN).await - seen;
-        assert!(seen < TASKS * DEAD / 4, "{seen} entries of the index in {TASKS} looks");
+        work.await;
         fixture.ask("select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'").await;
     };
     let (old, ()) = tokio::join!(fixture.postgres.ask(OLD_TRANSACTION), work);
     old.unwrap_err();
+}
+
+/// Takes and ends so many tasks, each by itself.
+async fn one_after_the_other(client: &Client) {
+    let mut worker = Worker::attach(client, "worker", 1).await.unwrap();
+    for _ in 0..TASKS {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.complete(&lease, answered()).await.unwrap();
+    }
+}
+
+/// How often the index of what is ready was gone through before, and how much of it was read.
+#[derive(Debug)]
+struct Looks {
+    count: u32,
+    entries: u32,
+}
+
+impl Looks {
+    async fn begin(fixture: &Fixture) -> Self {
+        // Postgres says within seconds what was read.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Self::ask(fixture).await
+    }
+
+    async fn ask(fixture: &Fixture) -> Self {
+        let both =
+            "select idx_scan || ' ' || idx_tup_read from pg_stat_user_indexes where indexrelname = 'tasks_ready'";
+        let both = fixture.ask(both).await;
+        let (count, entries) = both.split_once(' ').unwrap();
+        Self { count: count.parse().unwrap(), entries: entries.parse().unwrap() }
+    }
+
+    /// Once one more for each task is told of.
+    async fn end(self, fixture: &Fixture) {
+        let now = until("the statistics", || Self::ask(fixture), |now| now.count >= self.count + 2 * TASKS).await;
+        let entries = now.entries - self.entries;
+        assert!(entries < TASKS * DEAD / 8, "{entries} entries of the index in {} looks", now.count - self.count);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 -- The beat of all attached workers: notes that they are there, renews the leases they list, marks as begun what they list
--- for the first time, and tells of each whether an operator wants it to take no more, and every open attempt of theirs; what
+-- for the first time, and tells of each whether an operator wants it to take no more, and which of its attempts are open; what
 -- they list and does not come back is lost. Side by side: $1–$9 workers, $10–$12 leases, $13–$16 progress, $17 stages of
 -- stopping; $18 seconds to live. $19 and $20 attempts that they are believed to have besides.
 -- Others of theirs are not looked for here: what has ended lies dead in the index for as long as somebody keeps an old
