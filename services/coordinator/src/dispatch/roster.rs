@@ -80,7 +80,7 @@ struct Attached {
     row: WorkerReportRow,
     protocol: u32,
     running: Vec<(Lease, v1::Progress, i32)>,
-    attached_at: Instant,
+    since: Instant,
     reported_at: Instant,
     /// Since the last beat.
     is_fresh: bool,
@@ -161,7 +161,7 @@ impl Roster {
             row: report.row,
             protocol: report.protocol,
             running: report.running,
-            attached_at: now,
+            since: now,
             reported_at: now,
             is_fresh: true,
             found: None,
@@ -445,7 +445,7 @@ impl Attached {
     /// So that its first report is the one that a beat asks about what was found with. But that renews its leases, too, and must
     /// not wait for long.
     fn has_been_searched(&self, now: Instant) -> bool {
-        self.found.is_some() || now.duration_since(self.attached_at) > A_SEARCH
+        self.found.is_some() || now.duration_since(self.since) > A_SEARCH
     }
 
     /// What it is believed to have and does not list.
