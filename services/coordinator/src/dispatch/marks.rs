@@ -10,7 +10,6 @@
 //! transaction of the same microsecond committed late waits until another task is the first.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,8 +24,6 @@ const LITTLE: Duration = Duration::from_secs(2);
 const DEEP: Duration = Duration::from_secs(5);
 /// So many times it is doubled: beyond, a look begins at the very start. That is about every one and a half hours.
 const DOUBLINGS: u32 = 10;
-
-static NONE: LazyLock<HashMap<i32, Mark>> = LazyLock::new(HashMap::new);
 
 /// Where a look begins.
 #[derive(Debug)]
@@ -53,10 +50,13 @@ impl Marks {
         Self { by_lane: HashMap::new(), looked_back_at: now, owes_a_look: false, reached_back_at: now, reached_back: 0 }
     }
 
-    /// Where to begin by now.
+    /// Where to begin by now. One from the start finds every mark anew; should it fail, the next begins there, too.
     pub(super) fn for_a_look(&mut self, now: Instant) -> Begin<'_> {
-        let Some(back) = self.back(now) else { return Begin { marks: &NONE, back: Duration::ZERO } };
-        Begin { marks: &self.by_lane, back }
+        let back = self.back(now);
+        if back.is_none() {
+            self.by_lane.clear();
+        }
+        Begin { marks: &self.by_lane, back: back.unwrap_or_default() }
     }
 
     /// How far to reach back by now; `None` is to the start.

@@ -2,12 +2,18 @@
 //! It is looked for when a worker comes, and every now and then; by itself, since it goes over what has ended, too, as long as
 //! somebody keeps an old transaction open.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::roster::{Attachment, Whom};
 use crate::context::Context;
 use crate::pace::Rests;
 use crate::store::StoreResult;
+
+/// How long nobody is searched for again who is known.
+const REST: Range<Duration> = Duration::ZERO..Duration::from_secs(30);
 
 /// Searches for ever: as often as workers report, and when somebody new is there.
 pub(super) async fn run(context: Context) {
@@ -33,7 +39,7 @@ async fn search_for_all(context: &Context, rests: &mut Rests) -> StoreResult<()>
     let begin = Instant::now();
     let due = context.roster.due_for_a_search(Whom::Known);
     search_for(context, &due).await?;
-    context.roster.search_again_at(&due, Instant::now() + rests.after(begin.elapsed()));
+    context.roster.search_again_at(&due, Instant::now() + rests.after(begin.elapsed(), &REST));
     Ok(())
 }
 

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::sweep_at_most_every;
+use super::{LONGEST_REST, LONGEST_REST_OF_ALL, sweep_at_most_every};
 use crate::context::Context;
-use crate::pace::Pace;
 use crate::store::{StoreResult, Topic};
 
 /// Time passes whether tasks begin and end or not.
@@ -15,12 +14,11 @@ const REST: Duration = Duration::from_millis(100);
 /// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
     let patience = context.store.patience();
-    let pace = Pace::new();
     let due = || patience.with(due(&context));
-    let overdue = || patience.with(overdue(&context, &pace));
+    let overdue = || patience.with(overdue(&context));
     tokio::join!(
-        sweep_at_most_every(REST, "deadlines", &context, Topic::Tasks, &stop, due),
-        sweep_at_most_every(REST, "deadlines of attempts", &context, Topic::Tasks, &stop, overdue),
+        sweep_at_most_every(REST..LONGEST_REST, "deadlines", &context, Topic::Tasks, &stop, due),
+        sweep_at_most_every(REST..LONGEST_REST_OF_ALL, "running attempts", &context, Topic::Tasks, &stop, overdue),
     );
 }
 
@@ -33,11 +31,8 @@ async fn due(context: &Context) -> StoreResult<()> {
 }
 
 /// By itself: it goes over all open attempts.
-async fn overdue(context: &Context, pace: &Pace) -> StoreResult<()> {
-    if !pace.is_due() {
-        return Ok(());
-    }
-    let overdue = pace.keep(context.store.stop_overdue()).await?;
+async fn overdue(context: &Context) -> StoreResult<()> {
+    let overdue = context.store.stop_overdue().await?;
     if overdue > 0 {
         tracing::info!(overdue, "asked back attempts that took longer than their jobs allow");
     }

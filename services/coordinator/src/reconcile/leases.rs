@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{LONGEST_REST, sweep_at_most_every};
+use super::{LONGEST_REST, LONGEST_REST_OF_ALL, sweep_at_most_every};
 use crate::context::Context;
-use crate::pace::Pace;
 use crate::store::{LeaseToTakeBack, StoreResult, Topic};
 
 /// So many times within a lease it is looked for what ran out.
@@ -25,22 +24,17 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
     let rest = (lease / LOOKS).min(LONGEST_REST);
     // Lost work waits for it: an answer that does not come is given up as soon as the beat's.
     let patience = context.store.patience();
-    let pace = Pace::new();
-    let all = || patience.with(all(&context, &pace));
+    let all = || patience.with(all(&context));
     let silent = || patience.with(silent(&context));
     tokio::join!(
-        sweep_at_most_every(rest, "leases", &context, Topic::Tasks, &stop, all),
-        sweep_at_most_every(rest, "leases of silent workers", &context, Topic::Tasks, &stop, silent),
+        sweep_at_most_every(rest..LONGEST_REST_OF_ALL, "leases", &context, Topic::Tasks, &stop, all),
+        sweep_at_most_every(rest..LONGEST_REST, "leases of silent workers", &context, Topic::Tasks, &stop, silent),
     );
 }
 
-/// All open attempts.
-async fn all(context: &Context, pace: &Pace) -> StoreResult<()> {
-    if !pace.is_due() {
-        return Ok(());
-    }
-    let leases = pace.keep(context.store.leases_to_take_back(context.config.stop_grace)).await?;
-    take_back(context, leases).await
+/// All that ran out, and whoever did not stop: it goes over all open attempts.
+async fn all(context: &Context) -> StoreResult<()> {
+    take_back(context, context.store.leases_to_take_back(context.config.stop_grace).await?).await
 }
 
 /// Those of workers that are not heard of: nearly all that runs out.

@@ -19,6 +19,7 @@ mod webhooks;
 pub use duty::takeover_time;
 
 use std::future::Future;
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -27,14 +28,15 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Context;
 use crate::hub;
 use crate::loops::Loops;
+use crate::pace::Rests;
 use crate::store::{StoreError, StoreResult, Topic};
 
 /// A hint may get lost; nothing waits longer than this for a sweep.
 const SWEEP: Duration = Duration::from_secs(1);
-/// What rests, rests so many times as long as it was busy,
-const RESTS: u32 = 9;
-/// but no longer than this: it may have been an outage that took so long.
+/// What others wait for rests no longer than this,
 const LONGEST_REST: Duration = Duration::from_secs(2);
+/// and what goes over all open attempts no longer than this.
+const LONGEST_REST_OF_ALL: Duration = Duration::from_secs(30);
 
 /// Starts every reconciler.
 pub(crate) fn start(context: &Context, loops: &Loops) {
@@ -56,13 +58,13 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = StoreResult<()>>,
 {
-    sweep_at_most_every(Duration::ZERO, name, context, topic, stop, sweep).await;
+    sweep_at_most_every(Duration::ZERO..Duration::ZERO, name, context, topic, stop, sweep).await;
 }
 
 /// The same, for what need not be looked at with every commit: it rests between two sweeps, and the longer the more a sweep
-/// takes, so that what grew slow does not keep the database busy.
+/// takes, so that what grew slow does not keep the database busy. An outage is no reason to rest.
 async fn sweep_at_most_every<F, Fut>(
-    rest: Duration,
+    rest: Range<Duration>,
     name: &'static str,
     context: &Context,
     topic: Topic,
@@ -75,11 +77,13 @@ async fn sweep_at_most_every<F, Fut>(
     let mut wake = context.hub.subscribe(topic);
     let patience = context.store.patience().long();
     let mut outage = false;
+    let mut rests = Rests::default();
     loop {
         wake.borrow_and_update();
         let begin = Instant::now();
         note(name, patience.with(sweep()).await, &mut outage);
-        let rest = if rest.is_zero() { rest } else { (begin.elapsed() * RESTS).clamp(rest, LONGEST_REST) };
+        let busy = if outage { Duration::ZERO } else { begin.elapsed() };
+        let rest = rests.after(busy, &rest);
         let due = async {
             tokio::time::sleep(rest).await;
             hub::wait(&mut wake, SWEEP).await;

@@ -1,5 +1,7 @@
 //! Who is attached to this coordinator, what each has to offer, and what each was given.
 
+mod attached;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,10 +9,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tonic::Status;
-use ursa_domain::scheduling::{GpuOffer, GpuUse, Offer, Resources, Running};
-use ursa_domain::{JobKind, Lease};
+use ursa_domain::Lease;
+use ursa_domain::scheduling::{Offer, Running};
 use ursa_proto::v1;
 use uuid::Uuid;
+
+use attached::Attached;
+pub(super) use attached::Lent;
 
 use crate::store::{Beat, ClaimedTask, WorkerReportRow};
 
@@ -18,10 +23,6 @@ use crate::store::{Beat, ClaimedTask, WorkerReportRow};
 const REST: Duration = Duration::from_secs(1);
 /// A beat that was on its way when a lease ended is over by then.
 const REMEMBER: Duration = Duration::from_mins(1);
-/// What was measured of a GPU's memory may not show yet what a task takes that began so lately.
-const SETTLING: Duration = Duration::from_mins(1);
-/// Most searches take less.
-const A_SEARCH: Duration = Duration::from_millis(500);
 /// A worker that has fallen behind in reading its orders hears them again with the next beat.
 pub(crate) const ORDERS_IN_FLIGHT: usize = 16;
 
@@ -60,44 +61,6 @@ pub(super) enum Whom {
     New,
     /// The others, as far as it is due.
     Known,
-}
-
-/// What a worker holds, as far as placing others goes.
-#[derive(Debug, Clone)]
-pub(super) struct Lent {
-    pub(super) lease: Lease,
-    pub(super) kind: JobKind,
-    pub(super) priority: i32,
-    pub(super) resources: Resources,
-    pub(super) gpus: Vec<u32>,
-    pub(super) preemptible: bool,
-    pub(super) asked_back: bool,
-    since: Instant,
-}
-
-#[derive(Debug)]
-struct Attached {
-    row: WorkerReportRow,
-    protocol: u32,
-    running: Vec<(Lease, v1::Progress, i32)>,
-    since: Instant,
-    reported_at: Instant,
-    /// Since the last beat.
-    is_fresh: bool,
-    /// What it holds, as far as a search has found out.
-    found: Option<Vec<Lease>>,
-    /// When the next one is due.
-    search_at: Instant,
-    /// Whether a beat since has told of it: nothing is placed before.
-    is_known: bool,
-    /// Whether an operator wants it to take no more.
-    drain: bool,
-    /// When an operator last said so here: what the database said before is older.
-    drain_said_at: Option<Instant>,
-    rests_until: Instant,
-    lent: HashMap<Uuid, Lent>,
-    door: Door,
-    number: u64,
 }
 
 /// See the module.
@@ -437,91 +400,11 @@ fn stages(running: &[(Lease, v1::Progress, i32)]) -> BTreeMap<Uuid, i32> {
     running.iter().filter(|(.., stage)| *stage > 0).map(|(lease, _, stage)| (lease.token, *stage)).collect()
 }
 
-impl Attached {
-    fn stages(&self) -> BTreeMap<Uuid, i32> {
-        stages(&self.running)
-    }
-
-    /// So that its first report is the one that a beat asks about what was found with. But that renews its leases, too, and must
-    /// not wait for long.
-    fn has_been_searched(&self, now: Instant) -> bool {
-        self.found.is_some() || now.duration_since(self.since) > A_SEARCH
-    }
-
-    /// What it is believed to have and does not list.
-    fn not_listed(&self) -> HashSet<Lease> {
-        let listed: HashSet<Uuid> = self.running.iter().map(|(lease, ..)| lease.token).collect();
-        let believed = self.lent.values().map(|lent| lent.lease).chain(self.found.iter().flatten().copied());
-        believed.filter(|lease| !listed.contains(&lease.token)).collect()
-    }
-
-    /// Whether anything may be placed on it.
-    fn is_there(&self, now: Instant, patience: Duration) -> bool {
-        self.is_known && now.duration_since(self.reported_at) < patience && self.rests_until <= now
-    }
-
-    fn free_slots(&self) -> u32 {
-        self.row.slots.saturating_sub(self.lent.len() as u32)
-    }
-
-    fn offer(&self) -> Offer {
-        Offer {
-            id: self.row.id,
-            kinds: self.row.kinds.clone(),
-            slots: self.free_slots(),
-            draining: self.row.draining || self.drain,
-            labels: self.row.labels.clone(),
-            gpus: self.row.gpus.iter().map(|gpu| self.gpu_offer(gpu)).collect(),
-            cpu_training: !self.lent.values().any(|lent| lent.kind.learns() && lent.gpus.is_empty()),
-        }
-    }
-
-    fn gpu_offer(&self, gpu: &v1::Gpu) -> GpuOffer {
-        let mine = || self.lent.values().filter(|lent| lent.gpus.contains(&gpu.index));
-        let promised: u64 =
-            mine().filter(|lent| lent.since.elapsed() < SETTLING).map(|lent| lent.resources.gpu_memory_bytes).sum();
-        GpuOffer {
-            index: gpu.index,
-            model: gpu.model.clone(),
-            memory_bytes: gpu.memory_bytes,
-            free_bytes: gpu.free_bytes.saturating_sub(promised),
-            driver: gpu.driver.clone(),
-            used: mine().fold(GpuUse::Free, |used, lent| used.lend(&lent.resources)),
-        }
-    }
-}
-
-impl Lent {
-    /// What was just claimed.
-    pub(super) fn claimed(task: &ClaimedTask, kind: JobKind, priority: i32, resources: &Resources) -> Self {
-        Self {
-            lease: task.lease,
-            kind,
-            priority,
-            resources: resources.clone(),
-            gpus: task.gpus.clone(),
-            preemptible: task.preemptible,
-            asked_back: false,
-            since: Instant::now(),
-        }
-    }
-
-    fn running(&self, attached: &Attached) -> Running {
-        Running {
-            attempt: (self.lease.task_id, self.lease.attempt),
-            worker: attached.row.id,
-            gpus: self.gpus.clone(),
-            shared_bytes: if self.resources.shared { self.resources.gpu_memory_bytes } else { 0 },
-            kind: self.kind,
-            priority: self.priority,
-            preemptible: self.preemptible,
-            at_work: self.since.elapsed(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use ursa_domain::JobKind;
+    use ursa_domain::scheduling::Resources;
+
     use super::*;
 
     fn roster_with(worker: Uuid) -> Roster {
@@ -602,7 +485,7 @@ mod tests {
     #[test]
     fn a_beat_renews_leases_before_a_search_that_takes_long_is_over() {
         let roster = roster_with(Uuid::now_v7());
-        std::thread::sleep(A_SEARCH + Duration::from_millis(10));
+        std::thread::sleep(attached::A_SEARCH + Duration::from_millis(10));
         let (pulses, _) = roster.pulse();
         roster.settle(&pulses[0], false, Instant::now(), Vec::new());
         assert!(roster.offers(Duration::from_mins(1)).0.is_empty(), "what it holds is not known yet");
