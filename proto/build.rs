@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
     tonic_prost_build::configure()
         .codec_path("crate::SmallBuffers")
+        // In order, so that the same is always written the same: requests are told apart by their bytes.
+        .btree_map(".")
         .bytes(".ursa.v1.GetImageResponse.data")
         .bytes(".ursa.v1.Heatmap.overlay_png")
         .bytes(".inference")

@@ -5,6 +5,8 @@ mod codec;
 mod convert;
 mod error;
 
+use std::time::Duration;
+
 pub use codec::SmallBuffers;
 pub use convert::{BadField, parse_id, time, timestamp};
 pub use error::{ApiError, ErrorCode};
@@ -16,6 +18,12 @@ pub const SESSION_PROTOCOL_VERSION: u32 = 2;
 /// The oldest version that a coordinator still understands: the one before its own, so that coordinators can be brought
 /// to a new version first and their workers and nodes after them. Others are refused with the numbers named.
 pub const OLDEST_SESSION_PROTOCOL_VERSION: u32 = 1;
+
+/// After so long without an answer, or that of three reports where that is longer, a worker or node gives its session up.
+pub const SESSION_SILENCE: Duration = Duration::from_secs(5);
+
+/// So long it waits at most before it opens another one.
+pub const SESSION_LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Largest gRPC message either side accepts, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;

@@ -12,16 +12,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, Streaming};
-use ursa_proto::{ApiError, ErrorCode};
+use ursa_proto::{ApiError, ErrorCode, SESSION_LONGEST_WAIT, SESSION_SILENCE};
 
 use crate::Client;
 
 const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LAST_WAIT: Duration = Duration::from_secs(5);
 /// Until the coordinator has said how often.
 const FIRST_INTERVAL: Duration = Duration::from_secs(2);
-/// Every report is answered: a coordinator that answers none of three is as good as away, if that takes so long at least.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// Who keeps a session: a worker or a node.
 pub trait Peer: Send {
@@ -73,7 +70,7 @@ pub async fn keep<P: Peer>(client: &Client, mut peer: P, stop: CancellationToken
         }
         client.turn();
         stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-        wait = (wait * 2).min(LAST_WAIT);
+        wait = (wait * 2).min(SESSION_LONGEST_WAIT);
     }
     Ok(())
 }
@@ -83,7 +80,7 @@ async fn attend<P: Peer>(client: &Client, peer: &mut P, heard: &mut bool) -> Res
     let (reports, outgoing) = mpsc::channel(4);
     send(&reports, peer.report())?;
     let opening = peer.open(client, ReceiverStream::new(outgoing));
-    let mut incoming = tokio::time::timeout(SILENCE, opening).await.map_err(|_| silent())??.into_inner();
+    let mut incoming = tokio::time::timeout(SESSION_SILENCE, opening).await.map_err(|_| silent())??.into_inner();
     let mut interval = ticker(FIRST_INTERVAL);
     let mut last_heard = Instant::now();
     loop {
@@ -102,7 +99,8 @@ async fn attend<P: Peer>(client: &Client, peer: &mut P, heard: &mut bool) -> Res
             }
             () = peer.changed() => send(&reports, peer.report())?,
             _ = interval.tick() => {
-                if last_heard.elapsed() > SILENCE.max(interval.period() * 3) {
+                // Every report is answered: a coordinator that answers none of three is as good as away.
+                if last_heard.elapsed() > SESSION_SILENCE.max(interval.period() * 3) {
                     return Err(silent());
                 }
                 send(&reports, peer.report())?;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::explanation::Explained;
+use crate::lifecycle::job::Condition;
 use crate::policy::{JobPolicy, within};
 use crate::search::SearchSpec;
 use crate::spec::{
@@ -137,7 +138,7 @@ pub fn check(pipeline: &PipelineSpec) -> Result<(), PipelineError> {
     for job in &pipeline.jobs {
         check_dependencies(job, &by_name)?;
         let bad = |reason| PipelineError::BadSpec { job: job.name.clone(), reason };
-        job.policy.check().and_then(|()| check_gang(job)).map_err(bad)?;
+        job.policy.check().and_then(|()| check_gang(job)).and_then(|()| check_condition(job)).map_err(bad)?;
         check_spec(&job.spec).map_err(bad)?;
     }
     match find_cycle(&pipeline.jobs) {
@@ -169,6 +170,20 @@ fn check_gang(job: &JobDefinition) -> Result<(), String> {
         (JobSpec::Probe(_), _) => Err("workers must be the number of tasks, or 1".into()),
         (spec, workers) => Err(format!("workers is {workers}, but a {} job works with one at a time", spec.kind())),
     }
+}
+
+/// Of a job that did not succeed nothing can be taken. Whoever runs only when not all that it waits for succeeded has to wait
+/// for another than those that it takes something from.
+fn check_condition(job: &JobDefinition) -> Result<(), String> {
+    let inputs = job.spec.inputs();
+    let is_input = |name: &str| inputs.iter().any(|(input, _)| *input == name);
+    let can_be = inputs.is_empty() || !job.dependencies().into_iter().all(is_input);
+    if job.policy.condition != Condition::OnFailure || can_be {
+        return Ok(());
+    }
+    Err("condition is on_failure, but it takes something from every job that it waits for, and of one that did not \
+         succeed nothing can be taken: name another one in `after`, or leave the condition out"
+        .into())
 }
 
 fn check_dependencies(job: &JobDefinition, by_name: &HashMap<&str, &JobDefinition>) -> Result<(), PipelineError> {
@@ -493,6 +508,28 @@ mod tests {
         check(&searched(|_| {}, "search")).unwrap();
         let text = check(&searched(|_| {}, "snapshot")).unwrap_err().to_string();
         assert!(text.contains("must be a train or search job"), "{text}");
+    }
+
+    #[test]
+    fn whoever_runs_only_after_a_failure_takes_nothing_from_the_job_that_fails() {
+        let on_failure = |after: &[&str]| {
+            let mut pipeline = searched(|_| {}, "search");
+            pipeline.jobs.push(job("other", &[]));
+            let deploy = &mut pipeline.jobs[2];
+            deploy.policy.condition = Condition::OnFailure;
+            deploy.after = after.iter().map(|name| (*name).to_owned()).collect();
+            check(&pipeline).map_err(|error| error.to_string())
+        };
+        for after in [&[] as &[&str], &["search"]] {
+            let text = on_failure(after).unwrap_err();
+            assert!(text.starts_with("job \"deploy\": condition is on_failure") && text.contains("`after`"), "{text}");
+        }
+        assert_eq!(on_failure(&["other"]), Ok(()));
+        let mut alarm = job("alarm", &["other"]);
+        alarm.policy.condition = Condition::OnFailure;
+        let mut pipeline = searched(|_| {}, "search");
+        pipeline.jobs.extend([job("other", &[]), alarm]);
+        assert_eq!(check(&pipeline), Ok(()));
     }
 
     /// A pipeline of a snapshot and a job that evaluates this model on this snapshot.

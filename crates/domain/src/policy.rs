@@ -68,7 +68,7 @@ impl Default for JobPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Deadlines {
-    /// A task that is ready until a worker takes it. Then the task has failed.
+    /// A task that is ready until a worker takes it for the first time. Then the task has failed. What was begun waits on.
     pub queue_wait: Option<Duration>,
     /// One attempt. Then it is stopped, and another one made if any is left.
     pub run: Option<Duration>,

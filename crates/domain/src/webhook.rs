@@ -15,7 +15,8 @@ pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
 pub const MAX_URL_BYTES: usize = 2000;
 /// What a webhook hears of that does not say.
 pub const DEFAULT_KINDS: [&str; 2] = ["job.", "model."];
-/// How the kinds of event begin.
+/// How the kinds of event begin that can be asked for. What happens to many tasks at once is told once, as
+/// `tasks.deadline` for instance: whoever asks for `task.deadline`, or for `task.`, hears of that, too.
 pub const FAMILIES: [&str; 5] = ["job.", "model.", "task.", "epoch", "checkpoint"];
 
 /// The waits between the tries of a delivery.

@@ -31,7 +31,7 @@ pub(crate) enum Purpose {
     Laboratory = 9,
 }
 
-/// The stream for `purpose` at a moment (an epoch or a step) and for a thing (an image id, else 0).
+/// The stream for `purpose` at a moment (an epoch or a step) and for a thing (the key of a picture, else 0).
 pub(crate) fn stream(seed: u64, purpose: Purpose, moment: u64, thing: u128) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());

@@ -180,8 +180,8 @@ impl From<v1::Resources> for Resources {
             gpu_models: resources.gpu_models,
             min_driver: resources.min_driver,
             shared: resources.shared,
-            labels: resources.labels.into_iter().collect(),
-            avoid_labels: resources.avoid_labels.into_iter().collect(),
+            labels: resources.labels,
+            avoid_labels: resources.avoid_labels,
         }
     }
 }
@@ -281,11 +281,28 @@ impl TryFrom<v1::DeploySpec> for DeploySpec {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
 
     #[test]
     fn a_bad_member_is_named_with_its_job() {
         let job = v1::JobDefinition { name: "bears".into(), ..Default::default() };
         assert_eq!(JobDefinition::try_from(job).unwrap_err().to_string(), "jobs.bears.spec: is missing");
+    }
+
+    #[test]
+    fn labels_are_written_the_same_in_whatever_order_they_were_read() {
+        let part = |name: &str| {
+            let labels = [(name.to_owned(), "cellar".to_owned())].into();
+            v1::Resources { labels, ..v1::Resources::default() }.encode_to_vec()
+        };
+        // Messages one after the other are read as one.
+        let read = |parts: &[Vec<u8>]| v1::Resources::decode(parts.concat().as_slice()).unwrap();
+        let mut parts: Vec<Vec<u8>> = ["a", "b", "c", "d", "e", "f", "g", "h"].map(part).into();
+        let in_order = parts.concat();
+        assert_eq!(read(&parts).encode_to_vec(), in_order);
+        parts.reverse();
+        assert_eq!(read(&parts).encode_to_vec(), in_order);
     }
 }

@@ -7,6 +7,7 @@ use clap::Parser;
 use ursa_fetch::Network;
 
 use crate::expiry::Expiry;
+use crate::guard::host_name;
 
 /// Keeps datasets and jobs in Postgres, dispatches work to workers and models to inference nodes.
 #[derive(Debug, Clone, Parser)]
@@ -15,6 +16,18 @@ pub struct Config {
     /// Address to answer gRPC on. Beyond loopback is refused: there is no TLS and no authentication yet.
     #[arg(long, env = "URSA_LISTEN", default_value = "127.0.0.1:7400")]
     pub listen: SocketAddr,
+
+    /// Name that pages in a browser may call this coordinator by, over gRPC-Web, and may themselves be served from, such as a
+    /// proxy's: `ursa.example`. IP addresses and `localhost` are always allowed, other names could be anybody's. May be given
+    /// several times.
+    #[arg(
+        long = "allow-host",
+        env = "URSA_ALLOW_HOST",
+        value_delimiter = ',',
+        value_name = "NAME",
+        value_parser = host_name
+    )]
+    pub allow_hosts: Vec<String>,
 
     /// Postgres to keep everything in.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::dispatch::{Completions, Dispatcher, Roster, Submissions};
 use crate::hub::Hub;
+use crate::renewals::Renewals;
 use crate::store::Store;
 
 /// Cheap to clone.
@@ -24,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) submissions: Arc<Submissions>,
     /// Short attempts on their way to an end.
     pub(crate) completions: Arc<Completions>,
+    /// Whether leases are renewed.
+    pub(crate) renewals: Arc<Renewals>,
     /// Sends to webhooks.
     pub(crate) fetcher: ursa_fetch::Fetcher,
     /// Settings.

@@ -8,10 +8,13 @@ mod context;
 mod dispatch;
 pub mod expiry;
 mod gathered;
+mod guard;
 mod hub;
 mod loops;
+mod marks;
 mod pace;
 mod reconcile;
+mod renewals;
 mod store;
 
 use std::net::SocketAddr;
@@ -43,8 +46,10 @@ pub use reconcile::takeover_time;
 
 use config::Config;
 use context::Context;
+use guard::GuardLayer;
 use hub::Hub;
 use loops::Loops;
+use renewals::Renewals;
 use store::Store;
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -72,6 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken, listening: impl FnOnce
         dispatcher: Arc::default(),
         submissions: Arc::default(),
         completions: Arc::default(),
+        renewals: Arc::new(Renewals::new(&config)),
         fetcher: fetcher(&config)?,
         config: Arc::new(config),
     };
@@ -186,6 +192,7 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         // Sessions and what is watched have begun by then.
         .timeout(context.store.patience().long().longest())
+        .layer(GuardLayer::new(&context.config.allow_hosts))
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
@@ -198,7 +205,7 @@ async fn serve(context: Context, listener: TcpListener, stop: &CancellationToken
         .add_service(service!(QueueServiceServer, api::QueueApi(context.clone())))
         .add_service(service!(ScheduleServiceServer, api::ScheduleApi(context.clone())))
         .add_service(service!(WebhookServiceServer, api::WebhookApi(context.clone())))
-        .add_service(service!(ExternalScalerServer, api::ScalerApi(context.clone())))
+        .add_service(service!(ExternalScalerServer, api::ScalerApi::new(context.clone())))
         .add_service(service!(WorkerServiceServer, api::WorkerApi(context.clone())))
         .add_service(service!(NodeServiceServer, api::NodeApi(context)))
         .serve_with_incoming(incoming);

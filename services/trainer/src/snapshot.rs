@@ -77,7 +77,7 @@ pub(crate) fn share(mut manifest: Manifest, percent: u32) -> Manifest {
     let mut classes: BTreeMap<u32, Vec<(Digest, Uuid)>> = BTreeMap::new();
     for row in manifest.rows.iter().filter(|row| row.side == Side::Train) {
         // In an order that has nothing to do with when or from where they came.
-        let place = Digest::of(row.image_id.as_bytes());
+        let place = Digest::of(row.sha256.as_bytes());
         classes.entry(row.class_index).or_default().push((place, row.image_id));
     }
     let mut kept = HashSet::new();
@@ -106,7 +106,7 @@ pub(crate) async fn load(
     if wanted.train_percent >= 100 {
         return Ok(data);
     }
-    let (_, chosen) = told(&share(manifest.clone(), wanted.train_percent), Side::Train);
+    let chosen = Told::of(&share(manifest.clone(), wanted.train_percent), Side::Train).ids;
     let chosen: HashSet<u128> = chosen.into_iter().collect();
     let places: Vec<usize> = (0..data.train.len()).filter(|&place| chosen.contains(&data.train.ids()[place])).collect();
     Ok(Dataset { train: data.train.subset(&places), ..data })
@@ -254,26 +254,49 @@ impl Layout {
     }
 
     fn map(&self, manifest: &Manifest, file: &Path) -> Result<Dataset, Failure> {
-        let [train, valid] =
-            Examples::map(file, self.size, [Side::Train, Side::Valid].map(|side| told(manifest, side)))?;
+        let sides = [Side::Train, Side::Valid].map(|side| Told::of(manifest, side));
+        let [train_keys, valid_keys] = [&sides[0], &sides[1]].map(|side| side.keys.clone());
+        let [train, valid] = Examples::map(file, self.size, sides.map(|side| (side.labels, side.ids)))?;
+        let (train, valid) = (train.with_keys(train_keys)?, valid.with_keys(valid_keys)?);
         Ok(Dataset { classes: manifest.classes.clone(), train, valid })
     }
 
     fn split(&self, manifest: &Manifest, pixels: &[u8]) -> Result<Dataset, Failure> {
         let (train, valid) = pixels.split_at(self.train * self.picture_bytes() as usize);
         let examples = |side, pixels| {
-            let (labels, ids) = told(manifest, side);
-            Examples::new(self.size, pixels, labels, ids)
+            let Told { labels, ids, keys } = Told::of(manifest, side);
+            Examples::new(self.size, pixels, labels, ids)?.with_keys(keys)
         };
         let (train, valid) = (examples(Side::Train, train)?, examples(Side::Valid, valid)?);
         Ok(Dataset { classes: manifest.classes.clone(), train, valid })
     }
 }
 
-/// Labels and ids of one side.
-fn told(manifest: &Manifest, side: Side) -> (Vec<u32>, Vec<u128>) {
-    let rows = manifest.rows.iter().filter(|row| row.side == side);
-    rows.map(|row| (row.class_index, row.image_id.as_u128())).unzip()
+/// What a manifest tells of the pictures of one side.
+#[derive(Debug, Default)]
+struct Told {
+    labels: Vec<u32>,
+    ids: Vec<u128>,
+    /// What is drawn for a picture derives from its content: who collects the same ones again trains the same model.
+    keys: Vec<u128>,
+}
+
+impl Told {
+    fn of(manifest: &Manifest, side: Side) -> Self {
+        let mut told = Self::default();
+        for row in manifest.rows.iter().filter(|row| row.side == side) {
+            told.labels.push(row.class_index);
+            told.ids.push(row.image_id.as_u128());
+            told.keys.push(key(row));
+        }
+        told
+    }
+}
+
+fn key(row: &ManifestRow) -> u128 {
+    let mut head = [0; 16];
+    head.copy_from_slice(&Digest::of(row.sha256.as_bytes()).as_bytes()[..16]);
+    u128::from_be_bytes(head)
 }
 
 /// One picture file as it lies in its shard.

@@ -457,6 +457,22 @@ fn shares_of_a_snapshot_and_evaluations_use_the_pictures_that_were_prepared_of_t
 }
 
 #[test]
+fn pictures_that_are_collected_again_give_the_same_model() {
+    let world = World::new();
+    let mut order = world.order(2);
+    order.train_percent = 60;
+    let mut again = world.manifest.clone();
+    again.number += 1;
+    for row in &mut again.rows {
+        row.image_id = uuid::Uuid::now_v7();
+    }
+    let snapshot = world.evaluation("", &again).snapshot;
+    let other = RunOrder { snapshot, attempt: 2, ..order.clone() };
+    let weights = [&order, &other].map(|order| weights_digest(&world, finished(&Trainer::start(order).finish().0)));
+    assert_eq!(weights[0], weights[1]);
+}
+
+#[test]
 fn runs_that_begin_at_the_same_time_prepare_pictures_once() {
     let world = World::new();
     let order = world.order(1);

@@ -1,6 +1,6 @@
 //! What jobs can ask of a worker or avoid: names and values that people give it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use anyhow::ensure;
@@ -44,9 +44,9 @@ fn is_allowed_in_names(letter: char) -> bool {
 ///
 /// # Errors
 /// Too many of them, or two of one name.
-pub(crate) fn by_name(labels: &[Label]) -> anyhow::Result<HashMap<String, String>> {
+pub(crate) fn by_name(labels: &[Label]) -> anyhow::Result<BTreeMap<String, String>> {
     ensure!(labels.len() <= MAX_LABELS, "{} labels are given; at most {MAX_LABELS} are allowed", labels.len());
-    let mut all = HashMap::new();
+    let mut all = BTreeMap::new();
     for Label { name, value } in labels {
         ensure!(all.insert(name.clone(), value.clone()).is_none(), "label {name} is given twice");
     }

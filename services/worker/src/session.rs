@@ -1,6 +1,6 @@
 //! The worker's side of its session: the attempts in work go out, orders to start and stop come in.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,7 +21,7 @@ pub(crate) struct Identity {
     pub(crate) code_version: String,
     pub(crate) slots: u32,
     pub(crate) kinds: Vec<String>,
-    pub(crate) labels: HashMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) gpus: Gpus,
 }
 

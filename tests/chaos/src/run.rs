@@ -76,6 +76,7 @@ pub async fn run(options: &Options, mut say: impl FnMut(String)) -> anyhow::Resu
     report.quiet_after_seconds = calm.elapsed().as_secs_f64();
 
     wait_for_cleaning(&mut reader, &mut report).await?;
+    wait_for_watcher(&mut reader, &load).await?;
 
     let asked = load.asked();
     for done in &asked.acts {
@@ -167,6 +168,15 @@ async fn wait_for_cleaning(reader: &mut Reader, report: &mut Report) -> anyhow::
     }
 }
 
+/// Waits until whoever watches everything has seen the last event; where that takes too long, a rule finds it.
+async fn wait_for_watcher(reader: &mut Reader, load: &Load) -> anyhow::Result<()> {
+    let (begin, last) = (Instant::now(), reader.last_event().await?);
+    while load.last_seen() < Some(last) && begin.elapsed() < SEEN {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
 async fn read(reader: &mut Reader, stage: &Stage, asked: Asked) -> anyhow::Result<History> {
     let expected = stage.web.expected();
     let of_dataset = |dataset: &String| {
@@ -180,6 +190,7 @@ async fn read(reader: &mut Reader, stage: &Stage, asked: Asked) -> anyhow::Resul
     };
     let truth = asked.datasets.iter().flat_map(of_dataset).collect();
     let history = reader.history(&stage.storage()?).await?;
-    let Asked { submitted, watched, cancelled, drained, .. } = asked;
-    Ok(History { submitted, watched, cancelled, drained, truth, stored: stage.stored()?, ..history })
+    let Asked { submitted, watched, watched_everything, cancelled, drained, .. } = asked;
+    let stored = stage.stored()?;
+    Ok(History { submitted, watched, watched_everything, cancelled, drained, truth, stored, ..history })
 }

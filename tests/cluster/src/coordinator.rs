@@ -71,6 +71,13 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Stops it in order, as a signal does, and waits until it has ended.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let Some((stop, task)) = self.running.take() else { return Ok(()) };
+        stop.cancel();
+        task.await?
+    }
+
     /// Drops it as a crash would: nothing is finished, nothing is said.
     pub async fn crash(&mut self) {
         if let Some((stop, task)) = self.running.take() {

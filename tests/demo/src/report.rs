@@ -58,8 +58,8 @@ impl Report {
         let description: Value = serde_json::from_str(&model.model_json)?;
         let job = |name: &str| jobs.iter().find(|job| job.name == name).with_context(|| format!("no job {name}"));
         let (first, train) = (job("first")?, job("train")?);
-        let mut failed: BTreeMap<String, u64> = dataset.sources.into_iter().collect();
-        let mut refused: BTreeMap<String, u64> = dataset.images.into_iter().collect();
+        let mut failed = dataset.sources;
+        let mut refused = dataset.images;
         Ok(Self {
             fetched: failed.remove("fetched").unwrap_or_default(),
             failed,

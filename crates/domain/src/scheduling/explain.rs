@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
 use super::offer::{Offer, Request};
 use super::placement::{GpuSet, Unfit, place, suitable};
 use super::resources::Resources;
@@ -11,9 +13,9 @@ use super::room::Room;
 /// Bytes in a hundredth of a GiB. What is needed is rounded up, what there is down: they never look the same.
 const HUNDREDTH: f64 = (1_u64 << 30) as f64 / 100.0;
 
-/// Why a task that asks for `request`, `gang` of them at once, has no place among `offers`. What holds it up whoever is
-/// free is a [`Hold`](super::Hold), which says so itself.
-pub fn explain(request: &Request, gang: u32, offers: &[Offer]) -> String {
+/// Why a task that asks for `request`, `gang` of them at once, has no place among `offers`, of which room on those `kept` is
+/// promised to others. What holds it up whoever is free is a [`Hold`](super::Hold), which says so itself.
+pub fn explain(request: &Request, gang: u32, offers: &[Offer], kept: &[Uuid]) -> String {
     if !request.kind.runs_on_workers() {
         return "the coordinator itself is about to begin it".to_owned();
     }
@@ -21,7 +23,7 @@ pub fn explain(request: &Request, gang: u32, offers: &[Offer]) -> String {
     if takers.is_empty() {
         return format!("no worker that takes {} tasks is attached", request.kind);
     }
-    let fleet = Fleet::new(takers, request);
+    let fleet = Fleet::new(takers, request, kept);
     match gang {
         0 | 1 => fleet.why_not_one(),
         gang => fleet.why_not_together(gang as usize),
@@ -37,21 +39,26 @@ struct Fleet<'a> {
     able: Vec<(Room<'a>, GpuSet)>,
     /// How many could do it now.
     free: usize,
+    /// How many could if their room were not promised to others.
+    kept: usize,
     /// Why the others cannot.
     reasons: Vec<Unfit>,
 }
 
 impl<'a> Fleet<'a> {
-    fn new(takers: Vec<&'a Offer>, request: &'a Request) -> Self {
+    fn new(takers: Vec<&'a Offer>, request: &'a Request, kept: &[Uuid]) -> Self {
         let able = takers.iter().filter_map(|offer| Some((Room::new(offer), suitable(offer, request).ok()?)));
         let reasons: Vec<Unfit> = takers.iter().filter_map(|offer| place(offer, request).err()).collect();
-        Self { request, takers: takers.len(), able: able.collect(), free: takers.len() - reasons.len(), reasons }
+        let have_room: Vec<&Offer> = takers.iter().copied().filter(|offer| place(offer, request).is_ok()).collect();
+        let kept = have_room.iter().filter(|offer| kept.contains(&offer.id)).count();
+        Self { request, takers: takers.len(), able: able.collect(), free: have_room.len() - kept, kept, reasons }
     }
 
     fn why_not_one(&self) -> String {
         // What comes nearest to fitting says most.
         match self.reasons.iter().max() {
             _ if self.free > 0 => self.begins(&needs_one(self.request)),
+            _ if self.kept > 0 => self.waits_its_turn(&needs_one(self.request)),
             Some(Unfit::Labels) => self.labels(),
             Some(reason) => {
                 format!("{}; {} attached, {}", needs_one(self.request), workers(self.takers), self.lack(*reason))
@@ -64,6 +71,7 @@ impl<'a> Fleet<'a> {
         let needs = needs_together(self.request, gang);
         match (self.free, self.able.len()) {
             (free, _) if free >= gang => self.begins(&needs),
+            (free, _) if free + self.kept >= gang => self.waits_its_turn(&needs),
             (_, 0) => self.why_not_one(),
             (_, able) if able < gang => format!("{needs}; only {able} of {} could do it", workers(self.takers)),
             (0, _) => format!("{needs}; none has room"),
@@ -75,6 +83,14 @@ impl<'a> Fleet<'a> {
     fn begins(&self, needs: &str) -> String {
         let have = if self.free == 1 { "has" } else { "have" };
         format!("{needs}; {} {have} room, so it is about to begin", workers(self.free))
+    }
+
+    fn waits_its_turn(&self, needs: &str) -> String {
+        let have = if self.kept == 1 { "has" } else { "have" };
+        format!(
+            "{needs}; {} {have} room that is kept for what waits for more of it, or is more urgent",
+            workers(self.kept)
+        )
     }
 
     fn labels(&self) -> String {

@@ -124,6 +124,11 @@ impl Promises {
         Some(attempts)
     }
 
+    /// Workers on which room is kept for others than that lane.
+    pub fn kept_from(&self, lane: i64) -> Vec<Uuid> {
+        self.kept.iter().filter(|kept| kept.lane != lane).flat_map(|kept| kept.workers.iter().copied()).collect()
+    }
+
     /// What of its project's quotas is to be saved up for a lane.
     fn need_to_save(&self, lane: &LaneView, now: f64) -> Need {
         let need = lane.need();

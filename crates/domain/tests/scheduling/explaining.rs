@@ -4,7 +4,7 @@ use super::*;
 use ursa_domain::scheduling::explain;
 
 fn why(resources: Resources, offers: &[Offer]) -> String {
-    explain(&request(JobKind::Train, resources), 1, offers)
+    explain(&request(JobKind::Train, resources), 1, offers, &[])
 }
 
 fn in_use(offer: Offer) -> Offer {
@@ -79,13 +79,13 @@ fn a_kind_that_nobody_takes_is_named() {
     assert_eq!(why(Resources::default(), &[scraper]), "no worker that takes train tasks is attached");
     assert_eq!(why(Resources::default(), &[]), "no worker that takes train tasks is attached");
     let snapshot = request(JobKind::Snapshot, Resources::default());
-    assert_eq!(explain(&snapshot, 1, &[]), "the coordinator itself is about to begin it");
+    assert_eq!(explain(&snapshot, 1, &[], &[]), "the coordinator itself is about to begin it");
 }
 
 #[test]
 fn a_gang_says_how_many_it_lacks() {
     let offers = [worker(1, 1, vec![]), worker(2, 1, vec![]), worker(3, 0, vec![]), worker(4, 0, gpus(1, 8))];
-    let why = |gang, resources| explain(&request(JobKind::Probe, resources), gang, &offers);
+    let why = |gang, resources| explain(&request(JobKind::Probe, resources), gang, &offers, &[]);
     assert_eq!(why(4, Resources::default()), "needs 4 workers at once; 2 have room");
     assert_eq!(why(5, Resources::default()), "needs 5 workers at once; only 4 of 4 workers could do it");
     assert_eq!(why(2, Resources::default()), "needs 2 workers at once; 2 workers have room, so it is about to begin");
@@ -130,7 +130,7 @@ proptest! {
         if names_one {
             resources.labels.insert(secrets[0].0.clone(), String::new());
         }
-        let text = explain(&request(kind, resources.clone()), gang, &offers);
+        let text = explain(&request(kind, resources.clone()), gang, &offers, &[]);
         for (name, value, model) in &secrets {
             prop_assert!(!text.contains(value) && !text.contains(model) && !text.contains("987.65"), "{text}");
             prop_assert!(!text.contains(name) || resources.labels.contains_key(name), "{text}");
@@ -139,4 +139,15 @@ proptest! {
             prop_assert!(!text.contains(&offer.id.to_string()));
         }
     }
+}
+
+#[test]
+fn room_that_is_kept_for_others_is_none() {
+    let offers = [worker(1, 1, gpus(1, 24)), in_use(worker(2, 1, gpus(1, 24)))];
+    let why = |gang, kept: &[Uuid]| explain(&request(JobKind::Train, of_gpus(1, 0)), gang, &offers, kept);
+    assert_eq!(why(1, &[]), "needs 1 GPU; 1 worker has room, so it is about to begin");
+    let kept = "needs 1 GPU; 1 worker has room that is kept for what waits for more of it, or is more urgent";
+    assert_eq!(why(1, &[Uuid::from_u128(1)]), kept);
+    assert_eq!(why(1, &[Uuid::from_u128(2)]), why(1, &[]));
+    assert_eq!(why(2, &[Uuid::from_u128(1)]), "needs 2 workers at once, each with 1 GPU; none has room");
 }

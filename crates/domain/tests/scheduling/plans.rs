@@ -118,6 +118,14 @@ fn nobody_takes_the_places_of_a_gang_that_the_limit_puts_off() {
 }
 
 #[test]
+fn a_gang_that_is_larger_than_all_the_room_there_is_is_blocked_at_once() {
+    let offers = [worker(1, 1, vec![]), worker(2, 1, vec![]), worker(3, 0, vec![])];
+    let gang = LaneView { gang: 3, ready: 3, ..lane(1, "red", JobKind::Probe, Resources::default()) };
+    let plan = assign(std::slice::from_ref(&gang), &[], &offers, 0.0, 2);
+    assert_eq!((plan.assignments.len(), plan.blocked), (0, vec![1]), "others may be asked to make room");
+}
+
+#[test]
 fn one_project_s_tasks_do_not_keep_it_from_a_gpu() {
     let offers = [worker(1, 1, gpus(1, 24))];
     let lanes = [

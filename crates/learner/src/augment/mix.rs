@@ -40,23 +40,23 @@ pub(crate) struct Mixture {
 }
 
 impl Mixture {
-    /// Draws what happens to the pictures `ids` at `step`.
-    pub(crate) fn draw(mix: Mix, seed: u64, step: u64, ids: &[u128]) -> Self {
+    /// Draws what happens to the pictures with these keys at `step`.
+    pub(crate) fn draw(mix: Mix, seed: u64, step: u64, keys: &[u128]) -> Self {
         let mut rng = stream(seed, Purpose::Mixing, step, 0);
-        let mut partners: Vec<i64> = (0..ids.len() as i64).collect();
+        let mut partners: Vec<i64> = (0..keys.len() as i64).collect();
         partners.shuffle(&mut rng);
         match mix {
             Mix::MixUp { alpha } => {
                 // Never the stream of the batch, whose thing is 0.
-                let share = |id: &u128| beta(alpha, &mut stream(seed, Purpose::MixingShare, step, *id));
-                let shares = ids.iter().map(share).map(|share| share.max(1.0 - share)).collect();
+                let share = |key: &u128| beta(alpha, &mut stream(seed, Purpose::MixingShare, step, *key));
+                let shares = keys.iter().map(share).map(|share| share.max(1.0 - share)).collect();
                 Self { partners, shares, rectangle: None }
             }
             Mix::CutMix { alpha } => {
                 let rectangle = rectangle(beta(alpha, &mut rng), &mut rng);
                 let [top, bottom, left, right] = rectangle;
                 let own = 1.0 - (bottom - top) * (right - left);
-                Self { partners, shares: vec![own; ids.len()], rectangle: Some(rectangle) }
+                Self { partners, shares: vec![own; keys.len()], rectangle: Some(rectangle) }
             }
         }
     }

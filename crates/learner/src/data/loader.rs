@@ -47,8 +47,8 @@ mod tests {
     fn batches_come_in_order_and_are_those_that_were_asked_for() {
         let examples = Examples::new(1, &[0, 0, 0, 1, 1, 1, 2, 2, 2], vec![0, 1, 0], vec![10, 11, 12]).unwrap();
         let loader = Loader::start(&examples, vec![vec![2, 0], vec![1], vec![0, 1, 2], vec![2]], Device::Cpu);
-        let ids: Vec<Vec<u128>> = std::iter::from_fn(|| loader.next()).map(|batch| batch.ids).collect();
-        assert_eq!(ids, [vec![12, 10], vec![11], vec![10, 11, 12], vec![12]]);
+        let keys: Vec<Vec<u128>> = std::iter::from_fn(|| loader.next()).map(|batch| batch.keys).collect();
+        assert_eq!(keys, [vec![12, 10], vec![11], vec![10, 11, 12], vec![12]]);
         let batch = examples.batch(&[2, 0]);
         assert_eq!(batch.images.int64_value(&[0, 0, 0, 0]), 2);
         assert_eq!(batch.labels.int64_value(&[1]), 0);

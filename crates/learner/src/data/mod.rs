@@ -14,7 +14,7 @@ use ursa_domain::recipe::Balance;
 
 use crate::LearnError;
 
-/// The pictures of one side of the split. Pictures, labels and ids correspond by position.
+/// The pictures of one side of the split. Pictures, labels, ids and keys correspond by position.
 #[derive(Debug)]
 pub struct Examples {
     /// u8 `[m, size, size, 3]`: these pictures, and perhaps others.
@@ -23,6 +23,8 @@ pub struct Examples {
     places: Arc<[i64]>,
     labels: Arc<[u32]>,
     ids: Arc<[u128]>,
+    /// Of what is drawn for each.
+    keys: Arc<[u128]>,
 }
 
 /// Pictures to learn from at once.
@@ -32,8 +34,8 @@ pub(crate) struct Batch {
     pub images: Tensor,
     /// i64 `[n]`.
     pub labels: Tensor,
-    /// Image ids.
-    pub ids: Vec<u128>,
+    /// Of what is drawn for each.
+    pub keys: Vec<u128>,
 }
 
 impl Examples {
@@ -46,7 +48,8 @@ impl Examples {
         }
         let pixels = Tensor::from_slice(pixels).view([labels.len() as i64, i64::from(size), i64::from(size), 3]);
         let places = (0..labels.len() as i64).collect();
-        Ok(Self { pixels, places, labels: labels.into(), ids: ids.into() })
+        let ids: Arc<[u128]> = ids.into();
+        Ok(Self { pixels, places, labels: labels.into(), keys: ids.clone(), ids })
     }
 
     /// Both sides of a split from one file of `size`×`size`×3 bytes per picture, first those of `train`, then those of `valid`
@@ -63,19 +66,32 @@ impl Examples {
         let name = file.to_str().ok_or_else(|| unusable("its name is no text".into()))?;
         let mapped = Tensor::f_from_file(name, false, bytes, (Kind::Uint8, Device::Cpu));
         let pixels = mapped.map_err(|error| unusable(error.to_string()))?.view([count, pixels_wide, pixels_wide, 3]);
-        let part = |places: Range<i64>, (labels, ids): (Vec<u32>, Vec<u128>)| Self {
-            pixels: pixels.shallow_clone(),
-            places: places.collect(),
-            labels: labels.into(),
-            ids: ids.into(),
+        let part = |places: Range<i64>, (labels, ids): (Vec<u32>, Vec<u128>)| {
+            let ids: Arc<[u128]> = ids.into();
+            let keys = ids.clone();
+            Self { pixels: pixels.shallow_clone(), places: places.collect(), labels: labels.into(), ids, keys }
         };
         Ok([part(0..first_valid, train), part(first_valid..count, valid)])
     }
 
+    /// The same, but what chance does to each picture derives from the seed and its key, not its id. A key that is that of the
+    /// content makes a run the same wherever and whenever the pictures were collected.
+    pub fn with_keys(self, keys: Vec<u128>) -> Result<Self, LearnError> {
+        if keys.len() != self.len() {
+            return Err(LearnError::UnusableData(format!("{} keys for {} pictures", keys.len(), self.len())));
+        }
+        Ok(Self { keys: keys.into(), ..self })
+    }
+
     /// The same pictures for another thread.
     fn share(&self) -> Self {
-        let (places, labels, ids) = (self.places.clone(), self.labels.clone(), self.ids.clone());
-        Self { pixels: self.pixels.shallow_clone(), places, labels, ids }
+        Self {
+            pixels: self.pixels.shallow_clone(),
+            places: self.places.clone(),
+            labels: self.labels.clone(),
+            ids: self.ids.clone(),
+            keys: self.keys.clone(),
+        }
     }
 
     /// Those at `indices`, in that order; their pixels stay where they are.
@@ -86,6 +102,7 @@ impl Examples {
             places: indices.iter().map(|&index| self.places[index]).collect(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
             ids: indices.iter().map(|&index| self.ids[index]).collect(),
+            keys: indices.iter().map(|&index| self.keys[index]).collect(),
         }
     }
 
@@ -126,13 +143,13 @@ impl Examples {
         self.pixels.index_select(0, &Tensor::from_slice(&self.places[range]))
     }
 
-    /// The pictures, labels and ids at `indices`.
+    /// The pictures, labels and keys at `indices`.
     pub(crate) fn batch(&self, indices: &[usize]) -> Batch {
         let places: Vec<i64> = indices.iter().map(|&index| self.places[index]).collect();
         let labels: Vec<i64> = indices.iter().map(|&index| i64::from(self.labels[index])).collect();
-        let ids = indices.iter().map(|&index| self.ids[index]).collect();
+        let keys = indices.iter().map(|&index| self.keys[index]).collect();
         let images = self.pixels.index_select(0, &Tensor::from_slice(&places));
-        Batch { images, labels: Tensor::from_slice(&labels), ids }
+        Batch { images, labels: Tensor::from_slice(&labels), keys }
     }
 }
 
@@ -233,17 +250,20 @@ mod tests {
     fn a_part_of_the_pictures_is_what_it_would_be_alone() {
         let pixels: Vec<u8> = (0..48).collect();
         let all = Examples::new(2, &pixels, vec![0, 1, 2, 3], vec![10, 11, 12, 13]).unwrap();
+        let all = all.with_keys(vec![20, 21, 22, 23]).unwrap();
         let part = all.subset(&[3, 1]);
         let alone = [&pixels[36..], &pixels[12..24]].concat();
         let alone = Examples::new(2, &alone, vec![3, 1], vec![13, 11]).unwrap();
         assert_eq!((part.len(), part.labels(), part.ids()), (2, alone.labels(), alone.ids()));
         assert_eq!(part.pictures(0..2), alone.pictures(0..2));
         assert_eq!(part.batch(&[1, 0]).images, alone.batch(&[1, 0]).images);
+        assert_eq!((part.batch(&[1, 0]).keys, alone.batch(&[1, 0]).keys), (vec![21, 23], vec![11, 13]));
         assert_eq!(part.subset(&[1]).pictures(0..1), all.pictures(1..2), "of a part, too");
     }
 
     #[test]
     fn pixels_that_do_not_fit_the_labels_are_refused() {
         assert!(Examples::new(2, &[0; 13], vec![0], vec![0]).is_err());
+        assert!(examples(&[0, 1]).with_keys(vec![7]).is_err());
     }
 }

@@ -145,7 +145,7 @@ impl Engine {
     /// [`Engine::micro_batch`].
     pub(crate) fn step(&mut self, batch: &Batch, moment: &Moment, stride: &Stride) -> Result<Tensor, LearnError> {
         let inputs = out_of_memory::caught(|| self.inputs(batch, moment));
-        let short = |reason| LearnError::OutOfMemory { pictures: batch.ids.len(), reason };
+        let short = |reason| LearnError::OutOfMemory { pictures: batch.keys.len(), reason };
         let (images, targets) = inputs.map_err(short)?;
         let Gradients { loss, gradients } = self.gradients(&images, &targets, moment)?;
         if self.device.is_cuda() || loss.double_value(&[]).is_finite() {
@@ -248,19 +248,19 @@ impl Engine {
     }
 
     /// The pictures of a batch as the network shall see them at that moment, and what they show.
-    fn inputs(&self, Batch { images, labels, ids }: &Batch, moment: &Moment) -> (Tensor, Vec<Target>) {
+    fn inputs(&self, Batch { images, labels, keys }: &Batch, moment: &Moment) -> (Tensor, Vec<Target>) {
         let recipe = &self.recipe;
         let mut images = pixels::shrink(&pixels::scale(images, self.device), moment.image_size);
         let labels = upload(labels, self.device);
         if !recipe.augmentation.is_none() {
             let draw =
-                |&id: &u128| Alteration::draw(&recipe.augmentation, recipe.numerics, recipe.seed, moment.epoch, id);
-            images = augment::apply(&images, &ids.iter().map(draw).collect::<Vec<_>>());
+                |&key: &u128| Alteration::draw(&recipe.augmentation, recipe.numerics, recipe.seed, moment.epoch, key);
+            images = augment::apply(&images, &keys.iter().map(draw).collect::<Vec<_>>());
         }
         let (images, targets) = if let Some(mix) = recipe.mix {
-            Mixture::draw(mix, recipe.seed, moment.step, ids).apply(&images, &labels)
+            Mixture::draw(mix, recipe.seed, moment.step, keys).apply(&images, &labels)
         } else {
-            let share = Tensor::ones([ids.len() as i64], (Kind::Float, self.device));
+            let share = Tensor::ones([keys.len() as i64], (Kind::Float, self.device));
             (images, vec![Target { labels, share }])
         };
         (channels_last(&pixels::normalise(&images, &self.preprocessing)), targets)

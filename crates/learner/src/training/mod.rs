@@ -265,7 +265,7 @@ impl Training {
         let stride = Stride { rates, momentum: stage.cycle.momentum(in_stage) };
         let moment = Moment { epoch, step: steps + given, image_size: stage.image_size };
         let loss = self.engine.step(batch, &moment, &stride)?;
-        self.in_flight.add(Given { stride, images: batch.ids.len() as u64, loss });
+        self.in_flight.add(Given { stride, images: batch.keys.len() as u64, loss });
         Ok(())
     }
 

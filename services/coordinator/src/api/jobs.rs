@@ -275,15 +275,15 @@ fn task_counts(row: &JobRow) -> v1::TaskCounts {
     }
 }
 
-/// Units per second since the start, and how many seconds the rest takes at that rate; zero while unknown.
+/// Units per second in the present round, and how many seconds the rest takes at that rate; zero while unknown.
 fn pace(row: &JobRow) -> (f64, f64) {
-    let Some(started) = row.started_at.filter(|_| row.done > 0) else { return (0.0, 0.0) };
-    let until = row.finished_at.unwrap_or_else(chrono::Utc::now);
-    let seconds = (until - started).as_seconds_f64();
+    let done = row.done - row.done_before;
+    let Some(started) = row.started_at.filter(|_| done > 0) else { return (0.0, 0.0) };
+    let seconds = (row.finished_at.unwrap_or(row.read_at) - started).as_seconds_f64();
     if seconds <= 0.0 {
         return (0.0, 0.0);
     }
-    let rate = row.done as f64 / seconds;
+    let rate = done as f64 / seconds;
     let left = if row.finished_at.is_some() { 0.0 } else { (row.total - row.done).max(0) as f64 };
     (rate, left / rate)
 }

@@ -5,13 +5,19 @@
 //! the replicas at work on it would be removed. What cannot begin whoever is there (paused, or beyond a project's quota)
 //! does not count, nor does what would find no place on such a worker as the trigger describes: `ursa_domain::scheduling`
 //! says so, as it does when the worker is there.
+//!
+//! A count begins where the last one of the same lanes found the first ready task (`marks`), behind what is dead. To find what is
+//! at work it goes over all attempts that ended since somebody opened an old transaction: whoever watches looks the more seldom
+//! the longer that takes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use ursa_domain::JobKind;
@@ -24,11 +30,16 @@ use ursa_proto::externalscaler::external_scaler_server::ExternalScaler;
 use super::{Answer, kind, name, refuse};
 use crate::context::Context;
 use crate::hub;
-use crate::store::{LaneBacklog, ProjectUsage, StoreResult, Topic};
+use crate::marks::{Begin, Marks};
+use crate::pace::Rests;
+use crate::store::{LaneBacklog, Mark, ProjectUsage, StoreResult, Topic};
 
 /// See the module.
-#[derive(Debug)]
-pub(crate) struct ScalerApi(pub Context);
+#[derive(Debug, Clone)]
+pub(crate) struct ScalerApi {
+    context: Context,
+    places: Arc<Places>,
+}
 
 /// Tasks of a lane are counted this far; nobody has more replicas.
 const COUNTED: u32 = 10_000;
@@ -39,6 +50,8 @@ const KEYS: &str = "kind or queue, project, gpus, gpuMemory, gpuModel, gpuDriver
 /// Between two looks at the queue for one watcher.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The same where a look takes long.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Of the trigger, and about the connection: KEDA passes them on.
 const OF_KEDA: [&str; 7] =
     ["scalerAddress", "enableTLS", "unsafeSsl", "caCert", "tlsCertFile", "tlsClientCert", "tlsClientKey"];
@@ -47,7 +60,7 @@ const OF_KEDA: [&str; 7] =
 impl ExternalScaler for ScalerApi {
     async fn is_active(&self, request: Request<keda::ScaledObjectRef>) -> Answer<keda::IsActiveResponse> {
         let wanted = Wanted::read(&request.into_inner().scaler_metadata)?;
-        let result = is_active(&self.0, &wanted).await.map_err(refuse)?;
+        let result = self.finds_work(&wanted).await.map_err(refuse)?;
         Ok(Response::new(keda::IsActiveResponse { result }))
     }
 
@@ -56,7 +69,7 @@ impl ExternalScaler for ScalerApi {
     async fn stream_is_active(&self, request: Request<keda::ScaledObjectRef>) -> Answer<Self::StreamIsActiveStream> {
         let wanted = Wanted::read(&request.into_inner().scaler_metadata)?;
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(watch(self.0.clone(), wanted, sender));
+        tokio::spawn(watch(self.clone(), wanted, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
@@ -78,7 +91,7 @@ impl ExternalScaler for ScalerApi {
             let message = format!("metricName is {:?}; the only one there is is {metric_name}", request.metric_name);
             return Err(ApiError::invalid(message).into());
         }
-        let tasks = count(&self.0, &wanted, COUNTED).await.map_err(refuse)?;
+        let tasks = self.count(&wanted, COUNTED).await.map_err(refuse)?;
         let value = keda::MetricValue { metric_name, metric_value: tasks as i64, metric_value_float: tasks as f64 };
         Ok(Response::new(keda::GetMetricsResponse { metric_values: vec![value] }))
     }
@@ -96,7 +109,7 @@ struct Wanted {
 
 impl Wanted {
     /// Reads a trigger's metadata.
-    fn read(metadata: &HashMap<String, String>) -> Result<Self, Status> {
+    fn read(metadata: &BTreeMap<String, String>) -> Result<Self, Status> {
         let (mut queue, mut project, mut per_replica) = (None, None, 1.0);
         let mut class = WorkerClass::default();
         for (key, value) in metadata {
@@ -118,6 +131,11 @@ impl Wanted {
         let kind =
             queue.ok_or_else(|| ApiError::invalid(format!("kind is missing: give one of {}", worker_kinds())))?;
         Ok(Self { kind, project, class: with_gpus_described(class)?, per_replica })
+    }
+
+    /// Whose lanes are looked at.
+    fn whose(&self) -> Whose {
+        (self.kind, self.project.clone())
     }
 
     fn metric_name(&self) -> String {
@@ -214,20 +232,59 @@ fn tasks_per_replica(value: &str) -> Result<f64, Status> {
     })
 }
 
-async fn is_active(context: &Context, wanted: &Wanted) -> StoreResult<bool> {
-    Ok(count(context, wanted, 1).await? > 0)
+/// A kind, and a project if one is named.
+type Whose = (JobKind, Option<String>);
+
+/// Where the counts begin in the lanes, by whose lanes are looked at together: with marks that all share, it could be always the
+/// same ones for whom a look reaches back.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<Whose, Marks>>);
+
+impl Places {
+    fn marks(&self) -> MutexGuard<'_, HashMap<Whose, Marks>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where to begin by now, and how much earlier.
+    fn begin(&self, wanted: &Wanted) -> (HashMap<i32, Mark>, Duration) {
+        let now = Instant::now();
+        let mut all = self.marks();
+        let Begin { marks, back } = all.entry(wanted.whose()).or_insert_with(|| Marks::new(now)).for_a_look(now);
+        (marks.clone(), back)
+    }
+
+    /// Takes note of what was found. Of those who have no lanes, who may be anybody, nothing is kept.
+    fn learn(&self, wanted: &Wanted, lanes: &[LaneBacklog]) {
+        let (mut all, whose) = (self.marks(), wanted.whose());
+        if lanes.is_empty() {
+            all.remove(&whose);
+        } else if let Some(marks) = all.get_mut(&whose) {
+            marks.learn(lanes.iter().map(|lane| (lane.id, lane.head)));
+        }
+    }
 }
 
-/// Tasks that need a worker, counted up to `limit` per lane.
-async fn count(context: &Context, wanted: &Wanted, limit: u32) -> StoreResult<u64> {
-    let lanes = context.store.backlog(wanted.kind, wanted.project.as_deref(), limit, SOON).await?;
-    let lanes: Vec<(u32, LaneBacklog)> =
-        lanes.into_iter().filter_map(|lane| Some((wanted.gpus_for(&lane)?, lane))).collect();
-    if lanes.is_empty() {
-        return Ok(0);
+impl ScalerApi {
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context, places: Arc::default() }
     }
-    let mut projects = context.store.project_usage().await?;
-    Ok(total(&lanes, &mut projects))
+
+    async fn finds_work(&self, wanted: &Wanted) -> StoreResult<bool> {
+        Ok(self.count(wanted, 1).await? > 0)
+    }
+
+    /// Tasks that need a worker, counted up to `limit` per lane.
+    async fn count(&self, wanted: &Wanted, limit: u32) -> StoreResult<u64> {
+        let (store, project) = (&self.context.store, wanted.project.as_deref());
+        let (marks, back) = self.places.begin(wanted);
+        let lanes = store.backlog(wanted.kind, project, limit, SOON, &marks, back).await?;
+        self.places.learn(wanted, &lanes);
+        let lanes: Vec<(u32, LaneBacklog)> =
+            lanes.into_iter().filter_map(|lane| Some((wanted.gpus_for(&lane)?, lane))).collect();
+        let has_quota = lanes.iter().any(|(_, lane)| lane.has_quota);
+        let mut projects = if has_quota { store.project_usage().await? } else { Vec::new() };
+        Ok(total(&lanes, &mut projects))
+    }
 }
 
 /// What is at work, and what may begin within the projects' quotas. Lanes come with the GPUs that each task takes.
@@ -255,12 +312,17 @@ fn room(project: &ProjectUsage, gpus: i64) -> u64 {
 
 /// Tells one watcher whether there is anything to do, at once and whenever it changes. While the database is away it
 /// hears nothing: what it knows may well be so still.
-async fn watch(context: Context, wanted: Wanted, sender: mpsc::Sender<Result<keda::IsActiveResponse, Status>>) {
-    let mut wake = context.hub.subscribe(Topic::Tasks);
+async fn watch(api: ScalerApi, wanted: Wanted, sender: mpsc::Sender<Result<keda::IsActiveResponse, Status>>) {
+    let mut wake = api.context.hub.subscribe(Topic::Tasks);
     let mut said = None;
+    let mut rests = Rests::default();
     loop {
         wake.borrow_and_update();
-        let news = match is_active(&context, &wanted).await {
+        let begin = Instant::now();
+        let found = api.finds_work(&wanted).await;
+        // An outage is no reason to rest.
+        let took = if found.is_ok() { begin.elapsed() } else { Duration::ZERO };
+        let news = match found {
             Ok(active) => {
                 (said.replace(active) != Some(active)).then_some(Ok(keda::IsActiveResponse { result: active }))
             }
@@ -275,15 +337,15 @@ async fn watch(context: Context, wanted: Wanted, sender: mpsc::Sender<Result<ked
         }
         tokio::select! {
             () = sender.closed() => return,
-            () = pause(&mut wake) => {}
+            () = pause(&mut wake, rests.after(took, &(SHORTEST_PAUSE..LONGEST_REST))) => {}
         }
     }
 }
 
 /// However much happens, a watcher costs a look now and then.
-async fn pause(wake: &mut tokio::sync::watch::Receiver<u64>) {
-    tokio::time::sleep(SHORTEST_PAUSE).await;
-    hub::wait(wake, LONGEST_PAUSE.saturating_sub(SHORTEST_PAUSE)).await;
+async fn pause(wake: &mut tokio::sync::watch::Receiver<u64>, rest: Duration) {
+    tokio::time::sleep(rest).await;
+    hub::wait(wake, LONGEST_PAUSE.saturating_sub(rest)).await;
 }
 
 #[cfg(test)]
@@ -297,7 +359,8 @@ mod tests {
 
     fn lane(gpus: Option<u32>, held: u64, waiting: u64) -> LaneBacklog {
         let resources = Resources { gpus, ..Resources::default() };
-        LaneBacklog { project: "bears".into(), resources, held, waiting }
+        let (has_quota, head) = (true, Mark::START);
+        LaneBacklog { id: 1, project: "bears".into(), has_quota, resources, held, waiting, head }
     }
 
     fn project(max_running: Option<i32>, max_gpus: Option<i32>) -> ProjectUsage {
@@ -384,6 +447,19 @@ mod tests {
             assert_eq!(wants("train", gpus, &lane(Some(2), 0, 1)), two, "{gpus}");
         }
         assert!(wants("scrape", "false", &lane(None, 0, 1)));
+    }
+
+    #[test]
+    fn a_count_begins_where_the_last_one_of_the_same_lanes_found_a_task() {
+        let places = Places::default();
+        let all = read(&[("kind", "probe")]).unwrap();
+        let one = read(&[("kind", "probe"), ("project", "bears")]).unwrap();
+        assert_eq!(places.begin(&all).0, HashMap::new(), "at the very start");
+        places.learn(&all, &[lane(None, 0, 1)]);
+        assert_eq!(places.begin(&all).0, HashMap::from([(1, Mark::START)]));
+        assert_eq!(places.begin(&one).0, HashMap::new());
+        places.learn(&one, &[]);
+        assert_eq!(places.marks().len(), 1, "who has no lanes may be anybody");
     }
 
     #[test]

@@ -65,23 +65,30 @@ impl<'a> Explainer<'a> {
         let Some(lane) = self.ready_lane(job).await? else {
             return Ok(Some(self.retries(job.id).await?));
         };
+        if lane.gang > 1 && self.context.store.next_wake(job.id).await?.is_some() {
+            // Those that are ready begin with the others.
+            return Ok(Some(self.retries(job.id).await?));
+        }
+        // Of a gang some may have done their part.
+        let gang = u32::try_from(job.idle_tasks()).map_or(lane.gang, |idle| idle.min(lane.gang));
+        let context = self.context;
         let known = self.known().await?;
         let lane = LaneView {
-            id: 0,
+            id: i64::from(lane.id),
             project: job.project.clone(),
             kind: lane.kind,
             priority: job.effective_priority(),
             request: Request { kind: lane.kind, resources: lane.resources },
-            ready: lane.gang,
+            ready: gang,
             head_ready_at: 0.0,
-            gang: lane.gang,
+            gang,
             paused: known.paused.contains(&job.kind),
         };
         let project = known.projects.iter().find(|project| project.name == job.project);
         Ok(Some(match project.and_then(|project| scheduling::hold(&lane, project)) {
             Some(hold) if hold.is_pause() => Wait::for_something_else(hold),
             Some(hold) => Wait::for_the_next_round(hold),
-            None => Wait::for_the_next_round(scheduling::explain(&lane.request, lane.gang, &known.offers)),
+            None => Wait::for_the_next_round(room(context, &lane, &known.offers).await),
         }))
     }
 
@@ -115,6 +122,14 @@ impl<'a> Explainer<'a> {
         }
         self.known.as_ref().ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
+}
+
+/// Why it has no place, as far as this coordinator knows.
+async fn room(context: &Context, lane: &LaneView, offers: &[Offer]) -> String {
+    let kept = context.dispatcher.kept_from(lane.id).await;
+    let why = scheduling::explain(&lane.request, lane.gang, offers, &kept);
+    let is_spread = lane.gang > 1 && !context.roster.has_all(offers.iter().map(|offer| offer.id));
+    if is_spread { format!("{why}; all of them have to be attached to the same coordinator") } else { why }
 }
 
 fn waits_for(jobs: usize) -> String {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{id, refuse};
 use crate::context::Context;
 use crate::hub;
-use crate::store::{EventRow, EventSubject, JobProgress, StoreError, Topic};
+use crate::store::{EventRow, EventSubject, Horizon, JobProgress, StoreError, StoreResult, Topic};
 
 /// Events read at a time.
 const BATCH: i64 = 500;
@@ -29,13 +29,14 @@ pub(super) async fn events(
     request: v1::WatchEventsRequest,
 ) -> Result<ReceiverStream<Result<v1::Event, Status>>, Status> {
     let subject = subject(context, request.subject).await?;
+    let mut horizon = Horizon::default();
     let after_id = match request.after_id {
-        -1 => context.store.last_event_id().await.map_err(refuse)?,
+        -1 => newest(context, subject, &mut horizon).await.map_err(refuse)?,
         after_id => after_id,
     };
     let (sender, receiver) = mpsc::channel(64);
     let context = context.clone();
-    let watch = Watch { context, subject, after_id, progress: HashMap::new(), progress_at: None, sender };
+    let watch = Watch { context, subject, horizon, after_id, progress: HashMap::new(), progress_at: None, sender };
     tokio::spawn(watch.run());
     Ok(ReceiverStream::new(receiver))
 }
@@ -61,10 +62,27 @@ async fn subject(
     }
 }
 
+/// The id after which everything comes that is committed from now on. Where everything is watched, those who are at work are
+/// waited for: what they have drawn may lie before what others have committed.
+async fn newest(context: &Context, subject: EventSubject, horizon: &mut Horizon) -> StoreResult<i64> {
+    if subject != EventSubject::All {
+        return context.store.last_event_id(subject).await;
+    }
+    loop {
+        context.store.look_ahead(horizon).await?;
+        if let Some(settled) = horizon.settled() {
+            return Ok(settled);
+        }
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
 /// One caller that watches. Recorded events carry their id; progress is sent as it is now, with id 0, and not recorded.
 struct Watch {
     context: Context,
     subject: EventSubject,
+    /// Of everything, where that is watched.
+    horizon: Horizon,
     after_id: i64,
     progress: HashMap<Uuid, JobProgress>,
     /// When it was counted last.
@@ -89,7 +107,10 @@ impl Watch {
                     return;
                 }
             }
-            hub::wait(&mut wake, TICK).await;
+            // Whoever is waited for there is done in a moment, and need not tell anybody.
+            if !self.horizon.is_pending() {
+                hub::wait(&mut wake, TICK).await;
+            }
             tokio::time::sleep(GATHER).await;
             if self.sender.is_closed() {
                 return;
@@ -101,8 +122,9 @@ impl Watch {
     async fn step(&mut self) -> Result<Result<bool, Gone>, StoreError> {
         // Asked before the events are read: whatever ended by then has its events recorded.
         let ended = self.context.store.has_ended(self.subject).await?;
-        loop {
-            let events = self.context.store.events(self.subject, self.after_id, BATCH).await?;
+        let up_to = self.up_to().await?;
+        while self.after_id < up_to {
+            let events = self.context.store.events(self.subject, self.after_id, up_to, BATCH).await?;
             let last_batch = (events.len() as i64) < BATCH;
             for event in events {
                 self.after_id = event.id;
@@ -118,6 +140,15 @@ impl Watch {
             return Ok(Err(Gone));
         }
         Ok(Ok(ended))
+    }
+
+    /// The id up to which events may be sent by now, for none will come before one that was sent.
+    async fn up_to(&mut self) -> StoreResult<i64> {
+        if self.subject != EventSubject::All {
+            return Ok(i64::MAX);
+        }
+        self.context.store.look_ahead(&mut self.horizon).await?;
+        Ok(self.horizon.settled().unwrap_or(0))
     }
 
     async fn send_all_progress(&mut self) -> Result<Result<(), Gone>, StoreError> {

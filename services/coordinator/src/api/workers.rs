@@ -1,7 +1,5 @@
 //! `WorkerService`: the session, and the writes that present a lease.
 
-use std::collections::BTreeMap;
-
 use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -214,7 +212,7 @@ fn read(report: v1::WorkerReport) -> Result<Report, Status> {
             code_version: report.code_version,
             slots: report.slots,
             gpus: report.gpus,
-            labels: report.labels.into_iter().collect::<BTreeMap<_, _>>(),
+            labels: report.labels,
             draining: report.draining,
             internal: false,
         },

@@ -29,8 +29,8 @@ pub(super) async fn run(context: Context) {
     let mut outage = false;
     loop {
         let outcome = tokio::select! {
-            _ = interval.tick() => patience.with(beat(&context, &mut directory)).await,
-            () = context.roster.hurry.notified() => patience.with(beat(&context, &mut directory)).await,
+            _ = interval.tick() => beat(&context, &mut directory).await,
+            () = context.roster.hurry.notified() => beat(&context, &mut directory).await,
             Ok(()) = stops.changed() => patience.with(tell_stops(&context)).await,
         };
         match outcome {
@@ -52,11 +52,35 @@ async fn beat(context: &Context, directory: &mut Directory) -> StoreResult<()> {
     if pulses.is_empty() {
         return Ok(());
     }
-    let mut standings = context.store.beat(&beat, context.config.lease).await?;
+    let patience = context.store.patience();
+    let (standings, at) = match patience.with(context.store.beat(&beat, context.config.lease)).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            // What the database refused it would refuse again.
+            if error.is_outage() || error.is_conflict() {
+                context.roster.tell_again(&pulses);
+            }
+            return Err(error);
+        }
+    };
+    if let Some(at) = at {
+        context.renewals.came_through(at);
+    }
+    patience.with(answer_all(context, directory, &pulses, standings, asked_at)).await
+}
+
+/// Tells every worker that has reported how it stands, as it was at `asked_at`.
+async fn answer_all(
+    context: &Context,
+    directory: &mut Directory,
+    pulses: &[Pulse],
+    mut standings: HashMap<Uuid, Standing>,
+    asked_at: Instant,
+) -> StoreResult<()> {
     let lanes: Vec<i32> = standings.values().flat_map(|standing| &standing.open).map(|attempt| attempt.lane).collect();
     directory.learn(&context.store, &lanes, None).await?;
     let mut fenced = Vec::new();
-    for pulse in &pulses {
+    for pulse in pulses {
         let standing = standings.remove(&pulse.worker).unwrap_or_default();
         let lent = standing.open.iter().filter_map(|attempt| directory.lent(attempt)).collect();
         context.roster.settle(pulse, standing.drain, asked_at, lent);

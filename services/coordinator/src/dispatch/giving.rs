@@ -44,13 +44,15 @@ pub(super) fn places(
     assignments: &[Assignment],
 ) -> (Vec<Place>, Vec<(Uuid, Vec<Place>)>) {
     let mut singles = Vec::new();
-    let mut gangs: HashMap<usize, (Uuid, Vec<Place>)> = HashMap::new();
+    // Of each lane one at most.
+    let mut gangs: HashMap<i32, (Uuid, Vec<Place>)> = HashMap::new();
     for assignment in assignments {
         let Some(lane) = lanes.iter().find(|lane| i64::from(lane.id) == assignment.lane) else { continue };
         let Some(place) = place(context, lane, assignment) else { continue };
-        match assignment.gang {
-            None => singles.push(place),
-            Some(gang) => gangs.entry(gang).or_insert_with(|| (lane.head.id, Vec::new())).1.push(place),
+        if lane.gang > 1 {
+            gangs.entry(lane.id).or_insert_with(|| (lane.head.id, Vec::new())).1.push(place);
+        } else {
+            singles.push(place);
         }
     }
     (singles, gangs.into_values().collect())

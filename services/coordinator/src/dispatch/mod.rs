@@ -9,10 +9,10 @@
 //!
 //! Any number of coordinators dispatch side by side, each to its own workers: the database decides who gets a task.
 
+mod asleep;
 mod beat;
 mod completions;
 mod giving;
-mod marks;
 mod orders;
 mod roster;
 mod rounds;

@@ -8,12 +8,14 @@ use futures::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 use ursa_domain::scheduling::{LaneView, Offer, Plan, ProjectView, Promises, Request, Running};
+use uuid::Uuid;
 
+use super::asleep::Asleep;
 use super::giving::{give, hand_over, places};
-use super::marks::{Begin, Marks};
 use super::orders::Directory;
 use crate::context::Context;
 use crate::hub;
+use crate::marks::{Begin, Marks};
 use crate::store::{ClaimedTask, LaneHead, StoreResult, Topic, Tx};
 
 /// A hint may get lost; nothing waits longer than this for a round.
@@ -34,19 +36,33 @@ const ONE_ROUND: Duration = Duration::from_millis(20);
 struct Memory {
     directory: Directory,
     marks: Marks,
+    asleep: Asleep,
     /// Room that is kept for those who wait for more than comes free at once.
     promises: Promises,
 }
 
 impl Memory {
     fn new() -> Self {
-        Self { directory: Directory::default(), marks: Marks::new(Instant::now()), promises: Promises::default() }
+        let now = Instant::now();
+        Self {
+            directory: Directory::default(),
+            marks: Marks::new(now),
+            asleep: Asleep::new(now),
+            promises: Promises::default(),
+        }
     }
 }
 
 /// Whoever holds its memory gives out tasks: nobody else does here meanwhile.
 #[derive(Debug)]
 pub(crate) struct Dispatcher(Mutex<Memory>);
+
+impl Dispatcher {
+    /// Workers on which room is kept for others than that lane.
+    pub(crate) async fn kept_from(&self, lane: i64) -> Vec<Uuid> {
+        self.0.lock().await.promises.kept_from(lane)
+    }
+}
 
 impl Default for Dispatcher {
     fn default() -> Self {
@@ -197,9 +213,13 @@ async fn look(
     limit: usize,
     mut within: Option<&mut Tx>,
 ) -> StoreResult<Vec<LaneHead>> {
-    let Begin { marks, back } = memory.marks.for_a_look(Instant::now());
-    let mut lanes = context.store.lane_heads(marks, back, limit as u32, within.as_deref_mut()).await?;
-    memory.marks.learn(&lanes);
+    let now = Instant::now();
+    let left_out = memory.asleep.left_out(now);
+    let Begin { marks, back } = memory.marks.for_a_look(now);
+    let mut lanes = context.store.lane_heads(marks, back, &left_out, limit as u32, within.as_deref_mut()).await?;
+    memory.asleep.learn(lanes.iter().map(|lane| (lane.id, lane.ready == 0)), now);
+    // Gangs are looked for all over their lanes.
+    memory.marks.learn(lanes.iter().filter(|lane| lane.gang == 1).map(|lane| (lane.id, lane.head)));
     lanes.retain(|lane| lane.ready > 0);
     let ids: Vec<i32> = lanes.iter().map(|lane| lane.id).collect();
     memory.directory.learn(&context.store, &ids, within).await?;
@@ -270,7 +290,8 @@ fn view(lane: &LaneHead) -> LaneView {
         request: Request { kind: lane.kind, resources: lane.resources.clone() },
         ready: lane.ready,
         head_ready_at: seconds(lane.head.at),
-        gang: lane.gang,
+        // Of a gang of which some have done their part, the others go on together.
+        gang: if lane.gang > 1 { lane.ready } else { 1 },
         paused: lane.paused,
     }
 }

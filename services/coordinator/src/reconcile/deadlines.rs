@@ -32,7 +32,7 @@ async fn due(context: &Context) -> StoreResult<()> {
 
 /// By itself: it goes over all open attempts.
 async fn overdue(context: &Context) -> StoreResult<()> {
-    let overdue = context.store.stop_overdue().await?;
+    let overdue = context.store.stop_overdue(&context.renewals.well()).await?;
     if overdue > 0 {
         tracing::info!(overdue, "asked back attempts that took longer than their jobs allow");
     }

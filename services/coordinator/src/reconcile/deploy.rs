@@ -23,7 +23,7 @@ struct Payload {
 pub(super) async fn execute(context: &Context, task: &ClaimedTask) -> Result<(), TaskError> {
     let payload: Payload = serde_json::from_value(task.payload.clone())
         .map_err(|error| TaskError::Failed(ErrorClass::Fatal, error.to_string()))?;
-    context.store.deploy(&payload.endpoint, &payload.model_digest).await?;
+    context.store.deploy_under(&task.lease, &payload.endpoint, &payload.model_digest).await?;
     let deadline = Duration::from_secs(payload.timeout_seconds);
     let ready = tokio::time::timeout(deadline, until_ready(context, &payload)).await;
     let nodes = match ready {

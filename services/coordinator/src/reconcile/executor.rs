@@ -1,7 +1,9 @@
 //! Executes the tasks that touch nothing but the coordinator's own state, under the same leases as any worker's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,8 @@ use crate::dispatch::{Door, Report};
 use crate::store::{ClaimedTask, StoreError, WorkerReportRow};
 
 const AT_A_TIME: u32 = 8;
+/// How long giving back takes at most, when the coordinator stops; less than it waits for its loops.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Why a task of the coordinator's own failed.
 pub(super) enum TaskError {
@@ -31,17 +35,19 @@ impl From<StoreError> for TaskError {
     }
 }
 
-/// Attaches itself to the roster like any worker, and works until told to stop; what it has then runs out.
+/// Attaches itself to the roster like any worker, and works until told to stop; what it has then it gives back.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
     let (start, mut orders) = mpsc::unbounded_channel();
     let (dropped, mut drops) = mpsc::unbounded_channel();
-    let attachment = context.roster.attach(introduce(&context.config), Door::Executor { start, stop: dropped });
+    let introduction = introduce(&context.config);
+    let worker = introduction.row.id;
+    let attachment = context.roster.attach(introduction, Door::Executor { start, stop: dropped });
     let mut running: HashMap<Uuid, (Lease, CancellationToken)> = HashMap::new();
     let mut work = JoinSet::new();
     let mut interval = tokio::time::interval(context.config.report_interval / 2);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return context.roster.detach(attachment),
+            () = stop.cancelled() => break,
             Some(task) = orders.recv() => {
                 let task: ClaimedTask = task;
                 let token = CancellationToken::new();
@@ -65,6 +71,29 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
         }
         let leases: Vec<Lease> = running.values().map(|(lease, _)| *lease).collect();
         context.roster.list_own(attachment, &leases);
+    }
+    context.roster.detach(attachment);
+    if tokio::time::timeout(LAST_WORDS, leave(&context, worker, work)).await.is_err() {
+        tracing::info!("the coordinator's own tasks could not be given back in time; their leases run out");
+    }
+}
+
+/// Drops what it works on, and gives back all it has: also what it was given and has not heard of.
+async fn leave(context: &Context, worker: Uuid, mut work: JoinSet<Lease>) {
+    work.shutdown().await;
+    match context.store.held_by(&[worker]).await {
+        Ok(held) => {
+            join_all(held.iter().map(|(_, lease)| give_back(context, lease))).await;
+        }
+        Err(error) => tracing::info!(%error, "the coordinator's own tasks are not given back; their leases run out"),
+    }
+}
+
+/// Refused where the task has ended well at the last moment.
+async fn give_back(context: &Context, lease: &Lease) {
+    let (class, message) = (ErrorClass::Returned, "the coordinator stops");
+    if let Err(error) = context.store.fail_task(lease, class, message, rand::random()).await {
+        tracing::info!(%error, task = %lease.task_id, "could not give back a task of the coordinator's own");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Takes back leases that ran out, and attempts that did not stop when they were asked to.
+//! Takes back leases that ran out, and attempts that did not stop when they were asked to. None while workers could not
+//! renew and say so: see `renewals`.
 
 use std::time::Duration;
 
@@ -14,14 +15,9 @@ const LOOKS: u32 = 20;
 /// looked at for.
 const WATCHED: Duration = Duration::from_mins(2);
 
-/// Runs until told to stop. Leases are left alone for one lease after the start: while no coordinator was there, no
-/// worker could renew.
+/// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
-    let lease = context.config.lease;
-    if stop.run_until_cancelled(tokio::time::sleep(lease)).await.is_none() {
-        return;
-    }
-    let rest = (lease / LOOKS).min(LONGEST_REST);
+    let rest = (context.config.lease / LOOKS).min(LONGEST_REST);
     // Lost work waits for it: an answer that does not come is given up as soon as the beat's.
     let patience = context.store.patience();
     let all = || patience.with(all(&context));
@@ -34,13 +30,15 @@ pub(super) async fn run(context: Context, stop: CancellationToken) {
 
 /// All that ran out, and whoever did not stop: it goes over all open attempts.
 async fn all(context: &Context) -> StoreResult<()> {
-    take_back(context, context.store.leases_to_take_back(context.config.stop_grace).await?).await
+    let well = context.renewals.well();
+    take_back(context, context.store.leases_to_take_back(context.config.stop_grace, &well).await?).await
 }
 
 /// Those of workers that are not heard of: nearly all that runs out.
 async fn silent(context: &Context) -> StoreResult<()> {
     let silence = context.config.patience()..context.config.lease + WATCHED;
-    take_back(context, context.store.leases_of_silent(silence).await?).await
+    let well = context.renewals.well();
+    take_back(context, context.store.leases_of_silent(silence, &well).await?).await
 }
 
 async fn take_back(context: &Context, leases: Vec<LeaseToTakeBack>) -> StoreResult<()> {

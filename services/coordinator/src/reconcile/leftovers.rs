@@ -14,25 +14,27 @@ const DELETIONS_AT_A_TIME: usize = 8;
 pub(crate) async fn delete(context: &Context) -> StoreResult<()> {
     loop {
         let keys = context.store.objects_to_delete(AT_A_TIME).await?;
-        let count = keys.len();
-        if count == 0 {
-            return Ok(());
-        }
-        let gone: Vec<String> = stream::iter(keys)
-            .map(|key| async move { delete_object(context, &key).await.then_some(key) })
-            .buffer_unordered(DELETIONS_AT_A_TIME)
-            .filter_map(future::ready)
-            .collect()
-            .await;
-        context.store.forget_objects(&gone).await?;
-        if gone.len() < count {
+        if keys.is_empty() || !delete_these(context, keys).await? {
             return Ok(());
         }
     }
 }
 
+/// Deletes some of those objects, and forgets the keys of those that are gone; whether all of them are.
+pub(super) async fn delete_these(context: &Context, keys: Vec<String>) -> StoreResult<bool> {
+    let count = keys.len();
+    let gone: Vec<String> = stream::iter(keys)
+        .map(|key| async move { delete_object(context, &key).await.then_some(key) })
+        .buffer_unordered(DELETIONS_AT_A_TIME)
+        .filter_map(future::ready)
+        .collect()
+        .await;
+    context.store.forget_objects(&gone).await?;
+    Ok(gone.len() == count)
+}
+
 /// Whether the object is gone, or is none that there could be.
-pub(super) async fn delete_object(context: &Context, key: &str) -> bool {
+async fn delete_object(context: &Context, key: &str) -> bool {
     let deleted = match key.parse::<Key>() {
         Ok(key) => context.storage.delete(&key).await,
         Err(error) => {

@@ -4,11 +4,10 @@
 //!
 //! Pipelines go whole, once all their jobs have ended long enough ago; what jobs wrote while they ran may go before.
 //! Datasets, snapshots and models stay: they name the jobs that made them, and need not find them. Objects go after the
-//! rows that made them count; one that cannot be deleted then is garbage.
+//! rows that made them count, in whose place others hold their keys until then (`leftovers`).
 
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,7 +16,7 @@ use super::{duty, leftovers, note};
 use crate::config::Config;
 use crate::context::Context;
 use crate::expiry::Expiry;
-use crate::store::{Ended, StoreResult};
+use crate::store::{Ended, Store, StoreResult};
 
 const DUTY: &str = "retention";
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -32,7 +31,6 @@ const PIPELINES: i64 = 50;
 const MOST_POINTS: i64 = 100_000;
 const DENSE_POINTS: i64 = 50_000;
 const SHORTEST_REST: Duration = Duration::from_millis(10);
-const DELETIONS_AT_A_TIME: usize = 8;
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Context, stop: CancellationToken) {
@@ -54,14 +52,20 @@ fn pause(config: &Config) -> Duration {
     shortest.map_or(LONGEST_PAUSE, |shortest| (shortest / 10).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
 }
 
+/// A sweep takes as long as there is something old. What has to answer in time is each of its steps: a statement, or a
+/// transaction.
 async fn delete(context: &Context, pause: Duration) {
     let mut places = Places::default();
-    let patience = context.store.patience().long();
     let mut outage = false;
     loop {
-        note(DUTY, patience.with(sweep(context, &mut places)).await, &mut outage);
+        note(DUTY, Box::pin(sweep(context, &mut places)).await, &mut outage);
         sleep(pause).await;
     }
+}
+
+/// One transaction, with the patience for one.
+async fn step<T>(context: &Context, transaction: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    context.store.patience().long().with(transaction).await
 }
 
 /// How far what jobs wrote is deleted. Only saves work: who takes over begins from the start.
@@ -153,11 +157,11 @@ async fn delete_pipelines(context: &Context, age: Duration) -> StoreResult<()> {
 
 /// False when a job of it was given another round meanwhile.
 async fn delete_pipeline(context: &Context, id: Uuid, age: Duration) -> StoreResult<bool> {
-    let Some(jobs) = context.store.retire_pipeline(id, age).await? else { return Ok(false) };
+    let Some(jobs) = step(context, context.store.retire_pipeline(id, age)).await? else { return Ok(false) };
     for written in EVERYTHING {
         delete_all(context, Rows::OfJobs(written, &jobs)).await?;
     }
-    context.store.delete_pipeline(id, &jobs).await?;
+    step(context, context.store.delete_pipeline(id, &jobs)).await?;
     Ok(true)
 }
 
@@ -172,30 +176,27 @@ async fn delete_all(context: &Context, rows: Rows<'_>) -> StoreResult<()> {
     }
 }
 
+/// Deletes some, and then the objects that they made count.
 async fn delete_some(context: &Context, rows: Rows<'_>) -> StoreResult<u64> {
-    let store = &context.store;
-    match rows {
-        Rows::OfJobs(Written::Events, jobs) => store.delete_events(jobs, ROWS).await,
-        Rows::OfJobs(Written::Metrics, jobs) => store.delete_metrics(jobs, ROWS).await,
-        Rows::OfJobs(Written::LogLines, jobs) => store.delete_log_lines(jobs, ROWS).await,
-        Rows::OfJobs(Written::LogObjects, jobs) => {
-            let keys = store.delete_log_objects(jobs, OBJECTS).await?;
-            let deleted = keys.len() as u64;
-            delete_objects(context, keys).await;
-            Ok(deleted)
-        }
-        Rows::OfJobs(Written::Tasks, jobs) => {
-            let (tasks, checkpoints) = store.delete_tasks(jobs, TASKS).await?;
-            delete_objects(context, checkpoints).await;
-            Ok(tasks)
-        }
-        Rows::Deliveries(age) => store.delete_deliveries(age, ROWS).await,
-        Rows::Workers(age) => store.forget_workers(age, ROWS).await,
-        Rows::Nodes(age) => store.forget_nodes(age, ROWS).await,
-    }
+    let (deleted, objects) = step(context, delete_rows(&context.store, rows)).await?;
+    leftovers::delete_these(context, objects).await?;
+    Ok(deleted)
 }
 
-async fn delete_objects(context: &Context, keys: Vec<String>) {
-    let delete = |key: String| async move { _ = leftovers::delete_object(context, &key).await };
-    stream::iter(keys).for_each_concurrent(DELETIONS_AT_A_TIME, delete).await;
+/// How many went, and the keys of objects that are to be deleted now.
+async fn delete_rows(store: &Store, rows: Rows<'_>) -> StoreResult<(u64, Vec<String>)> {
+    let deleted = match rows {
+        Rows::OfJobs(Written::Events, jobs) => store.delete_events(jobs, ROWS).await?,
+        Rows::OfJobs(Written::Metrics, jobs) => store.delete_metrics(jobs, ROWS).await?,
+        Rows::OfJobs(Written::LogLines, jobs) => store.delete_log_lines(jobs, ROWS).await?,
+        Rows::OfJobs(Written::LogObjects, jobs) => {
+            let keys = store.delete_log_objects(jobs, OBJECTS).await?;
+            return Ok((keys.len() as u64, keys));
+        }
+        Rows::OfJobs(Written::Tasks, jobs) => return store.delete_tasks(jobs, TASKS).await,
+        Rows::Deliveries(age) => store.delete_deliveries(age, ROWS).await?,
+        Rows::Workers(age) => store.forget_workers(age, ROWS).await?,
+        Rows::Nodes(age) => store.forget_nodes(age, ROWS).await?,
+    };
+    Ok((deleted, Vec::new()))
 }

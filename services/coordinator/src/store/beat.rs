@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use ursa_domain::{JobKind, Lease};
@@ -59,9 +60,14 @@ pub(crate) struct OpenAttempt {
 }
 
 impl Store {
-    /// Notes that workers are there, renews every lease that is listed and current, and tells of each worker how it stands.
+    /// Notes that workers are there, renews every lease that is listed and current, and tells of each worker how it stands;
+    /// and when that was, by the database's clock, unless there are none.
     #[tracing::instrument(skip_all, err(level = "debug"))]
-    pub(crate) async fn beat(&self, beat: &Beat, ttl: Duration) -> StoreResult<HashMap<Uuid, Standing>> {
+    pub(crate) async fn beat(
+        &self,
+        beat: &Beat,
+        ttl: Duration,
+    ) -> StoreResult<(HashMap<Uuid, Standing>, Option<DateTime<Utc>>)> {
         task::next(TaskState::Leased, TaskEvent::Start)?;
         let Beat { workers, leases, progress, stages, others } = beat;
         let gpus = workers.iter().map(|worker| gpus_to(&worker.gpus)).collect::<StoreResult<Vec<_>>>()?;
@@ -93,6 +99,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
+        let at = rows.first().map(|row| row.at);
         let mut standings: HashMap<Uuid, Standing> = HashMap::with_capacity(workers.len());
         for row in rows {
             let standing = standings.entry(row.worker_id).or_default();
@@ -112,7 +119,7 @@ impl Store {
             };
             standing.open.extend(attempt());
         }
-        Ok(standings)
+        Ok((standings, at))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Datasets as users see them: counts, images, and what became of every URL.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
@@ -72,7 +72,7 @@ impl Store {
             .collect())
     }
 
-    async fn source_counts(&self, dataset: Uuid) -> StoreResult<HashMap<String, u64>> {
+    async fn source_counts(&self, dataset: Uuid) -> StoreResult<BTreeMap<String, u64>> {
         let rows = sqlx::query!(
             r#"select case outcome when 'failed' then error_class else outcome end as "name!", count(*) as "count!"
             from sources where dataset_id = $1 group by 1"#,
@@ -83,7 +83,7 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.name, row.count as u64)).collect())
     }
 
-    async fn image_counts(&self, dataset: Uuid) -> StoreResult<HashMap<String, u64>> {
+    async fn image_counts(&self, dataset: Uuid) -> StoreResult<BTreeMap<String, u64>> {
         let rows = sqlx::query!(
             r#"select case verdict when 'refused' then reason else verdict end as "name!", count(*) as "count!"
             from images where dataset_id = $1 group by 1"#,

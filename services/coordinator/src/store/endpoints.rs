@@ -5,28 +5,26 @@ use std::time::Duration;
 use ursa_domain::Lease;
 use ursa_proto::{ApiError, v1};
 
-use super::fencing::hold;
+use super::fencing::{check, hold};
 use super::tasks::succeed;
-use super::{Store, StoreResult, Topic};
+use super::{Store, StoreResult, Topic, Tx};
 
 impl Store {
     /// Points an endpoint at a model that exists; makes the endpoint if need be. Repeating it changes nothing.
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn deploy(&self, endpoint: &str, digest: &str) -> StoreResult<()> {
         let mut tx = self.begin().await?;
-        let changed = sqlx::query!(
-            "insert into endpoints (name, model_digest) select $1, digest from models where digest = $2
-            on conflict (name) do update
-            set model_digest = $2, generation = endpoints.generation + 1, updated_at = now()
-            where endpoints.model_digest <> $2",
-            endpoint,
-            digest,
-        )
-        .execute(&mut *tx)
-        .await?;
-        if changed.rows_affected() > 0 {
-            tx.hint(Topic::Endpoints);
-        }
+        point(&mut tx, endpoint, digest).await?;
+        tx.commit().await
+    }
+
+    /// The same for whoever holds the lease of a deploy attempt: without it, somebody may have pointed the endpoint elsewhere
+    /// since. It cannot be taken back before the end of the transaction.
+    #[tracing::instrument(skip(self), err(level = "debug"))]
+    pub(crate) async fn deploy_under(&self, lease: &Lease, endpoint: &str, digest: &str) -> StoreResult<()> {
+        let mut tx = self.begin().await?;
+        check(&mut tx, lease).await?;
+        point(&mut tx, endpoint, digest).await?;
         tx.commit().await
     }
 
@@ -98,5 +96,75 @@ impl Store {
                 updated_at: Some(ursa_proto::timestamp(row.updated_at)),
             })
             .collect())
+    }
+}
+
+async fn point(tx: &mut Tx, endpoint: &str, digest: &str) -> StoreResult<()> {
+    let changed = sqlx::query!(
+        "insert into endpoints (name, model_digest) select $1, digest from models where digest = $2
+        on conflict (name) do update
+        set model_digest = $2, generation = endpoints.generation + 1, updated_at = now()
+        where endpoints.model_digest <> $2",
+        endpoint,
+        digest,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if changed.rows_affected() > 0 {
+        tx.hint(Topic::Endpoints);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser as _;
+    use ursa_cluster::{Coordinator, Postgres, Worker};
+    use ursa_proto::ErrorCode;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::store::StoreError;
+
+    /// Of models nothing counts here but their digests.
+    const MODELS: &str = "
+        set session_replication_role = replica;
+        insert into models (
+            digest, architecture, classes, error_rate, model_json, job_id, task_id, attempt, snapshot_id)
+        select digest, 'resnet18', '[]', 0, '{}', gen_random_uuid(), gen_random_uuid(), 1, gen_random_uuid()
+        from unnest(array['older', 'newer']) as m (digest)";
+
+    /// A lease that is current, and the worker that has it.
+    async fn leased(coordinator: &Coordinator) -> (Worker, v1::Lease) {
+        let probe = v1::job_definition::Spec::Probe(v1::ProbeSpec { tasks: 1, ..v1::ProbeSpec::default() });
+        let job = v1::JobDefinition { name: "probe".into(), spec: Some(probe), ..v1::JobDefinition::default() };
+        let pipeline = Some(v1::PipelineSpec { name: "test".into(), jobs: vec![job], ..v1::PipelineSpec::default() });
+        let request = v1::SubmitPipelineRequest { pipeline, ..v1::SubmitPipelineRequest::default() };
+        coordinator.client.jobs().submit_pipeline(request).await.unwrap();
+        let mut worker = Worker::attach(&coordinator.client, "worker", 1).await.unwrap();
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        (worker, lease)
+    }
+
+    #[tokio::test]
+    async fn who_has_lost_the_lease_of_a_deploy_points_the_endpoint_nowhere() {
+        let postgres = Postgres::start().unwrap();
+        let url = postgres.url();
+        let coordinator = Coordinator::start(&url).await.unwrap();
+        postgres.ask(MODELS).await.unwrap();
+        let config = Config::parse_from(["ursa-coordinator", "--database-url", &url, "--object-store", "/tmp"]);
+        let store = Store::open(url.parse().unwrap(), &config, Arc::default()).await.unwrap();
+        let (mut worker, held) = leased(&coordinator).await;
+        let lease = Lease::try_from(&held).unwrap();
+        store.deploy_under(&lease, "bears", "older").await.unwrap();
+        assert_eq!(postgres.ask("select model_digest from endpoints").await.unwrap(), "older");
+
+        worker.fail(&held, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+        store.deploy("bears", "newer").await.unwrap();
+        let refused = store.deploy_under(&lease, "bears", "older").await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Api(error) if error.code == ErrorCode::LeaseLost), "{refused}");
+        assert_eq!(postgres.ask("select model_digest from endpoints").await.unwrap(), "newer");
     }
 }

@@ -1,5 +1,6 @@
 //! The event log. Within a pipeline, ids grow in the order of commits: whoever records an event holds the pipeline's
-//! event lock until its transaction ends, so a reader that resumes after an id misses nothing.
+//! event lock until its transaction ends, so a reader that resumes after an id misses nothing. Whoever reads the events of all
+//! pipelines goes no further than `horizon` says.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -45,7 +46,7 @@ impl Of {
 /// One recorded event.
 #[derive(Debug, Clone)]
 pub(crate) struct EventRow {
-    /// Grows with time.
+    /// Grows with time, within a pipeline.
     pub id: i64,
     /// By the database's clock.
     pub at: DateTime<Utc>,
@@ -76,6 +77,17 @@ pub(crate) enum EventSubject {
     Pipeline(Uuid),
     /// One job's.
     Job(Uuid),
+}
+
+impl EventSubject {
+    /// The pipeline, or the job, that it is about.
+    fn ids(self) -> (Option<Uuid>, Option<Uuid>) {
+        match self {
+            Self::All => (None, None),
+            Self::Pipeline(id) => (Some(id), None),
+            Self::Job(id) => (None, Some(id)),
+        }
+    }
 }
 
 /// So many tasks of a job, and more, that the same happens to in one transaction are one event, which names them.
@@ -144,20 +156,23 @@ fn list(values: impl Iterator<Item = impl std::fmt::Display>) -> String {
 }
 
 impl Store {
-    /// Events after `after_id`, oldest first, at most `limit`.
+    /// Events after `after_id` and not after `up_to`, in the order of their ids, at most `limit`.
     #[tracing::instrument(skip(self), err(level = "debug"))]
-    pub(crate) async fn events(&self, subject: EventSubject, after_id: i64, limit: i64) -> StoreResult<Vec<EventRow>> {
-        let (pipeline, job) = match subject {
-            EventSubject::All => (None, None),
-            EventSubject::Pipeline(id) => (Some(id), None),
-            EventSubject::Job(id) => (None, Some(id)),
-        };
+    pub(crate) async fn events(
+        &self,
+        subject: EventSubject,
+        after_id: i64,
+        up_to: i64,
+        limit: i64,
+    ) -> StoreResult<Vec<EventRow>> {
+        let (pipeline, job) = subject.ids();
         let rows = sqlx::query_as!(
             EventRow,
             r#"select id, at, pipeline_id, job_id, task_id, attempt, task_ids, attempts, kind, message from events
-            where id > $1 and ($2::uuid is null or pipeline_id = $2) and ($3::uuid is null or job_id = $3)
-            order by id limit $4"#,
+            where id > $1 and id <= $2 and ($3::uuid is null or pipeline_id = $3) and ($4::uuid is null or job_id = $4)
+            order by id limit $5"#,
             after_id,
+            up_to,
             pipeline,
             job,
             limit,
@@ -167,8 +182,18 @@ impl Store {
         Ok(rows)
     }
 
-    /// The id of the newest event; 0 without any.
-    pub(crate) async fn last_event_id(&self) -> StoreResult<i64> {
-        Ok(sqlx::query_scalar!(r#"select coalesce(max(id), 0) as "id!" from events"#).fetch_one(&self.pool).await?)
+    /// The id of the newest event of `subject`; 0 without any. Of a pipeline or a job, whatever is committed later has a larger
+    /// one.
+    pub(crate) async fn last_event_id(&self, subject: EventSubject) -> StoreResult<i64> {
+        let (pipeline, job) = subject.ids();
+        let last = sqlx::query_scalar!(
+            r#"select coalesce(max(id), 0) as "id!" from events
+            where ($1::uuid is null or pipeline_id = $1) and ($2::uuid is null or job_id = $2)"#,
+            pipeline,
+            job,
+        )
+        .fetch_one(&self.lists)
+        .await?;
+        Ok(last)
     }
 }

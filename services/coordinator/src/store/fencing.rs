@@ -19,8 +19,15 @@ pub(super) struct Held {
     pub units: i64,
     pub attempts_left: u32,
     pub policy: Value,
-    pub stop_reason: Option<String>,
-    pub stop_detail: String,
+}
+
+/// What an attempt was asked.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// Why it shall stop, if it shall.
+    pub reason: Option<String>,
+    /// The same for people; empty where it is not to stop.
+    pub detail: String,
 }
 
 fn lease_lost(lease: &Lease) -> StoreError {
@@ -33,8 +40,7 @@ fn lease_lost(lease: &Lease) -> StoreError {
 /// Locks the task of a lease that must be current.
 pub(super) async fn hold(tx: &mut Tx, lease: &Lease) -> StoreResult<Held> {
     let row = sqlx::query!(
-        "select t.job_id, t.payload, t.ordinal, t.attempt, t.max_attempts, t.units, j.kind, j.policy, a.stop_reason,
-            a.stop_detail
+        "select t.job_id, t.payload, t.ordinal, t.attempt, t.max_attempts, t.units, j.kind, j.policy
         from tasks t
         join attempts a on a.task_id = t.id and a.number = t.attempt
         join jobs j on j.id = t.job_id
@@ -57,12 +63,25 @@ pub(super) async fn hold(tx: &mut Tx, lease: &Lease) -> StoreResult<Held> {
         units: row.units,
         attempts_left: (row.max_attempts - row.attempt).max(0) as u32,
         policy: row.policy,
-        stop_reason: row.stop_reason,
-        stop_detail: row.stop_detail,
     })
 }
 
-/// Checks that a lease is current, sharing the task's row with other readers: for logs, metrics and checkpoints.
+/// What a held attempt was asked, which nobody asks it any more from now on: whoever does so commits before or waits. (What
+/// [`hold`] reads besides the task may be from before it had to wait for it.)
+pub(super) async fn stop_of(tx: &mut Tx, lease: &Lease) -> StoreResult<Stop> {
+    let stop = sqlx::query_as!(
+        Stop,
+        "select stop_reason as reason, stop_detail as detail from attempts
+        where task_id = $1 and number = $2 for no key update",
+        lease.task_id,
+        lease.attempt as i32,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(stop)
+}
+
+/// Checks that a lease is current, sharing the task's row with other readers: for what leaves the task as it is.
 pub(super) async fn check(tx: &mut Tx, lease: &Lease) -> StoreResult<Uuid> {
     let job_id = sqlx::query_scalar!(
         "select t.job_id from tasks t join attempts a on a.task_id = t.id and a.number = t.attempt

@@ -1,6 +1,6 @@
 //! Lanes: what makes ready tasks interchangeable for whoever places them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -74,14 +74,27 @@ pub(crate) struct LaneInfo {
 /// What there is to do in a lane.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneBacklog {
+    /// Its id.
+    pub id: i32,
     /// Whose tasks they are.
     pub project: String,
+    /// Whether its project may have only so much.
+    pub has_quota: bool,
     /// What each needs of a worker.
     pub resources: Resources,
     /// Tasks at work.
     pub held: u64,
     /// Tasks that are ready or will be soon, as far as anybody wanted to know; none when they are paused.
     pub waiting: u64,
+    /// Where the first of those that are ready stands, or where the next one would.
+    pub head: Mark,
+}
+
+/// Marks as statements take them, side by side: their lanes, times and ids.
+fn columns(marks: &HashMap<i32, Mark>) -> (Vec<i32>, Vec<DateTime<Utc>>, Vec<Uuid>) {
+    let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
+    let (times, ids) = marks.iter().map(|mark| (mark.at, mark.id)).unzip();
+    (lanes, times, ids)
 }
 
 /// What the tasks of a lane are and need; nothing where a coordinator of a later version has made it, which places them.
@@ -94,23 +107,24 @@ fn understood(lane: i32, kind: &str, resources: Value) -> Option<(JobKind, Resou
 impl Store {
     /// Every lane with a ready task, with how many it has, up to `limit`. `marks` tells for some lanes where to begin, and `back`
     /// how much earlier: what was taken before lies dead in the index until Postgres can clean up. Where that is a while ago, a
-    /// lane is listed with nothing ready, too.
+    /// lane is listed with nothing ready, too. Of those with a mark, some may be `left_out`.
     pub(crate) async fn lane_heads(
         &self,
         marks: &HashMap<i32, Mark>,
         back: Duration,
+        left_out: &HashSet<i32>,
         limit: u32,
         within: Option<&mut Tx>,
     ) -> StoreResult<Vec<LaneHead>> {
-        let (lanes, marks): (Vec<i32>, Vec<Mark>) = marks.iter().map(|(lane, mark)| (*lane, *mark)).unzip();
-        let (times, ids): (Vec<DateTime<Utc>>, Vec<Uuid>) = marks.iter().map(|mark| (mark.at, mark.id)).unzip();
+        let (lanes, times, ids) = columns(marks);
         let look = sqlx::query_file!(
             "src/store/sql/lane_heads.sql",
             &lanes,
             &times,
             &ids,
             i64::from(limit),
-            back.as_secs_f64()
+            back.as_secs_f64(),
+            &lanes.iter().map(|lane| left_out.contains(lane)).collect::<Vec<_>>(),
         );
         let rows = if let Some(tx) = within {
             look.fetch_all(&mut **tx).await?
@@ -150,31 +164,42 @@ impl Store {
     }
 
     /// What there is to do in the lanes of a kind, and of a project if one is given. Counts no further than `limit`; what
-    /// is ready within `soon` counts as waiting.
+    /// is ready within `soon` counts as waiting. `marks` tells for some lanes where to begin, and `back` how much earlier, as for
+    /// [`Store::lane_heads`].
     pub(crate) async fn backlog(
         &self,
         kind: JobKind,
         project: Option<&str>,
         limit: u32,
         soon: Duration,
+        marks: &HashMap<i32, Mark>,
+        back: Duration,
     ) -> StoreResult<Vec<LaneBacklog>> {
+        let (lanes, times, ids) = columns(marks);
         let rows = sqlx::query_file!(
             "src/store/sql/backlog.sql",
             kind.as_str(),
             project,
             i64::from(limit),
             soon.as_secs_f64(),
+            &lanes,
+            &times,
+            &ids,
+            back.as_secs_f64(),
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter()
             .map(|row| {
                 Ok(LaneBacklog {
+                    id: row.id,
                     project: row.project,
+                    has_quota: row.has_quota,
                     resources: serde_json::from_value(row.resources)
                         .map_err(|error| StoreError::unreadable("resources", &error))?,
                     held: row.held as u64,
                     waiting: row.waiting as u64,
+                    head: Mark { at: row.head_ready_at, id: row.head },
                 })
             })
             .collect()

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use ursa_domain::Lease;
 use uuid::Uuid;
 
@@ -101,23 +102,36 @@ impl Store {
         Ok(asked.len() as u64)
     }
 
-    /// Leases that ran out, and those whose worker was asked to stop longer than `grace` ago.
-    pub(crate) async fn leases_to_take_back(&self, grace: Duration) -> StoreResult<Vec<LeaseToTakeBack>> {
+    /// Leases that ran out, and those whose worker was asked to stop longer than `grace` ago; none unless it is now that all is
+    /// `well`.
+    pub(crate) async fn leases_to_take_back(
+        &self,
+        grace: Duration,
+        well: &Range<DateTime<Utc>>,
+    ) -> StoreResult<Vec<LeaseToTakeBack>> {
         let leases = sqlx::query_as!(
             LeaseToTakeBack,
             r#"select task_id, number, lease_token, worker_name, expires_at < now() as "silent!" from attempts
             where ended_at is null
                 and (expires_at < now() or stop_asked_at < now() - make_interval(secs => $1))
+                and now() >= $2 and now() < $3
             order by expires_at limit 1000"#,
             grace.as_secs_f64(),
+            well.start,
+            well.end,
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(leases)
     }
 
-    /// Leases that ran out of workers that no coordinator has heard of since `silence`, but not for longer ago than its end.
-    pub(crate) async fn leases_of_silent(&self, silence: Range<Duration>) -> StoreResult<Vec<LeaseToTakeBack>> {
+    /// Leases that ran out of workers that no coordinator has heard of since `silence`, but not for longer ago than its end;
+    /// none unless it is now that all is `well`.
+    pub(crate) async fn leases_of_silent(
+        &self,
+        silence: Range<Duration>,
+        well: &Range<DateTime<Utc>>,
+    ) -> StoreResult<Vec<LeaseToTakeBack>> {
         let leases = sqlx::query_as!(
             LeaseToTakeBack,
             r#"select a.task_id as "task_id!", a.number as "number!", a.lease_token as "lease_token!",
@@ -128,10 +142,12 @@ impl Store {
                 offset 0
             ) w
             cross join lateral open_attempts_of(w.id) a
-            where a.expires_at < now()
+            where a.expires_at < now() and now() >= $3 and now() < $4
             order by a.expires_at limit 1000"#,
             silence.start.as_secs_f64(),
             silence.end.as_secs_f64(),
+            well.start,
+            well.end,
         )
         .fetch_all(&self.pool)
         .await?;
@@ -189,15 +205,16 @@ impl Store {
         Ok(true)
     }
 
-    /// Asks for attempts back that take longer than their jobs allow, or do not get on; returns how many.
-    pub(crate) async fn stop_overdue(&self) -> StoreResult<u64> {
+    /// Asks for attempts back that take longer than their jobs allow; or do not get on, if it is now that all is `well`: else
+    /// their progress may not have been heard of. Returns how many.
+    pub(crate) async fn stop_overdue(&self, well: &Range<DateTime<Utc>>) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let stopped = sqlx::query!(
             // They are locked, and so still open. To say so again would have Postgres begin with all that are open.
             r#"with late as materialized (
                 select task_id, number from attempts
                 where ended_at is null and stop_reason is null and (run_until is not null or no_progress is not null)
-                    and (run_until < now() or progressed_at + no_progress < now())
+                    and (run_until < now() or (progressed_at + no_progress < now() and now() >= $1 and now() < $2))
                 for update skip locked
             ),
             stopped as (
@@ -209,6 +226,8 @@ impl Store {
             )
             select task_id as "task!", number as "number!", job_id as "job!", stop_detail as "detail!"
             from stopped order by job_id, task_id"#,
+            well.start,
+            well.end,
         )
         .fetch_all(&mut *tx)
         .await?;

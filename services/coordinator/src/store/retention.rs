@@ -76,11 +76,17 @@ impl Store {
         Ok(deleted.rows_affected())
     }
 
-    /// Has some log objects of jobs count no more; returns their keys.
+    /// Has some log objects of jobs count no more; returns their keys, which are among those of objects to delete from now on.
     pub(crate) async fn delete_log_objects(&self, jobs: &[Uuid], limit: i64) -> StoreResult<Vec<String>> {
         let keys = sqlx::query_scalar!(
-            "delete from log_objects where key in (select key from log_objects where job_id = any ($1) limit $2)
-            returning key",
+            r#"with gone as (
+                delete from log_objects where key in (select key from log_objects where job_id = any ($1) limit $2)
+                returning key
+            ),
+            kept as (
+                insert into objects_to_delete (key) select key from gone on conflict do nothing
+            )
+            select key as "key!" from gone"#,
             jobs,
             limit,
         )
@@ -127,7 +133,8 @@ impl Store {
         Ok(Some(jobs.into_iter().map(|job| job.id).collect()))
     }
 
-    /// Deletes some tasks of retired jobs with their attempts and checkpoints; returns how many, and the checkpoints' keys.
+    /// Deletes some tasks of retired jobs with their attempts and checkpoints; returns how many, and the checkpoints' keys,
+    /// which are among those of objects to delete from now on.
     pub(crate) async fn delete_tasks(&self, jobs: &[Uuid], limit: i64) -> StoreResult<(u64, Vec<String>)> {
         let mut tx = self.begin().await?;
         let tasks = sqlx::query_scalar!(
@@ -137,9 +144,14 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
-        let keys = sqlx::query_scalar!("delete from checkpoints where task_id = any ($1) returning key", &tasks)
-            .fetch_all(&mut *tx)
-            .await?;
+        let keys = sqlx::query_scalar!(
+            r#"with gone as (delete from checkpoints where task_id = any ($1) returning key),
+            kept as (insert into objects_to_delete (key) select key from gone on conflict do nothing)
+            select key as "key!" from gone"#,
+            &tasks,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
         sqlx::query!("delete from attempts where task_id = any ($1)", &tasks).execute(&mut *tx).await?;
         sqlx::query!("delete from tasks where id = any ($1)", &tasks).execute(&mut *tx).await?;
         tx.commit().await?;

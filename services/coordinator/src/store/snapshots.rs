@@ -59,7 +59,8 @@ pub(crate) struct SnapshotRow<'a> {
 }
 
 impl Store {
-    /// The classes of a dataset in order, its kept images in the order of their ids, and the number of its next snapshot.
+    /// The classes of a dataset in order, its kept images in an order that goes by their content alone, so that a run learns in
+    /// the same order from the same pictures, and the number of its next snapshot.
     pub(crate) async fn images_to_freeze(&self, dataset: &str) -> StoreResult<(Vec<String>, Vec<SnapshotImage>, u32)> {
         let classes = sqlx::query_scalar!(
             "select c.name from classes c join datasets d on d.id = c.dataset_id where d.name = $1 order by c.index",
@@ -72,7 +73,7 @@ impl Store {
             r#"select i.id, i.class_index, i.sha256, i.pixel_sha256, i.perceptual_hash, i.normal_shard as "shard!",
                 i.normal_offset as offset, i.normal_length as length, i.normal_width as width, i.normal_height as height, s.url, i.licence
             from images i join sources s on s.id = i.id join datasets d on d.id = i.dataset_id
-            where d.name = $1 and i.verdict = 'kept' order by i.id"#,
+            where d.name = $1 and i.verdict = 'kept' order by i.sha256, i.id"#,
             dataset,
         )
         .fetch_all(&self.pool)

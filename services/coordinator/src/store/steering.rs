@@ -30,6 +30,8 @@ pub(crate) struct JobFilter<'a> {
 /// What a job's ready tasks need.
 #[derive(Debug)]
 pub(crate) struct ReadyLane {
+    /// The lane's id.
+    pub id: i32,
     /// Their kind.
     pub kind: JobKind,
     /// What each needs of a worker.
@@ -85,7 +87,7 @@ impl Store {
     /// What the last ready task of a job needs; `None` when none is ready. The first ones are soon done, and not looked at.
     pub(crate) async fn ready_lane(&self, job: Uuid) -> StoreResult<Option<ReadyLane>> {
         let row = sqlx::query!(
-            "select l.kind, l.resources, l.gang from tasks t join lanes l on l.id = t.lane_id
+            "select l.id, l.kind, l.resources, l.gang from tasks t join lanes l on l.id = t.lane_id
             where t.job_id = $1 and t.state = 'ready' order by t.ordinal desc limit 1",
             job,
         )
@@ -93,6 +95,7 @@ impl Store {
         .await?;
         row.map(|row| {
             Ok(ReadyLane {
+                id: row.id,
                 kind: word("job kind", &row.kind)?,
                 resources: serde_json::from_value(row.resources)
                     .map_err(|error| StoreError::unreadable("resources", &error))?,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::cleaning::have_cleaned;
 use super::events::{NewEvent, Of, record};
-use super::fencing::{Held, ended_as, hold};
+use super::fencing::{Held, Stop, ended_as, hold, stop_of};
 use super::jobs::{self, cancel_tasks, count_ended};
 use super::{Store, StoreError, StoreResult, Topic, Tx, ensure_rows, runs};
 
@@ -57,8 +57,8 @@ impl<'a> Failure<'a> {
     }
 
     /// What it counts as: whoever was asked to stop did so for that reason, whatever it says.
-    fn class(&self, held: &Held) -> ErrorClass {
-        match held.stop_reason.as_deref() {
+    fn class(&self, stop: &Stop) -> ErrorClass {
+        match stop.reason.as_deref() {
             Some("cancelled") => ErrorClass::Cancelled,
             Some("deadline") => ErrorClass::Deadline,
             Some("preempted") => ErrorClass::Returned,
@@ -69,19 +69,21 @@ impl<'a> Failure<'a> {
 
 /// Ends a held attempt badly: ready again, at once or after a wait, or for good.
 pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -> StoreResult<()> {
-    let class = failure.class(held);
-    let after = task::next(TaskState::Running, TaskEvent::Fail { class, attempts_left: held.attempts_left })?;
     let policy: JobPolicy =
         serde_json::from_value(held.policy.clone()).map_err(|error| StoreError::unreadable("job policy", &error))?;
-    let wait = match after {
-        TaskState::RetryWait => policy.backoff.delay(held.lease.attempt, failure.jitter),
-        _ => Duration::ZERO,
-    };
-    let message = describe(held, failure);
-    if policy.workers > 1 {
-        // Two of a gang that end at once would each wait for the other's attempt.
+    let in_gang = policy.workers > 1;
+    if in_gang {
+        // Two of a gang that end at once would each wait for the other's attempt; and how one ends, the other's end may decide.
         jobs::lock(tx, held.job_id).await?;
     }
+    let stop = stop_of(tx, &held.lease).await?;
+    let class = failure.class(&stop);
+    let after = task::next(TaskState::Running, TaskEvent::Fail { class, attempts_left: held.attempts_left })?;
+    let wait = match after {
+        TaskState::RetryWait => policy.backoff.delay(attempts_used(held, &policy), failure.jitter),
+        _ => Duration::ZERO,
+    };
+    let message = describe(&stop, failure);
     end_attempt(tx, held, attempt_state(class, failure.lost), Some(class), &message).await?;
     // Of a kind that only a later version knows, nothing is known.
     if held.kind.parse::<JobKind>().ok().is_none_or(JobKind::uploads) {
@@ -95,7 +97,6 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
     if !class.uses_up_an_attempt() {
         allow_another_attempt(tx, held.lease.task_id).await?;
     }
-    let in_gang = policy.workers > 1;
     if after.is_terminal() {
         let others = if in_gang { cancel_tasks(tx, held.job_id, GANG_FAILED).await? } else { 0 };
         count_ended(tx, held.job_id, 1 + others, 0).await?;
@@ -104,6 +105,11 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
     }
     let (kind, text) = describe_end(held, after, wait, &message);
     record(tx, &[event(held, kind, text)]).await
+}
+
+/// How many attempts have counted in this round: those that were given back did not.
+fn attempts_used(held: &Held, policy: &JobPolicy) -> u32 {
+    policy.max_attempts.saturating_sub(held.attempts_left).max(1)
 }
 
 fn attempt_state(class: ErrorClass, lost: bool) -> &'static str {
@@ -115,14 +121,11 @@ fn attempt_state(class: ErrorClass, lost: bool) -> &'static str {
     }
 }
 
-fn describe(held: &Held, failure: &Failure<'_>) -> String {
-    if held.stop_detail.is_empty() {
-        return failure.message.to_owned();
-    }
-    if failure.message.is_empty() {
-        held.stop_detail.clone()
-    } else {
-        format!("{}: {}", held.stop_detail, failure.message)
+fn describe(stop: &Stop, failure: &Failure<'_>) -> String {
+    match (stop.detail.as_str(), failure.message) {
+        ("", message) => message.to_owned(),
+        (detail, "") => detail.to_owned(),
+        (detail, message) => format!("{detail}: {message}"),
     }
 }
 
@@ -176,14 +179,15 @@ async fn release(tx: &mut Tx, held: &Held, after: TaskState) -> StoreResult<()> 
 }
 
 /// Has the task of a held attempt wait for another one, as urgently as its job is by now: whoever changes that moves what is
-/// queued, and waits for those who are about to queue something.
+/// queued, and waits for those who are about to queue something. However long it waits, what was done so far is not given up.
 async fn requeue(tx: &mut Tx, held: &Held, after: TaskState, wait: Duration) -> StoreResult<()> {
     let result = sqlx::query!(
         "with job as materialized (
             select greatest(priority, inherited_priority) as priority from jobs where id = $5 for share
         )
         update tasks set
-            state = $3, ready_at = now() + make_interval(secs => $4), lane_id = lane_at(lane_id, job.priority)
+            state = $3, ready_at = now() + make_interval(secs => $4), lane_id = lane_at(lane_id, job.priority),
+            waits_since = 'infinity'
         from job
         where id = $1 and attempt = $2 and state in ('leased', 'running')",
         held.lease.task_id,
@@ -287,7 +291,7 @@ impl Store {
         Ok(woken)
     }
 
-    /// Ends ready tasks that nobody took for longer than their jobs allow; returns how many.
+    /// Ends ready tasks that nobody took for longer than their jobs allow; returns how many. One that was begun before waits on.
     ///
     /// The rest of a gang is cancelled with its member.
     pub(crate) async fn expire_tasks(&self) -> StoreResult<usize> {

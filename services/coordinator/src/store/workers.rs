@@ -1,6 +1,6 @@
 //! Workers as they last reported.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -100,7 +100,7 @@ impl Store {
                     running: row.running as u32,
                     gpus: gpus_from(row.gpus)?,
                     last_seen_at: Some(ursa_proto::timestamp(row.last_seen_at)),
-                    labels: read::<HashMap<String, String>>("labels", row.labels)?,
+                    labels: read("labels", row.labels)?,
                     kinds: row.kinds,
                     draining: row.draining,
                 })

@@ -56,6 +56,7 @@ pub(super) fn sound() -> History {
         let events = history.events.iter().filter(|event| event.pipeline == pipeline);
         history.watched.insert(pipeline, events.map(|event| event.id).collect());
     }
+    history.watched_everything = history.events.iter().map(|event| event.id).collect();
     history
 }
 

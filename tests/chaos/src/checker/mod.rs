@@ -85,7 +85,7 @@ pub const RULES: [Rule; 18] = [
     },
     Rule {
         name: "watched-all",
-        text: "who watched saw every event of the pipeline, once, in order",
+        text: "who watched a pipeline, or everything, saw every event of it, once, in order",
         check: order::watched_all,
     },
     Rule {

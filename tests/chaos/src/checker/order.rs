@@ -195,19 +195,28 @@ pub(super) fn drained_rests(index: &Index<'_>) -> Vec<String> {
 pub(super) fn watched_all(index: &Index<'_>) -> Vec<String> {
     let mut broken = Vec::new();
     for (pipeline, seen) in &index.history.watched {
-        let mut there: Vec<i64> = index.events_of_pipeline(*pipeline).iter().map(|event| event.id).collect();
-        there.dedup();
-        if *seen != there {
-            let at = seen.iter().zip(&there).position(|(seen, there)| seen != there);
-            let at = at.unwrap_or(seen.len().min(there.len()));
-            broken.push(format!(
-                "of pipeline {pipeline} {} events were seen, {} are there; they differ from the {at}th on: seen {:?}, there {:?}",
-                seen.len(),
-                there.len(),
-                seen.get(at),
-                there.get(at),
-            ));
-        }
+        let there = index.events_of_pipeline(*pipeline).iter().map(|event| event.id);
+        broken.extend(difference(&format!("pipeline {pipeline}"), seen, there));
     }
+    let there = index.history.events.iter().map(|event| event.id);
+    broken.extend(difference("everything", &index.history.watched_everything, there));
     broken
+}
+
+/// Where what was `seen` of something is not what is `there`, how it differs.
+fn difference(what: &str, seen: &[i64], there: impl Iterator<Item = i64>) -> Option<String> {
+    let mut there: Vec<i64> = there.collect();
+    there.dedup();
+    if seen == there {
+        return None;
+    }
+    let at = seen.iter().zip(&there).position(|(seen, there)| seen != there);
+    let at = at.unwrap_or(seen.len().min(there.len()));
+    Some(format!(
+        "of {what} {} events were seen, {} are there; they differ from the {at}th on: seen {:?}, there {:?}",
+        seen.len(),
+        there.len(),
+        seen.get(at),
+        there.get(at),
+    ))
 }

@@ -10,7 +10,7 @@ use crate::history::Pipeline;
 type Break = fn(&mut History);
 
 /// What goes wrong, the rule that must find it, and how it is done to a sound history.
-const CASES: [(&str, &str, Break); 51] = [
+const CASES: [(&str, &str, Break); 52] = [
     ("a pipeline that was answered for is lost", "submitted-once", |it| {
         it.pipelines.remove(0);
     }),
@@ -83,6 +83,9 @@ const CASES: [(&str, &str, Break); 51] = [
     }),
     ("a watcher that missed an event", "watched-all", |it| {
         it.watched.get_mut(&BEARS).unwrap().remove(3);
+    }),
+    ("a watcher of everything that missed an event", "watched-all", |it| {
+        it.watched_everything.remove(3);
     }),
     ("a watcher that saw an event twice", "watched-all", |it| {
         it.watched.get_mut(&BEARS).unwrap().push(99);

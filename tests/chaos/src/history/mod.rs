@@ -23,6 +23,8 @@ pub struct History {
     pub truth: Vec<Truth>,
     /// What somebody who watched saw, pipeline by pipeline, in the order in which it came.
     pub watched: BTreeMap<Uuid, Vec<i64>>,
+    /// What somebody saw who watched everything, in the order in which it came.
+    pub watched_everything: Vec<i64>,
     /// Jobs that somebody cancelled before they had ended.
     pub cancelled: BTreeSet<Uuid>,
     /// When which workers were to take nothing.
@@ -60,6 +62,7 @@ impl History {
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         rows(to, &self.submitted)?;
         rows(to, &self.watched)?;
+        rows(to, &self.watched_everything)?;
         rows(to, &self.cancelled)?;
         rows(to, &self.drained)?;
         rows(to, &self.pipelines)?;

@@ -52,6 +52,12 @@ impl Reader {
         Ok(sqlx::query_scalar("select count(*) from attempts_to_clean").fetch_one(&mut self.connection).await?)
     }
 
+    /// The id of the newest event.
+    pub async fn last_event(&mut self) -> anyhow::Result<i64> {
+        let statement = "select coalesce(max(id), 0) from events";
+        Ok(sqlx::query_scalar(statement).fetch_one(&mut self.connection).await?)
+    }
+
     /// Everything the database and the store know of what happened.
     pub async fn history(&mut self, storage: &Storage) -> anyhow::Result<History> {
         let mut history = History {

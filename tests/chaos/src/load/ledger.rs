@@ -17,6 +17,8 @@ pub struct Asked {
     pub datasets: Vec<String>,
     /// Ids of events, pipeline by pipeline, in the order in which they came.
     pub watched: BTreeMap<Uuid, Vec<i64>>,
+    /// The same of everything.
+    pub watched_everything: Vec<i64>,
     /// Jobs that were cancelled before they had ended.
     pub cancelled: BTreeSet<Uuid>,
     /// When which workers were to take nothing.

@@ -22,7 +22,7 @@ pub use wanted::UrlList;
 use crate::acts::Due;
 use ledger::Ledger;
 use operator::Operator;
-use user::User;
+use user::{User, watch_everything};
 use wanted::{bears, probes, urgent_probes};
 
 /// Pipelines of probes that a user waits for at a time.
@@ -31,6 +31,8 @@ const WANTED_PROBES: usize = 2;
 /// Work that goes on until it is told to stop.
 pub struct Load {
     users: JoinSet<anyhow::Result<()>>,
+    /// Sees no end.
+    watcher: JoinSet<anyhow::Result<()>>,
     ledger: Ledger,
     stop: CancellationToken,
 }
@@ -38,9 +40,11 @@ pub struct Load {
 impl Load {
     /// Users begin: one wants one model after the other of the lists, and one has urgent probes whenever `urgent` says so,
     /// both from whichever coordinator is there; the others always wait for some probes that are not urgent, each by a
-    /// coordinator of their own. One more does what is on `agenda` to work on its way.
+    /// coordinator of their own. One more does what is on `agenda` to work on its way, and one only watches, everything.
     pub fn begin(any: Client, each: Vec<Client>, lists: &[UrlList], urgent: Arc<Notify>, agenda: Vec<Due>) -> Self {
         let (mut users, ledger, stop) = (JoinSet::new(), Ledger::default(), CancellationToken::new());
+        let mut watcher = JoinSet::new();
+        watcher.spawn(watch_everything(any.clone(), ledger.clone()));
         users.spawn(want_models(User::new(any.clone(), ledger.clone()), lists.to_vec(), stop.clone()));
         users.spawn(want_urgently(User::new(any.clone(), ledger.clone()), urgent, stop.clone()));
         let operator = Operator::new(User::new(any, ledger.clone()), lists.to_vec(), stop.clone());
@@ -48,7 +52,7 @@ impl Load {
         for (which, client) in each.into_iter().enumerate() {
             users.spawn(want_probes(User::new(client, ledger.clone()), which, stop.clone()));
         }
-        Self { users, ledger, stop }
+        Self { users, watcher, ledger, stop }
     }
 
     /// Nothing new is asked for from now on.
@@ -69,9 +73,14 @@ impl Load {
         self.ledger.lock().clone()
     }
 
+    /// The id of the last event that whoever watches everything has seen.
+    pub fn last_seen(&self) -> Option<i64> {
+        self.ledger.lock().watched_everything.last().copied()
+    }
+
     /// Fails when a user has given up, which none of them may.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        match self.users.try_join_next() {
+        match self.users.try_join_next().or_else(|| self.watcher.try_join_next()) {
             None => Ok(()),
             Some(Ok(Ok(()))) => anyhow::bail!("a user stopped asking"),
             Some(Ok(Err(error))) => Err(error.context("a user gave up")),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 use ursa_client::Client;
+use ursa_proto::v1::watch_events_request::Subject;
 use ursa_proto::{ApiError, v1};
 use uuid::Uuid;
 
@@ -99,25 +100,35 @@ where
     }
 }
 
-/// Writes down the events of a pipeline until it ends, as somebody sees them who resumes where they were whenever they
-/// are cut off.
+/// Writes down the events of a pipeline until it ends.
 async fn watch(client: Client, ledger: Ledger, pipeline: Uuid) -> anyhow::Result<Uuid> {
     ledger.lock().watched.insert(pipeline, Vec::new());
+    let note = |id| ledger.lock().watched.entry(pipeline).or_default().push(id);
+    follow(&client, Some(Subject::PipelineId(pipeline.to_string())), note).await?;
+    Ok(pipeline)
+}
+
+/// Writes down all events for as long as there is a coordinator.
+pub(super) async fn watch_everything(client: Client, ledger: Ledger) -> anyhow::Result<()> {
+    follow(&client, None, |id| ledger.lock().watched_everything.push(id)).await
+}
+
+/// Has events noted as somebody sees them who resumes where they were whenever they are cut off.
+async fn follow(client: &Client, subject: Option<Subject>, mut note: impl FnMut(i64)) -> anyhow::Result<()> {
     let mut last = 0;
     loop {
-        let subject = Some(v1::watch_events_request::Subject::PipelineId(pipeline.to_string()));
-        let request = v1::WatchEventsRequest { subject, after_id: last };
+        let request = v1::WatchEventsRequest { subject: subject.clone(), after_id: last };
         let ask = || async { client.jobs().watch_events(request.clone()).await };
-        let mut events = until_answered(&client, ask).await.context("watching was refused")?;
+        let mut events = until_answered(client, ask).await.context("watching was refused")?;
         let cut_off = loop {
             match events.message().await {
                 // Progress is not recorded and has no id.
                 Ok(Some(event)) if event.id > 0 => {
                     last = event.id;
-                    ledger.lock().watched.entry(pipeline).or_default().push(last);
+                    note(last);
                 }
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(pipeline),
+                Ok(None) => return Ok(()),
                 Err(status) => break ApiError::from(status),
             }
         };

@@ -1,5 +1,7 @@
 //! Bad input gets a clear error, and nothing is stored.
 
+use std::collections::BTreeSet;
+
 use ursa_cluster::Worker;
 use ursa_proto::{ApiError, ErrorCode, SESSION_PROTOCOL_VERSION, v1};
 use uuid::Uuid;
@@ -54,6 +56,37 @@ async fn an_idempotency_key_tells_a_repetition_from_a_conflict() {
     assert_eq!(first.pipeline.unwrap().id, again.pipeline.unwrap().id);
     let error = ApiError::from(jobs.submit_pipeline(request(2)).await.unwrap_err());
     assert_eq!(error.code, ErrorCode::IdempotencyConflict, "{error}");
+}
+
+#[tokio::test]
+async fn a_repetition_is_one_however_many_labels_it_asks_for() {
+    let fixture = Fixture::start().await;
+    let labels = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|name| (name.to_owned(), "cellar".to_owned()));
+    let resources = v1::Resources { labels: labels.into(), ..v1::Resources::default() };
+    let jobs = vec![v1::JobDefinition { resources: Some(resources), ..scrape(1) }];
+    let pipeline = v1::PipelineSpec { name: "p".into(), jobs, ..v1::PipelineSpec::default() };
+    let mut ids = BTreeSet::new();
+    for _ in 0..10 {
+        let request =
+            v1::SubmitPipelineRequest { pipeline: Some(pipeline.clone()), idempotency_key: "labelled".into() };
+        let answer = fixture.client().jobs().submit_pipeline(request).await.unwrap().into_inner();
+        assert_eq!(answer.already_existed, !ids.is_empty());
+        ids.insert(answer.pipeline.unwrap().id);
+    }
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let id = ids.pop_first().unwrap();
+    let mut again = BTreeSet::new();
+    for _ in 0..10 {
+        let request = v1::RerunPipelineRequest {
+            id: id.clone(),
+            pipeline: Some(pipeline.clone()),
+            idempotency_key: "labelled, again".into(),
+            ..v1::RerunPipelineRequest::default()
+        };
+        let answer = fixture.client().jobs().rerun_pipeline(request).await.unwrap().into_inner();
+        again.insert(answer.pipeline.unwrap().id);
+    }
+    assert_eq!(again.len(), 1, "{again:?}");
 }
 
 #[tokio::test]

@@ -25,6 +25,31 @@ async fn a_task_that_nobody_takes_in_time_has_failed() {
     assert!(detail.tasks[0].attempts.is_empty());
 }
 
+/// A run that has come far is not given up because a more urgent one has its place, or no worker is there for an hour.
+#[tokio::test]
+async fn a_task_that_was_begun_waits_for_its_next_attempt_however_long_that_takes() {
+    let fixture = Fixture::start().await;
+    let impatient = || with(v1::Deadlines { queue_wait: seconds(0.5), ..v1::Deadlines::default() });
+    let mut worker = Worker::attach(fixture.client(), "worker", 2).await.unwrap();
+    let back = fixture.submit(vec![impatient()]).await;
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    let retried = fixture.submit(vec![impatient()]).await;
+    let other = worker.next_task().await.unwrap().lease.unwrap();
+    worker.fail(&lease, v1::ErrorClass::Returned, "it makes room").await.unwrap();
+    worker.fail(&other, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+    drop(worker);
+    let new = fixture.submit(vec![impatient()]).await;
+    fixture.job_in(&new[0], "failed").await;
+    let mut worker = Worker::attach(fixture.client(), "another", 2).await.unwrap();
+    for _ in [&back, &retried] {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        assert_eq!(lease.attempt, 2);
+        worker.complete(&lease, answered()).await.unwrap();
+    }
+    fixture.job_in(&back[0], "succeeded").await;
+    fixture.job_in(&retried[0], "succeeded").await;
+}
+
 #[tokio::test]
 async fn a_task_whose_priority_changes_has_waited_all_the_same() {
     let fixture = Fixture::start().await;

@@ -236,6 +236,47 @@ async fn what_cannot_be_gone_on_from_is_said_before_anybody_works_on_it() {
 }
 
 #[tokio::test]
+async fn what_is_taken_from_a_job_that_did_not_succeed_is_missed_by_name() {
+    let fixture = Fixture::start().await;
+    let always = |name: &str, spec| v1::JobDefinition { condition: "always".into(), ..job(name, spec) };
+    // There is no such dataset yet.
+    let ids = fixture.submit(vec![snapshot(), always("early", Spec::Train(from_snapshot()))]).await;
+    let error = fixture.job_in(&ids[1], "failed").await.job.unwrap().error;
+    assert_eq!(error, "no snapshot can be taken from job \"snapshot\": it is failed: there is no dataset bears");
+
+    let rate = Some(v1::FoundRate { job: "rate".into(), ..v1::FoundRate::default() });
+    let find_lr = v1::FindLrSpec { training: Some(from_snapshot()), test: None };
+    let deploy = v1::DeploySpec {
+        endpoint: "bears".into(),
+        model: Some(v1::deploy_spec::Model::ModelFromJob("head".into())),
+        timeout_seconds: 20,
+    };
+    let pipeline = fixture
+        .submit_pipeline(with_images([
+            job("head", Spec::Train(from_snapshot())),
+            job("rate", Spec::FindLr(find_lr)),
+            always("on", Spec::Train(from_head())),
+            always("deploy", Spec::Deploy(deploy)),
+            always("at-rate", Spec::Train(v1::TrainSpec { rate, ..from_snapshot() })),
+        ]))
+        .await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    fixture.prepare_images(&mut worker).await;
+    for _ in 0..2 {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.fail(&lease, v1::ErrorClass::Fatal, "it diverged").await.unwrap();
+    }
+    let no_model = "no model can be taken from job \"head\": it is failed: it diverged";
+    let no_rate = "no rate can be taken from job \"rate\": it is failed: it diverged";
+    for (job, said) in pipeline.jobs[5..].iter().zip([no_model, no_model, no_rate]) {
+        let error = fixture.job_in(&job.id, "failed").await.job.unwrap().error;
+        assert_eq!(error, said, "{}", job.name);
+    }
+    let request = v1::GetPipelineRequest { id: pipeline.id };
+    assert_eq!(fixture.client().jobs().get_pipeline(request).await.unwrap().into_inner().state, "failed");
+}
+
+#[tokio::test]
 async fn an_experiment_is_a_job_and_its_verdict_the_output() {
     let fixture = Fixture::start().await;
     let lab = v1::SgdLabSpec { steps: 10, ..v1::SgdLabSpec::default() };

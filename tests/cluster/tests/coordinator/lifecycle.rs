@@ -47,6 +47,20 @@ async fn work_given_back_uses_up_no_attempt() {
 }
 
 #[tokio::test]
+async fn the_first_failure_waits_the_shortest_however_often_work_was_given_back_before() {
+    let fixture = Fixture::start().await;
+    let backoff = Some(v1::Backoff { first: seconds(60.0), longest: seconds(6000.0) });
+    fixture.submit(vec![v1::JobDefinition { backoff, ..probe(1) }]).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    for class in [v1::ErrorClass::Returned, v1::ErrorClass::Returned, v1::ErrorClass::Retryable] {
+        let lease = worker.next_task().await.unwrap().lease.unwrap();
+        worker.fail(&lease, class, "").await.unwrap();
+    }
+    let wait = fixture.ask("select ready_at <= now() + interval '60 seconds' from tasks where state = 'retry_wait'");
+    assert_eq!(wait.await, "t");
+}
+
+#[tokio::test]
 async fn a_dead_task_can_be_found_and_replayed() {
     let fixture = Fixture::start().await;
     let mut job = probe(2);

@@ -24,6 +24,33 @@ const CLAIM: &str = "select from jobs for key share;";
 /// What whoever ends an attempt does next.
 const END: &str = "select from attempts for update; select from jobs for no key update;";
 
+/// What a cancellation does that had the task first.
+const CANCEL: &str = "
+    update attempts set stop_reason = 'cancelled', stop_asked_at = now(), stop_detail = 'the job was cancelled';
+    update jobs set state = 'cancelling';";
+
+/// Holds the job, and lock 1 to say so, until two wait for it, one after the other.
+const HOLD_JOB: &str = "
+    select from jobs for update;
+    select pg_advisory_xact_lock(1);
+    do $$ begin
+        for i in 1..2000 loop
+            if (select count(*) from pg_locks where not granted) >= 2 then return; end if;
+            perform pg_sleep(0.01);
+        end loop;
+        raise exception 'nobody came to wait for the job';
+    end $$;";
+
+/// Waits until somebody waits.
+const ONE_WAITS: &str = "
+    do $$ begin
+        for i in 1..2000 loop
+            if exists (select from pg_locks where not granted) then return; end if;
+            perform pg_sleep(0.01);
+        end loop;
+        raise exception 'nobody came to wait';
+    end $$;";
+
 /// Waits until [`HOLD`] has the task.
 const HELD: &str = "
     do $$ begin
@@ -81,6 +108,50 @@ async fn whoever_ends_an_attempt_and_whoever_asks_it_back_do_not_wait_for_each_o
     // It has to be heard of meanwhile: nobody asks back what a silent worker has.
     let ((), _, stop) = tokio::join!(end, ask, worker.next_stop());
     assert_eq!(stop.unwrap().reason(), v1::StopReason::Preempted);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_while_its_job_is_cancelled_is_not_made_again() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![probe(1)]).await;
+    let mut worker = at_work(&fixture).await;
+    let lease = worker.report.running[0].lease.clone().unwrap();
+    let cancel = [HOLD, CANCEL].concat();
+    let cancel = fixture.sql(&cancel);
+    let fail = async {
+        fixture.sql(HELD).await;
+        worker.fail(&lease, v1::ErrorClass::Retryable, "bad luck").await
+    };
+    let ((), failed) = tokio::join!(cancel, fail);
+    failed.unwrap();
+    let detail = fixture.job_in(&ids[0], "cancelled").await;
+    assert_eq!(detail.tasks[0].state, "cancelled");
+}
+
+#[tokio::test]
+async fn of_a_gang_that_failed_for_good_none_is_tried_again_that_fails_at_the_same_time() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![v1::JobDefinition { workers: 2, ..probe(2) }]).await;
+    let mut first = Worker::attach(fixture.client(), "first", 1).await.unwrap();
+    let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
+    let broken = first.next_task().await.unwrap().lease.unwrap();
+    let unlucky = second.next_task().await.unwrap().lease.unwrap();
+    let hold = fixture.sql(HOLD_JOB);
+    let fail_for_good = async {
+        fixture.sql(HELD).await;
+        first.fail(&broken, v1::ErrorClass::Fatal, "broken").await
+    };
+    let fail = async {
+        fixture.sql(ONE_WAITS).await;
+        second.fail(&unlucky, v1::ErrorClass::Retryable, "bad luck").await
+    };
+    let ((), one, other) = tokio::join!(hold, fail_for_good, fail);
+    one.unwrap();
+    other.unwrap();
+    let detail = fixture.job_in(&ids[0], "failed").await;
+    let mut states: Vec<_> = detail.tasks.iter().map(|task| task.state.as_str()).collect();
+    states.sort_unstable();
+    assert_eq!(states, ["cancelled", "failed"]);
 }
 
 /// A worker whose only task is known to run.

@@ -36,6 +36,7 @@ async fn a_pipeline_runs_from_urls_to_an_endpoint() {
     let manifest = ursa_storage::manifest::Manifest::from_parquet(manifest).unwrap();
     assert_eq!(manifest.rows.len(), 57, "60 URLs less one not found, one truncated, one copy");
     assert_eq!(manifest.classes, ["black", "teddy"]);
+    assert!(manifest.rows.is_sorted_by_key(|row| &row.sha256), "the order of a run goes by content alone");
     assert!(manifest.rows.iter().all(|row| row.licence == "CC-BY-4.0" && row.source_url.starts_with("http")));
     worker.complete(order.lease.as_ref().unwrap(), trained()).await.unwrap();
 

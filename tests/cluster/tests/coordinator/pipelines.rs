@@ -1,7 +1,7 @@
 //! DAGs: conditions, feeding, running again.
 
 use ursa_client::Client;
-use ursa_cluster::Worker;
+use ursa_cluster::{Worker, until};
 use ursa_proto::v1;
 
 use crate::fixture::{
@@ -48,6 +48,37 @@ async fn what_runs_depends_on_how_others_ended() {
 }
 
 #[tokio::test]
+async fn what_was_skipped_because_of_a_dead_task_runs_when_that_is_replayed() {
+    let fixture = Fixture::start().await;
+    let jobs = vec![
+        named("work", v1::JobDefinition { max_attempts: 1, ..probe(1) }),
+        named("celebrate", after(probe(1), &["work"])),
+        named("rest", after(probe(1), &["celebrate"])),
+    ];
+    let pipeline = fixture.submit_pipeline(jobs).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let lease = worker.next_task().await.unwrap().lease.unwrap();
+    worker.fail(&lease, v1::ErrorClass::Retryable, "poison").await.unwrap();
+    for (job, state) in pipeline.jobs.iter().zip(["failed", "skipped", "skipped"]) {
+        fixture.job_in(&job.id, state).await;
+    }
+
+    let request = v1::RetryTasksRequest { ids: vec![lease.task_id] };
+    assert_eq!(fixture.client().jobs().retry_tasks(request).await.unwrap().into_inner().retried, 1);
+    for job in &pipeline.jobs[1..] {
+        assert_eq!(fixture.job(&job.id).await.job.unwrap().state, "waiting", "{}", job.name);
+    }
+    for job in &pipeline.jobs {
+        let order = worker.next_task().await.unwrap();
+        assert_eq!(order.job_id, job.id, "{}", job.name);
+        worker.complete(order.lease.as_ref().unwrap(), answered()).await.unwrap();
+        fixture.job_in(&job.id, "succeeded").await;
+    }
+    let request = v1::GetPipelineRequest { id: pipeline.id };
+    assert_eq!(fixture.client().jobs().get_pipeline(request).await.unwrap().into_inner().state, "succeeded");
+}
+
+#[tokio::test]
 async fn verification_begins_with_the_first_shard() {
     let fixture = Fixture::start().await;
     let mut scrape = scrape(4);
@@ -77,6 +108,153 @@ async fn verification_begins_with_the_first_shard() {
     verifier.complete(order.lease.as_ref().unwrap(), result).await.unwrap();
     let detail = fixture.job_in(&ids[1], "succeeded").await;
     assert_eq!(detail.tasks.len(), 2);
+}
+
+/// A worker and what it is at.
+struct AtWork {
+    worker: Worker,
+    order: v1::TaskOrder,
+}
+
+impl AtWork {
+    /// A new worker, with a scrape task.
+    async fn scraping(fixture: &Fixture, name: &str) -> Self {
+        let mut worker = Worker::attach(fixture.client(), name, 1).await.unwrap();
+        let order = worker.next_task().await.unwrap();
+        Self { worker, order }
+    }
+
+    async fn scrape(&mut self, fixture: &Fixture) {
+        let result = scraped(&fixture.storage(), &self.order, |url| Some(url.as_bytes().to_vec())).await;
+        self.worker.complete(self.order.lease.as_ref().unwrap(), result).await.unwrap();
+    }
+
+    async fn verify(&mut self, fixture: &Fixture) {
+        let result = verified(&fixture.storage(), &self.order).await;
+        self.worker.complete(self.order.lease.as_ref().unwrap(), result).await.unwrap();
+    }
+
+    async fn fail(&mut self, class: v1::ErrorClass, message: &str) {
+        self.worker.fail(self.order.lease.as_ref().unwrap(), class, message).await.unwrap();
+    }
+}
+
+/// Two pipelines with one dataset, for which each has brought in a shard; the second one makes a snapshot. The verification of
+/// the first is at both shards.
+struct OneDataset {
+    fixture: Fixture,
+    first: Vec<String>,
+    second: Vec<String>,
+    on_its_own: AtWork,
+    on_the_others: AtWork,
+    /// Takes nothing but probes.
+    watch: Worker,
+}
+
+impl OneDataset {
+    async fn start() -> Self {
+        // Longer than any test: those who hold a task say nothing meanwhile.
+        let fixture = Fixture::start_with(&["--lease=5m"]).await;
+        let first = fixture.submit(vec![scrape(2), after(verify(), &["scrape"])]).await;
+        let mut one = AtWork::scraping(&fixture, "one").await;
+        one.scrape(&fixture).await;
+        one.order = one.worker.next_task().await.unwrap();
+        let jobs = vec![scrape(30), after(verify(), &["scrape"]), after(snapshot(), &["verify"])];
+        let second = fixture.submit(jobs).await;
+        let mut two = AtWork::scraping(&fixture, "two").await;
+        // Both could take up what comes now, and the one that was submitted first does.
+        fixture.job_in(&second[1], "running").await;
+        two.scrape(&fixture).await;
+        two.order = two.worker.next_task().await.unwrap();
+        assert_eq!((&one.order.job_id, &two.order.job_id), (&first[1], &first[1]));
+        fixture.job_in(&second[0], "succeeded").await;
+        let report = v1::WorkerReport {
+            worker_id: uuid::Uuid::new_v4().to_string(),
+            name: "watch".into(),
+            protocol_version: ursa_proto::SESSION_PROTOCOL_VERSION,
+            slots: 1,
+            kinds: vec!["probe".into()],
+            ..v1::WorkerReport::default()
+        };
+        let watch = Worker::attach_with(fixture.client(), report).await.unwrap();
+        let mut dataset = Self { fixture, first, second, on_its_own: one, on_the_others: two, watch };
+        dataset.second_waits().await;
+        dataset
+    }
+
+    /// The second pipeline's verification is not over, though it has no task and all jobs were looked at meanwhile: what waits
+    /// for another job begins only when they are.
+    async fn second_waits(&mut self) {
+        self.fixture.submit(vec![probe(1), named("later", after(probe(1), &["probe"]))]).await;
+        for _ in 0..2 {
+            let lease = self.watch.next_task().await.unwrap().lease.unwrap();
+            self.watch.complete(&lease, answered()).await.unwrap();
+        }
+        let job = self.fixture.job(&self.second[1]).await.job.unwrap();
+        assert_eq!(job.state, "running", "another job is at its pictures");
+    }
+
+    /// Waits until the second pipeline's verification has been given so many tasks.
+    async fn second_has(&self, tasks: usize) {
+        let job = || self.fixture.job(&self.second[1]);
+        until("the shards to be taken up", job, |job| job.tasks.len() == tasks).await;
+    }
+
+    /// How many pictures the snapshot has.
+    async fn frozen(&self) -> u64 {
+        let job = self.fixture.job_in(&self.second[2], "succeeded").await.job.unwrap();
+        let output: serde_json::Value = serde_json::from_str(&job.output_json).unwrap();
+        let classes = output["classes"].as_array().unwrap();
+        classes.iter().map(|class| class["train"].as_u64().unwrap() + class["valid"].as_u64().unwrap()).sum()
+    }
+}
+
+#[tokio::test]
+async fn a_verification_waits_for_its_pictures_that_another_job_is_at() {
+    let mut dataset = OneDataset::start().await;
+    dataset.on_its_own.verify(&dataset.fixture).await;
+    dataset.on_the_others.verify(&dataset.fixture).await;
+    dataset.fixture.job_in(&dataset.first[1], "succeeded").await;
+    let second = dataset.fixture.job_in(&dataset.second[1], "succeeded").await;
+    assert_eq!((second.tasks.len(), dataset.frozen().await), (0, 60));
+}
+
+#[tokio::test]
+async fn a_verification_takes_up_what_a_cancelled_one_leaves() {
+    let mut dataset = OneDataset::start().await;
+    let request = v1::CancelJobRequest { id: dataset.first[1].clone() };
+    dataset.fixture.client().jobs().cancel_job(request).await.unwrap();
+    // Only one of the two takes more.
+    drain(&mut dataset.on_the_others.worker).await;
+    dataset.on_the_others.fail(v1::ErrorClass::Cancelled, "cleaned up").await;
+    dataset.on_its_own.fail(v1::ErrorClass::Cancelled, "cleaned up").await;
+    dataset.fixture.job_in(&dataset.first[1], "cancelled").await;
+    dataset.second_has(2).await;
+    for _ in 0..2 {
+        dataset.on_its_own.order = dataset.on_its_own.worker.next_task().await.unwrap();
+        assert_eq!(dataset.on_its_own.order.job_id, dataset.second[1]);
+        dataset.on_its_own.verify(&dataset.fixture).await;
+    }
+    dataset.fixture.job_in(&dataset.second[1], "succeeded").await;
+    assert_eq!(dataset.frozen().await, 60);
+}
+
+#[tokio::test]
+async fn what_cannot_be_verified_is_tried_by_each_job_once() {
+    let mut dataset = OneDataset::start().await;
+    dataset.on_the_others.fail(v1::ErrorClass::Fatal, "the shard is gone").await;
+    dataset.second_has(1).await;
+    dataset.on_the_others.order = dataset.on_the_others.worker.next_task().await.unwrap();
+    assert_eq!(dataset.on_the_others.order.job_id, dataset.second[1]);
+    drain(&mut dataset.on_the_others.worker).await;
+    dataset.on_the_others.fail(v1::ErrorClass::Fatal, "the shard is gone").await;
+    // The first one is not over yet, and could take it up again.
+    dataset.second_waits().await;
+    dataset.on_its_own.verify(&dataset.fixture).await;
+    for (job, tasks) in [(&dataset.first[1], 2), (&dataset.second[1], 1)] {
+        let detail = dataset.fixture.job_in(job, "failed").await;
+        assert_eq!((detail.tasks.len(), detail.job.unwrap().error.as_str()), (tasks, "the shard is gone"));
+    }
 }
 
 #[tokio::test]

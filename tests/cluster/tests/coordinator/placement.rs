@@ -225,20 +225,31 @@ async fn a_gang_is_not_held_up_by_an_older_one_that_is_not_whole() {
 }
 
 #[tokio::test]
-async fn a_gang_that_does_not_come_together_again_in_time_fails_as_a_whole() {
+async fn a_gang_that_does_not_come_together_in_time_fails_as_a_whole() {
     let fixture = Fixture::start().await;
+    let _alone = Worker::attach(fixture.client(), "alone", 4).await.unwrap();
+    let deadlines = Some(v1::Deadlines { queue_wait: seconds(1.0), ..v1::Deadlines::default() });
+    let ids = fixture.submit(vec![v1::JobDefinition { workers: 2, deadlines, ..probe(2) }]).await;
+    let detail = fixture.job_in(&ids[0], "failed").await;
+    assert!(detail.tasks.iter().all(|task| task.state == "failed"), "{:?}", detail.tasks);
+}
+
+/// Nor do they hold up others of their lane.
+#[tokio::test]
+async fn those_of_a_gang_whose_part_is_not_done_go_on_without_the_others() {
+    let fixture = Fixture::start().await;
+    let backoff = Some(v1::Backoff { first: seconds(0.01), longest: seconds(0.01) });
+    let gang = || v1::JobDefinition { workers: 2, backoff, ..probe(2) };
+    let ids = fixture.submit(vec![gang()]).await;
     let mut first = Worker::attach(fixture.client(), "first", 1).await.unwrap();
     let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
-    let deadlines = Some(v1::Deadlines { queue_wait: seconds(1.0), ..v1::Deadlines::default() });
-    let backoff = Some(v1::Backoff { first: seconds(60.0), longest: seconds(60.0) });
-    let ids = fixture.submit(vec![v1::JobDefinition { workers: 2, deadlines, backoff, ..probe(2) }]).await;
-    let unlucky = first.next_task().await.unwrap().lease.unwrap();
-    let other = second.next_task().await.unwrap().lease.unwrap();
-    first.fail(&unlucky, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
-    second.next_stop().await.unwrap();
-    second.fail(&other, v1::ErrorClass::Returned, "alone").await.unwrap();
-    let detail = fixture.job_in(&ids[0], "failed").await;
-    let mut states: Vec<_> = detail.tasks.iter().map(|task| task.state.as_str()).collect();
-    states.sort_unstable();
-    assert_eq!(states, ["cancelled", "failed"]);
+    let done = first.next_task().await.unwrap().lease.unwrap();
+    let unlucky = second.next_task().await.unwrap().lease.unwrap();
+    first.complete(&done, answered()).await.unwrap();
+    drop(first);
+    second.fail(&unlucky, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
+    let again = second.next_task().await.unwrap().lease.unwrap();
+    assert_eq!((&again.task_id, again.attempt), (&unlucky.task_id, 2));
+    second.complete(&again, answered()).await.unwrap();
+    fixture.job_in(&ids[0], "succeeded").await;
 }

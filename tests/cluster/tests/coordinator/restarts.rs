@@ -10,6 +10,10 @@ use crate::fixture::{Fixture, answered, probe, scrape, scraped};
 
 /// Longer than an answer takes.
 const SHORT: Duration = Duration::from_secs(1);
+/// Longer than leases live.
+const OUTAGE: Duration = Duration::from_secs(5);
+/// Every sweep begins anew within that.
+const A_SWEEP: Duration = Duration::from_millis(1500);
 
 #[tokio::test]
 async fn a_worker_finishes_its_task_with_the_next_coordinator() {
@@ -43,6 +47,39 @@ async fn an_outage_of_postgres_is_said_and_survived() {
     until("the coordinator to find its database again", list, Result::is_ok).await.unwrap();
     let ids = fixture.submit(vec![scrape(2)]).await;
     fixture.job_in(&ids[0], "running").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_postgres_that_outlasts_leases_costs_only_those_of_workers_that_do_not_come_back() {
+    let mut fixture = Fixture::start().await;
+    fixture.submit(vec![probe(2)]).await;
+    let mut faithful = Worker::attach(fixture.client(), "faithful", 1).await.unwrap();
+    let lease = faithful.next_task().await.unwrap().lease.unwrap();
+    let mut mortal = Worker::attach(fixture.client(), "mortal", 1).await.unwrap();
+    let lost = mortal.next_task().await.unwrap().lease.unwrap();
+    mortal.say().await.unwrap();
+    faithful.say().await.unwrap();
+
+    fixture.postgres.crash().unwrap();
+    // A worker that hears no answer gives its session up, and opens another one when it has waited for a while.
+    let report = faithful.report.clone();
+    drop((faithful, mortal));
+    tokio::time::sleep(OUTAGE).await;
+    fixture.postgres.resume().unwrap();
+    let seen = "select bool_or(last_seen_at > now() - interval '1 second') from workers where internal";
+    until("a beat to come through again", || fixture.ask(seen), |is_seen| is_seen == "t").await;
+    tokio::time::sleep(A_SWEEP).await;
+
+    let mut faithful = Worker::attach_with(fixture.client(), report).await.unwrap();
+    assert!(faithful.say().await.unwrap().stop.is_empty(), "the lease is still good");
+    // Whoever is the first on a connection that broke hears of that.
+    let request = v1::CompleteTaskRequest { lease: Some(lease.clone()), result: Some(answered()) };
+    let complete = || async { fixture.client().workers().complete_task(request.clone()).await };
+    until("the attempt to end", complete, Result::is_ok).await.unwrap();
+    let first = |task: &str| format!("select state from attempts where task_id = '{task}' and number = 1");
+    assert_eq!(fixture.ask(&first(&lease.task_id)).await, "succeeded");
+    let other = first(&lost.task_id);
+    until("the other lease to be taken back", || fixture.ask(&other), |state| state == "lost").await;
 }
 
 #[tokio::test]

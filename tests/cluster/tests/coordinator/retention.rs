@@ -1,5 +1,8 @@
 //! What is deleted when it is old, and what is not.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
 use ursa_cluster::{Node, Worker, until};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use ursa_storage::Key;
@@ -91,20 +94,7 @@ async fn a_pipeline_goes_whole_with_all_it_wrote_and_no_other_does() {
     let fixture = Fixture::start_with(&OLD).await;
     let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
     let old = done(&fixture, &mut worker, two_in_a_row(), "monday").await;
-    let (task, attempt, epoch) = (Uuid::parse_str(&task_of(&fixture, &old).await).unwrap(), 1, 3);
-    let checkpoint = Key::Checkpoint { task, attempt, epoch, step: 9 };
-    fixture.storage().put(&checkpoint, "weights".into()).await.unwrap();
-    fixture
-        .sql(&format!(
-            "insert into checkpoints (task_id, attempt, epoch, key, sha256, bytes)
-            values ('{task}', 1, 3, '{checkpoint}', '', 7)"
-        ))
-        .await;
-    let log: Key = fixture
-        .ask(&format!("select key from log_objects where {} limit 1", of(&old, "job_id")))
-        .await
-        .parse()
-        .unwrap();
+    let objects = [checkpoint_of(&fixture, &old).await, log_of(&fixture, &old).await];
     let young = done(&fixture, &mut worker, two_in_a_row(), "").await;
     let open = fixture.submit_pipeline(two_in_a_row()).await;
     let lease = worker.next_task().await.unwrap().lease.unwrap();
@@ -117,10 +107,11 @@ async fn a_pipeline_goes_whole_with_all_it_wrote_and_no_other_does() {
     for (table, column) in WRITTEN {
         assert_eq!(count(&fixture, table, &of(&old, column)).await, 0, "{table}");
     }
-    assert_eq!(count(&fixture, "checkpoints", &format!("task_id = '{task}'")).await, 0);
-    for key in [log, checkpoint] {
+    assert_eq!(count(&fixture, "checkpoints", "true").await, 0);
+    for key in objects {
         assert!(!fixture.storage().exists(&key).await.unwrap(), "{key}");
     }
+    assert_eq!(count(&fixture, "objects_to_delete", "true").await, 0);
     for (table, column) in WRITTEN {
         assert!(count(&fixture, table, &of(&young, column)).await > 0, "{table}");
     }
@@ -132,8 +123,56 @@ async fn a_pipeline_goes_whole_with_all_it_wrote_and_no_other_does() {
     assert_ne!(again.id, old.id, "the key went with its pipeline");
 }
 
-async fn task_of(fixture: &Fixture, pipeline: &v1::Pipeline) -> String {
-    fixture.ask(&format!("select id from tasks where job_id = '{}'", pipeline.jobs[0].id)).await
+/// Has the first job of a pipeline have left a checkpoint.
+async fn checkpoint_of(fixture: &Fixture, pipeline: &v1::Pipeline) -> Key {
+    let task = fixture.ask(&format!("select id from tasks where job_id = '{}'", pipeline.jobs[0].id)).await;
+    let key = Key::Checkpoint { task: Uuid::parse_str(&task).unwrap(), attempt: 1, epoch: 3, step: 9 };
+    fixture.storage().put(&key, "weights".into()).await.unwrap();
+    fixture
+        .sql(&format!(
+            "insert into checkpoints (task_id, attempt, epoch, key, sha256, bytes)
+            values ('{task}', 1, 3, '{key}', '', 7)"
+        ))
+        .await;
+    key
+}
+
+async fn log_of(fixture: &Fixture, pipeline: &v1::Pipeline) -> Key {
+    let key = format!("select key from log_objects where {} limit 1", of(pipeline, "job_id"));
+    fixture.ask(&key).await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_deleted_with_its_row_is_not_forgotten_and_goes_once_the_store_is_back() {
+    let fixture = Fixture::start_with(&OLD).await;
+    let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+    let old = done(&fixture, &mut worker, vec![probe(1)], "").await;
+    let objects = [checkpoint_of(&fixture, &old).await, log_of(&fixture, &old).await];
+    for key in objects {
+        assert!(fixture.storage().exists(&key).await.unwrap(), "{key}");
+    }
+    // Nobody can look into a folder that leads to itself.
+    let folders = ["checkpoints", "logs"].map(|folder| Path::new(fixture.storage().location()).join(folder));
+    for folder in &folders {
+        std::fs::rename(folder, folder.with_extension("away")).unwrap();
+        symlink(folder, folder).unwrap();
+    }
+    age(&fixture, &old).await;
+    gone(&fixture, &old).await;
+    for table in ["checkpoints", "log_objects"] {
+        assert_eq!(count(&fixture, table, "true").await, 0, "{table}");
+    }
+    let named = objects.map(|key| format!("'{key}'")).join(", ");
+    assert_eq!(count(&fixture, "objects_to_delete", &format!("key in ({named})")).await, 2);
+    for folder in &folders {
+        std::fs::remove_file(folder).unwrap();
+        std::fs::rename(folder.with_extension("away"), folder).unwrap();
+    }
+    let left = async || count(&fixture, "objects_to_delete", "true").await;
+    until("the keys to be forgotten", left, |left| *left == 0).await;
+    for key in objects {
+        assert!(!fixture.storage().exists(&key).await.unwrap(), "{key}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What KEDA is told.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use ursa_proto::externalscaler::external_scaler_client::ExternalScalerClient;
 use ursa_proto::externalscaler::{GetMetricsRequest, ScaledObjectRef};
 use ursa_proto::{ApiError, ErrorCode, v1};
 
+use crate::claims::{DEAD, Looks, at_work, beside_an_old_transaction};
 use crate::fixture::{Fixture, answered, probe, scrape, seconds};
 
 async fn scaler(fixture: &Fixture) -> ExternalScalerClient<Channel> {
@@ -64,6 +65,29 @@ async fn ready_tasks_count_and_so_do_those_at_work_but_not_what_cannot_begin() {
     queues.pause_project(v1::PauseProjectRequest { name: "default".into(), paused: true }).await.unwrap();
     let held = async || metric(&fixture, &probes).await;
     until("what began in between to be all", held, |tasks| *tasks <= 1).await;
+}
+
+/// All of them became ready at the same time.
+#[tokio::test]
+async fn what_was_taken_is_not_gone_through_with_every_count_beside_an_old_transaction() {
+    const LEFT: u32 = 5;
+    const COUNTS: u32 = 20;
+    let fixture = Fixture::start().await;
+    let work = async {
+        fixture.submit(vec![probe(DEAD + LEFT)]).await;
+        let mut worker = at_work(fixture.client(), DEAD as usize).await;
+        worker.report.draining = true;
+        worker.say().await.unwrap();
+        worker.complete_all(answered).await.unwrap();
+        drop(worker);
+        let look = Looks::begin(&fixture).await;
+        for _ in 0..COUNTS {
+            assert_eq!(metric(&fixture, &[("kind", "probe")]).await, i64::from(LEFT));
+        }
+        // Each is a metric and whether it is active.
+        look.end(&fixture, 2 * COUNTS, COUNTS * DEAD / 4).await;
+    };
+    beside_an_old_transaction(&fixture, work).await;
 }
 
 fn needing(name: &str, tasks: u32, resources: v1::Resources) -> v1::JobDefinition {
@@ -218,7 +242,7 @@ async fn the_example_for_kubernetes_is_understood_and_lets_workers_drain() {
 
     let fixture = Fixture::start().await;
     for trigger in scaled["spec"]["triggers"].as_array().unwrap() {
-        let scaler_metadata: HashMap<String, String> = serde_json::from_value(trigger["metadata"].clone()).unwrap();
+        let scaler_metadata: BTreeMap<String, String> = serde_json::from_value(trigger["metadata"].clone()).unwrap();
         let asked = ScaledObjectRef { scaler_metadata, ..ScaledObjectRef::default() };
         let spec = scaler(&fixture).await.get_metric_spec(asked).await.unwrap().into_inner().metric_specs.remove(0);
         assert_eq!((spec.metric_name.as_str(), spec.target_size), ("ursa-train-tasks", 1));

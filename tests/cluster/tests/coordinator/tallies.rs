@@ -109,20 +109,20 @@ async fn a_job_whose_last_task_a_coordinator_of_the_version_before_ends_is_settl
 }
 
 /// A worker with so many tasks.
-async fn full(coordinator: &Coordinator, name: &str, slots: u32) -> Worker {
+pub(crate) async fn full(coordinator: &Coordinator, name: &str, slots: u32) -> Worker {
     let mut worker = Worker::attach(&coordinator.client, name, slots).await.unwrap();
     fill(&mut worker, slots).await;
     worker
 }
 
-async fn fill(worker: &mut Worker, tasks: u32) {
+pub(crate) async fn fill(worker: &mut Worker, tasks: u32) {
     while (worker.report.running.len() as u32) < tasks {
         worker.say().await.unwrap();
     }
 }
 
 /// Has a worker do so many tasks, as they come.
-async fn complete(worker: &mut Worker, tasks: u32) {
+pub(crate) async fn complete(worker: &mut Worker, tasks: u32) {
     let mut done = 0;
     while done < tasks {
         fill(worker, 1).await;

@@ -1,5 +1,6 @@
 //! Events on their way to receivers of the tests' own.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -8,7 +9,7 @@ use ursa_cluster::{Worker, until};
 use ursa_proto::{ApiError, ErrorCode, v1};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, after, job, scrape, snapshot, train, trained, verify};
+use crate::fixture::{Fixture, after, answered, job, probe, scrape, snapshot, train, trained, verify};
 use crate::receiver::{Answer, Received, Receiver};
 
 const ALLOWED: &str = "--allow-network=127.0.0.0/8";
@@ -250,6 +251,40 @@ async fn a_webhook_hears_only_what_it_asked_for() {
         fixture.client().webhooks().list_webhooks(v1::ListWebhooksRequest::default()).await.unwrap().into_inner();
     assert_eq!(list.webhooks[0], webhook);
     assert_eq!(list.webhooks.len(), 2);
+}
+
+#[tokio::test]
+async fn who_asks_for_events_of_tasks_hears_of_many_at_once_and_which_they_are() {
+    const TASKS: usize = 50;
+    let fixture = Fixture::open().await;
+    let (of_all, of_one_kind) =
+        (Receiver::start(|_| Answer::Status(200)).await, Receiver::start(|_| Answer::Status(200)).await);
+    let (all, _) = fixture.webhook(&of_all.url(), &["task."]).await;
+    let (one_kind, _) = fixture.webhook(&of_one_kind.url(), &["task.succeeded", "task.deadline"]).await;
+    fixture.submit(vec![probe(TASKS as u32)]).await;
+    let mut worker = Worker::attach(fixture.client(), "roomy", TASKS as u32).await.unwrap();
+    while worker.report.running.len() < TASKS {
+        worker.say().await.unwrap();
+    }
+    let leases = worker.report.running.iter().filter_map(|running| running.lease.as_ref());
+    let tasks: HashSet<String> = leases.map(|lease| lease.task_id.clone()).collect();
+    worker.complete_all(answered).await.unwrap();
+
+    fixture.all_in(&all, "delivered", 2).await;
+    fixture.all_in(&one_kind, "delivered", 1).await;
+    let mut received = of_all.received();
+    received.sort_by_key(Received::kind);
+    let kinds: Vec<String> = received.iter().map(Received::kind).collect();
+    assert_eq!(kinds, ["dev.ursa.tasks.leased", "dev.ursa.tasks.succeeded"]);
+    received.extend(of_one_kind.received());
+    assert_eq!(received[2].body, received[1].body);
+    for event in received.iter().map(Received::event) {
+        let named = event["data"]["tasks"].as_array().unwrap();
+        assert!(named.iter().all(|task| task["attempt"] == 1), "{event}");
+        let named: HashSet<String> = named.iter().map(|task| task["task_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(named, tasks, "{event}");
+        assert_eq!(event["data"].get("task_id"), None);
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,25 @@
 //! What goes wrong around the services is said clearly, and nothing is lost.
 
+use std::time::Duration;
+
+use ursa_system::logs::Expected;
 use ursa_system::{Store, System};
 
 use crate::asking::{attempts, ended, nothing_alarming, submit, until, warning};
-use crate::pipeline::bears;
+use crate::pipeline::{bears, probes_of};
 use crate::whole_loop::every_url_became_what_it_had_to;
 
 /// Less than any shard of the tests: the disk is full for whoever is under this limit.
 const FULL_DISK: &[&str] = &["env", "--ignore-signal=XFSZ", "prlimit", "--fsize=20000"];
+
+const POSTGRES_WAS_AWAY: [Expected; 6] = [
+    warning(&["waiting for the database"], "Postgres was away"),
+    warning(&["log lines stay in the database for now", "the database failed"], "Postgres was away"),
+    warning(&["uploads that do not count stay for now", "the database failed"], "Postgres was away"),
+    warning(&["sqlx::postgres::notice", "terminating connection"], "Postgres was crashed"),
+    warning(&["sqlx_core::pool::connection", "on-release"], "its connections broke"),
+    warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away"),
+];
 
 #[tokio::test]
 async fn a_full_disk_is_said_and_the_work_is_done_where_there_is_room() {
@@ -60,21 +72,28 @@ async fn postgres_may_go_away_in_the_middle_of_a_pipeline() {
     let begun = |detail: &ursa_proto::v1::JobDetail| !attempts(detail).concat().is_empty();
     until(&system, "the scrape to begin", &ids["scrape"], begun).await;
     system.postgres.crash().unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     system.postgres.resume().unwrap();
     ended(&system, &ids["snapshot"], "succeeded").await;
     every_url_became_what_it_had_to(&system).await;
-    nothing_alarming(
-        &mut system,
-        &[
-            warning(&["waiting for the database"], "Postgres was away"),
-            warning(&["log lines stay in the database for now", "the database failed"], "Postgres was away"),
-            warning(&["uploads that do not count stay for now", "the database failed"], "Postgres was away"),
-            warning(&["sqlx::postgres::notice", "terminating connection"], "Postgres was crashed"),
-            warning(&["sqlx_core::pool::connection", "on-release"], "its connections broke"),
-            warning(&["sqlx::pool::acquire", "exceeded slow threshold"], "Postgres was away"),
-        ],
-    );
+    nothing_alarming(&mut system, &POSTGRES_WAS_AWAY);
+}
+
+#[tokio::test]
+async fn a_worker_keeps_its_task_while_postgres_is_away_for_longer_than_leases_live() {
+    let mut system = System::start(Store::Folder, 1).await.unwrap();
+    system.add_worker().await.unwrap();
+    let ids = submit(&system, probes_of(1, Duration::from_secs(14), 0)).await;
+    until(&system, "the probe to begin", &ids["probe"], |detail| attempts(detail) == [["running"]]).await;
+    system.postgres.crash().unwrap();
+    // So long that the worker gives its session up, too.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    system.postgres.resume().unwrap();
+    let detail = ended(&system, &ids["probe"], "succeeded").await;
+    assert_eq!(attempts(&detail), [["succeeded"]], "{}", system.logs());
+    let gave_up = warning(&["session: waiting for the coordinator"], "it answered no report");
+    let expected: Vec<Expected> = POSTGRES_WAS_AWAY.into_iter().chain([gave_up]).collect();
+    nothing_alarming(&mut system, &expected);
 }
 
 #[tokio::test]

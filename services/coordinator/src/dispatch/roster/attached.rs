@@ -38,7 +38,7 @@ pub(super) struct Attached {
     pub(super) running: Vec<(Lease, v1::Progress, i32)>,
     pub(super) since: Instant,
     pub(super) reported_at: Instant,
-    /// Since the last beat.
+    /// Since the last beat that came through.
     pub(super) is_fresh: bool,
     /// What it holds, as far as a search has found out.
     pub(super) found: Option<Vec<Lease>>,

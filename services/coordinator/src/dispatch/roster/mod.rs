@@ -236,6 +236,16 @@ impl Roster {
         (pulses, beat)
     }
 
+    /// Has the next beat take along what this one did not bring to the database.
+    pub(super) fn tell_again(&self, pulses: &[Pulse]) {
+        let mut state = self.state();
+        for pulse in pulses {
+            if let Some(attached) = state.get(Attachment { worker: pulse.worker, number: pulse.number }) {
+                attached.is_fresh = true;
+            }
+        }
+    }
+
     /// Whose open attempts are to be looked for.
     pub(super) fn due_for_a_search(&self, whom: Whom) -> Vec<Attachment> {
         let state = self.state();
@@ -376,6 +386,12 @@ impl Roster {
         })
     }
 
+    /// Whether all of these are attached here.
+    pub(crate) fn has_all(&self, mut workers: impl Iterator<Item = Uuid>) -> bool {
+        let state = self.state();
+        workers.all(|worker| state.workers.contains_key(&worker))
+    }
+
     /// A worker's door and protocol.
     pub(super) fn find(&self, worker: Uuid) -> Option<(Door, u32)> {
         let state = self.state();
@@ -479,6 +495,26 @@ mod tests {
         assert!(roster.due_for_a_search(Whom::Known).is_empty());
         roster.doubt();
         assert_eq!(roster.due_for_a_search(Whom::Known), newcomers);
+    }
+
+    /// Leases run out while Postgres is away: the first beat afterwards has to renew those of everybody who is there.
+    #[test]
+    fn a_report_that_a_beat_did_not_bring_to_the_database_is_in_the_next_one() {
+        let worker = Uuid::now_v7();
+        let roster = roster_with(worker);
+        let failed = pulse(&roster);
+        assert!(roster.pulse().0.is_empty(), "it has said nothing since");
+        roster.tell_again(std::slice::from_ref(&failed));
+        let (pulses, beat) = roster.pulse();
+        assert_eq!((pulses.len(), beat.workers[0].id), (1, worker));
+        // Of a session that a newer one has taken the place of, nothing is told.
+        let (door, _) = mpsc::channel(1);
+        let row = beat.workers[0].clone();
+        let newer = roster.attach(Report { row, protocol: 2, running: Vec::new() }, Door::Session(door));
+        roster.found(&[newer], Vec::new());
+        assert_eq!(roster.pulse().0.len(), 1);
+        roster.tell_again(&[failed]);
+        assert!(roster.pulse().0.is_empty());
     }
 
     /// A search may take long while somebody keeps an old transaction open.

@@ -5,7 +5,7 @@ use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use ursa_proto::ApiError;
 use uuid::Uuid;
 
-use super::super::events::record;
+use super::super::events::{NewEvent, record};
 use super::super::{Store, StoreResult, Tx};
 use super::priority::inherit;
 use super::waiting::release_waiting;
@@ -18,26 +18,22 @@ impl Store {
         let mut tx = self.begin().await?;
         let job = lock_to_move(&mut tx, id).await?.ok_or_else(|| ApiError::not_found("job", id))?;
         let (_, event) = transition(&mut tx, &job, JobEvent::Retry, "").await?;
-        let mut events = vec![event];
         renew_tasks(&mut tx, &job, None).await?;
-        for skipped in skipped_because_of(&mut tx, id).await? {
-            if let Some(job) = lock(&mut tx, skipped).await?.filter(|job| job.state == JobState::Skipped) {
-                events.push(transition(&mut tx, &job, JobEvent::Retry, "").await?.1);
-                renew_tasks(&mut tx, &job, None).await?;
-            }
-        }
-        inherit(&mut tx, job.pipeline_id).await?;
+        let mut events = vec![event];
+        events.extend(have_others_wait(&mut tx, &job).await?);
         record(&mut tx, &events).await?;
         tx.commit().await
     }
 
-    /// Gives ended tasks of one job another round; returns how many.
+    /// Gives ended tasks of one job another round; returns how many. A job that had ended begins anew with them, and what was
+    /// skipped because of it waits for it again.
     #[tracing::instrument(skip(self), err(level = "debug"))]
     pub(crate) async fn replay_tasks(&self, job_id: Uuid, tasks: &[Uuid]) -> StoreResult<u64> {
         let mut tx = self.begin().await?;
         let job = lock_to_move(&mut tx, job_id).await?.ok_or_else(|| ApiError::not_found("job", job_id))?;
+        let has_ended = job.state != JobState::Running;
         let mut events = Vec::new();
-        if job.state != JobState::Running {
+        if has_ended {
             events.push(transition(&mut tx, &job, JobEvent::Replay, "").await?.1);
         }
         let renewed = renew_tasks(&mut tx, &job, Some(tasks)).await?;
@@ -45,10 +41,10 @@ impl Store {
             let message = "only tasks that failed, were cancelled or are dead can be retried";
             return Err(ApiError::new(ursa_proto::ErrorCode::IllegalState, message).into());
         }
-        if job.state == JobState::Running {
-            release_waiting(&mut tx, &job.id).await?;
+        if has_ended {
+            events.extend(have_others_wait(&mut tx, &job).await?);
         } else {
-            inherit(&mut tx, job.pipeline_id).await?;
+            release_waiting(&mut tx, &job.id).await?;
         }
         record(&mut tx, &events).await?;
         tx.commit().await?;
@@ -85,8 +81,22 @@ async fn renew_tasks(tx: &mut Tx, job: &LockedJob, which: Option<&[Uuid]>) -> St
     Ok(renewed)
 }
 
+/// Has what was skipped because of a job that begins anew wait for it again, and its pipeline inherit by that; returns the
+/// events to record. Whoever ran because of how it ended, to raise an alarm or to tidy up, has done so, and is left alone.
+async fn have_others_wait(tx: &mut Tx, job: &LockedJob) -> StoreResult<Vec<NewEvent>> {
+    let mut events = Vec::new();
+    for id in later_than(tx, job.id).await? {
+        if let Some(skipped) = lock(tx, id).await?.filter(|later| later.state == JobState::Skipped) {
+            events.push(transition(tx, &skipped, JobEvent::Retry, "").await?.1);
+            renew_tasks(tx, &skipped, None).await?;
+        }
+    }
+    inherit(tx, job.pipeline_id).await?;
+    Ok(events)
+}
+
 /// Every job that waits, directly or not, for `id`.
-async fn skipped_because_of(tx: &mut Tx, id: Uuid) -> StoreResult<Vec<Uuid>> {
+async fn later_than(tx: &mut Tx, id: Uuid) -> StoreResult<Vec<Uuid>> {
     let ids = sqlx::query_scalar!(
         r#"with recursive later as (
             select job_id from job_dependencies where depends_on = $1

@@ -40,12 +40,16 @@ pub(crate) struct JobRow {
     pub depends_on: Vec<Uuid>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
-    /// When it was planned.
+    /// When it was planned, or its present round began.
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// When this was so, by the database's clock as the others.
+    pub read_at: DateTime<Utc>,
     /// Units done over all tasks.
     pub done: i64,
+    /// Those of them that were done when its present round began.
+    pub done_before: i64,
     /// Units in all over all tasks.
     pub total: i64,
     /// What is counted.

@@ -124,6 +124,7 @@ pub(super) async fn transition(
     let result = sqlx::query!(
         "update jobs set state = $3, error = $4,
             started_at = case when $3 = 'running' then now() when $3 = 'waiting' then null else started_at end,
+            units_done_before = case when $3 = 'running' then units_done else units_done_before end,
             finished_at = case when $5 then now() end
         where id = $1 and state = $2",
         job.id,
@@ -162,16 +163,21 @@ fn event_kind(state: JobState) -> &'static str {
     }
 }
 
-/// The output of the job called `name` in the same pipeline as `job_id`.
-pub(super) async fn output_of(tx: &mut Tx, job_id: Uuid, name: &str) -> StoreResult<Value> {
-    let output = sqlx::query_scalar!(
-        "select output from jobs where pipeline_id = (select pipeline_id from jobs where id = $1) and name = $2",
+/// The output of the job called `name` in the same pipeline as `job_id`; where that did not succeed, how it stands and why.
+pub(super) async fn output_of(tx: &mut Tx, job_id: Uuid, name: &str) -> StoreResult<Result<Value, String>> {
+    let row = sqlx::query!(
+        "select state, error, output from jobs
+        where pipeline_id = (select pipeline_id from jobs where id = $1) and name = $2",
         job_id,
         name,
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(output)
+    Ok(match word::<JobState>("job state", &row.state)? {
+        JobState::Succeeded => Ok(row.output),
+        state if row.error.is_empty() => Err(format!("it is {state}")),
+        state => Err(format!("it is {state}: {}", row.error)),
+    })
 }
 
 /// What a job has left behind so far; nobody else changes it before the transaction ends.

@@ -133,27 +133,23 @@ pub(super) async fn find_dataset(tx: &mut Tx, name: &str) -> StoreResult<Uuid> {
     Ok(id.ok_or_else(|| ApiError::not_found("dataset", name))?)
 }
 
-/// One task for every raw shard that is not verified and that no other open task will verify.
+/// One task for every raw shard that is not verified and that no other job is at, each once: what the job itself could not
+/// verify it leaves to others.
 pub(super) async fn plan_verify(tx: &mut Tx, job: &LockedJob, spec: &VerifySpec) -> StoreResult<Plan> {
     let dataset = find_dataset(tx, &spec.dataset).await?;
-    let shards = sqlx::query!(
-        r#"select s.key, s.sha256, (select count(*) from images i where i.raw_shard = s.key) as "images!"
-        from shards s where s.dataset_id = $1 and s.kind = 'raw' and not s.verified
-            and not exists (select from tasks t where t.id = s.verify_task
-                and (t.job_id = $2 or t.state not in ('failed', 'dead', 'cancelled')))
-        order by s.created_at, s.key for no key update of s skip locked"#,
-        dataset,
-        job.id,
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+    let shards = sqlx::query_file!("src/store/sql/shards_to_take_up.sql", dataset, job.id).fetch_all(&mut **tx).await?;
     let mut tasks = Vec::with_capacity(shards.len());
     for shard in shards {
         let payload = json!({"shard_key": shard.key, "shard_sha256": shard.sha256, "spec": spec});
         let task = NewTask::new(payload, shard.images as u64);
-        sqlx::query!("update shards set verify_task = $2 where key = $1", shard.key, task.id)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query!(
+            "update shards set verify_task = $2, taken_up_by = array_append(taken_up_by, $3::uuid) where key = $1",
+            shard.key,
+            task.id,
+            job.id,
+        )
+        .execute(&mut **tx)
+        .await?;
         tasks.push(task);
     }
     let plan = Plan::new("images", tasks);

@@ -119,20 +119,9 @@ impl Store {
         Ok(Planned::Moved)
     }
 
-    /// Running jobs that have not taken up everything that was committed for them.
+    /// Running jobs that have not taken up everything that was committed for them, or that another one left behind.
     pub(crate) async fn jobs_to_feed(&self) -> StoreResult<Vec<Uuid>> {
-        let ids = sqlx::query_scalar!(
-            r#"select j.id as "id!" from jobs j join datasets d on d.name = j.spec ->> 'dataset'
-            where j.state = 'running' and j.kind = 'verify' and exists (
-                select from shards s where s.dataset_id = d.id and s.kind = 'raw' and not s.verified
-                    and s.verify_task is null)
-            union all
-            select id from jobs
-            where state = 'running' and kind = 'search' and has_open_tasks is not true and open_tasks = 0
-            order by 1"#,
-        )
-        .fetch_all(&self.pool)
-        .await?;
+        let ids = sqlx::query_file_scalar!("src/store/sql/jobs_to_feed.sql").fetch_all(&self.pool).await?;
         Ok(ids)
     }
 
@@ -156,8 +145,8 @@ impl Store {
     }
 }
 
-/// Whether a running job without a task has more to do: something was committed for it that it has not taken up, or it is
-/// a search that goes on.
+/// Whether a running job without a task is not over: of its dataset there is something to verify that it has not tried to,
+/// which it will take up or another job is at, or it is a search that goes on.
 pub(super) async fn has_more(tx: &mut Tx, job: &LockedJob) -> StoreResult<bool> {
     let spec = match job.spec()? {
         JobSpec::Verify(spec) => spec,
@@ -166,8 +155,9 @@ pub(super) async fn has_more(tx: &mut Tx, job: &LockedJob) -> StoreResult<bool> 
     };
     let more = sqlx::query_scalar!(
         r#"select exists (select from shards s join datasets d on d.id = s.dataset_id
-            where d.name = $1 and s.kind = 'raw' and not s.verified and s.verify_task is null) as "e!""#,
+            where d.name = $1 and s.kind = 'raw' and not s.verified and not $2::uuid = any (s.taken_up_by)) as "e!""#,
         spec.dataset,
+        job.id,
     )
     .fetch_one(&mut **tx)
     .await?;

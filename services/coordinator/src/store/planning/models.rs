@@ -125,10 +125,21 @@ pub(super) async fn plan_explain(tx: &mut Tx, job: &LockedJob, spec: &ExplainSpe
     Ok(Plan::one("images", payload.clone(), images.len() as u64).of_inputs(payload))
 }
 
+/// The output of a job of the same pipeline that `job` takes a `what` from, its `member`. That there is none is the user's to
+/// mend: whoever runs in any case runs also after a job that failed.
+async fn output_with(tx: &mut Tx, job: &LockedJob, name: &str, what: &str, member: &str) -> StoreResult<Value> {
+    let nothing = |why: &str| ApiError::invalid(format!("no {what} can be taken from job {name:?}: {why}"));
+    let output = output_of(tx, job.id, name).await?.map_err(|why| nothing(&why))?;
+    if output[member].is_null() {
+        return Err(nothing("it has none").into());
+    }
+    Ok(output)
+}
+
 async fn find_snapshot(tx: &mut Tx, job: &LockedJob, snapshot: &SnapshotRef) -> StoreResult<Value> {
     match snapshot {
         SnapshotRef::FromJob(name) => {
-            let output = output_of(tx, job.id, name).await?;
+            let output = output_with(tx, job, name, "snapshot", "snapshot_id").await?;
             let id = output["snapshot_id"].as_str().and_then(|id| Uuid::try_parse(id).ok());
             let id = id.ok_or_else(|| StoreError::unreadable("output of a snapshot job", &"it names no snapshot"))?;
             snapshot_by_id(tx, id).await
@@ -168,7 +179,7 @@ async fn going_on_from(
 
 /// What a `find_lr` job of the same pipeline suggests.
 async fn found_rate(tx: &mut Tx, job: &LockedJob, wanted: &FoundRate) -> StoreResult<f64> {
-    let output = output_of(tx, job.id, &wanted.job).await?;
+    let output = output_with(tx, job, &wanted.job, "rate", "suggestions").await?;
     let suggestions: Vec<Suggestion> = serde_json::from_value(output["suggestions"].clone())
         .map_err(|error| StoreError::unreadable("output of a find_lr job", &error))?;
     let found = suggestions.into_iter().find(|suggestion| suggestion.method == wanted.method);
@@ -182,7 +193,7 @@ async fn found_rate(tx: &mut Tx, job: &LockedJob, wanted: &FoundRate) -> StoreRe
 async fn digest_of(tx: &mut Tx, job: &LockedJob, model: &ModelRef) -> StoreResult<String> {
     match model {
         ModelRef::FromJob(name) => {
-            let output = output_of(tx, job.id, name).await?;
+            let output = output_with(tx, job, name, "model", "model_digest").await?;
             let digest = output["model_digest"].as_str().map(str::to_owned);
             digest.ok_or_else(|| StoreError::unreadable("output of a train job", &"it names no model"))
         }

@@ -66,16 +66,16 @@ known as (
     select id, attempt from report
     union select * from unnest($19::uuid[], $20::integer[]) as k (id, attempt)
 )
--- A row of every worker, without an attempt; and one of every attempt.
+-- A row of every worker, without an attempt; and one of every attempt. In each when that is: leases live from then on.
 select
     id as "worker_id!", drain as "drain!", null as "task_id?", null as "number?", null as "lease_token?",
     null as "job_id?", null as "lane_id?", null as "payload?", null as "gpus?", null as "stop_reason?",
-    null as "preemptible?"
+    null as "preemptible?", now() as "at!"
 from seen
 union all
 select
     a.worker_id, false, a.task_id, a.number, a.lease_token, a.job_id, t.lane_id, t.payload, a.gpus, a.stop_reason,
-    (j.policy ->> 'preemptible')::boolean
+    (j.policy ->> 'preemptible')::boolean, now()
 from known k
 cross join lateral (select * from attempts where task_id = k.id and number = k.attempt limit 1) a
 join tasks t on t.id = a.task_id

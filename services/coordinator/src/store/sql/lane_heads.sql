@@ -1,15 +1,16 @@
 -- Lanes with ready tasks: the first one, and how many there are up to $4; whose they are, with what those may have and have, and
--- whether the queue is paused. $1 lanes and $2, $3 where to begin in them; $5 seconds before that, too, but for what became ready
--- at the very time of the first: that may be all tasks of a large job. Where a lane begins a while ago, or at its start, it is
--- listed with nothing ready, too, and where to begin next: not now, for what is about to be committed. Of a lane for gangs: the
--- first job all of whose open tasks are ready.
+-- whether the queue is paused. $1 lanes and $2, $3 where to begin in them, $6 whether they are left out; $5 seconds before that,
+-- too, but for what became ready at the very time of the first: that may be all tasks of a large job. Where a lane begins a while
+-- ago, or at its start, it is listed with nothing ready, too, and where to begin next: not now, for what is about to be committed.
+-- Of a lane for gangs: the first job all of whose open tasks are ready.
 with looked_at as materialized (
     select
         l.id, l.project, l.kind, l.priority, l.resources, l.gang, h.ready::bigint as ready,
         coalesce(h.ready_at, now() - interval '30 seconds') as ready_at,
         coalesce(h.id, '00000000-0000-0000-0000-000000000000') as head
     from lanes l
-    left join unnest($1::integer[], $2::timestamptz[], $3::uuid[]) as s (lane_id, at, id) on s.lane_id = l.id
+    left join unnest($1::integer[], $2::timestamptz[], $3::uuid[], $6::boolean[]) as s (lane_id, at, id, is_left_out)
+        on s.lane_id = l.id
     cross join lateral (
         select count(*) as ready, min(t.ready_at) as ready_at, (array_agg(t.id order by t.ready_at, t.id))[1] as id
         from (
@@ -31,7 +32,8 @@ with looked_at as materialized (
             limit $4
         ) t
     ) h
-    where l.gang = 1 and (h.ready > 0 or coalesce(s.at, '-infinity') < now() - interval '1 minute')
+    where l.gang = 1 and s.is_left_out is not true
+        and (h.ready > 0 or coalesce(s.at, '-infinity') < now() - interval '1 minute')
     union all
     select l.id, l.project, l.kind, l.priority, l.resources, l.gang, g.ready, g.ready_at, g.id
     from lanes l

@@ -1,10 +1,11 @@
 -- Jobs, newest first, with what they wait for and how far they are.
 select
     j.id, j.pipeline_id, j.project, j.name, j.kind, j.priority, j.state, j.cached_from, j.error, j.output, j.created_at,
-    j.started_at, j.finished_at, j.task_count, j.open_tasks - coalesce(y.tasks, 0) as "open_tasks!",
+    j.started_at, j.finished_at, now() as "read_at!", j.task_count, j.open_tasks - coalesce(y.tasks, 0) as "open_tasks!",
     case when h.id is not null then j.inherited_priority end as inherited_priority, h.name as "inherited_from?",
     array(select d.depends_on from job_dependencies d where d.job_id = j.id order by 1) as "depends_on!",
     a.done as "done!",
+    j.units_done_before as "done_before!",
     a.total as "total!",
     a.unit as "unit!",
     a.message as "message!",

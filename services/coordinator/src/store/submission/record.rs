@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::super::events::NewEvent;
 use super::super::{StoreResult, Topic};
-use super::written;
+use super::pipeline::written;
 
 /// A pipeline as it is written.
 #[derive(Debug)]

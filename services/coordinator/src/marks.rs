@@ -1,5 +1,5 @@
-//! Where rounds begin in the lanes. What was taken before lies dead in the index for as long as somebody keeps an old
-//! transaction open, and would be walked over every time.
+//! Where rounds begin in the lanes, and the counts of what is ready (`api/scaler.rs`), each with marks of its own. What was taken
+//! before lies dead in the index for as long as somebody keeps an old transaction open, and would be walked over every time.
 //!
 //! A round begins where the last one found the first ready task, or, where there has been none for a while, half a minute before
 //! its look. Whoever began a transaction earlier may commit a task with an earlier time: so every now and then a round begins
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::store::{LaneHead, Mark};
+use crate::store::Mark;
 
 /// So often a look reaches back a little.
 const NEAR: Duration = Duration::from_millis(50);
@@ -27,15 +27,16 @@ const DOUBLINGS: u32 = 10;
 
 /// Where a look begins.
 #[derive(Debug)]
-pub(super) struct Begin<'a> {
+pub(crate) struct Begin<'a> {
     /// By lane; those that are not listed, which nobody has looked at, at their start.
-    pub(super) marks: &'a HashMap<i32, Mark>,
+    pub(crate) marks: &'a HashMap<i32, Mark>,
     /// So much earlier than the marks.
-    pub(super) back: Duration,
+    pub(crate) back: Duration,
 }
 
+/// See the module. It only saves work.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     by_lane: HashMap<i32, Mark>,
     /// When a look last reached back at all; and whether one has not since.
     looked_back_at: Instant,
@@ -45,13 +46,13 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// A new dispatcher begins at the very start.
-    pub(super) fn new(now: Instant) -> Self {
+    /// Whoever is new begins at the very start.
+    pub(crate) fn new(now: Instant) -> Self {
         Self { by_lane: HashMap::new(), looked_back_at: now, owes_a_look: false, reached_back_at: now, reached_back: 0 }
     }
 
     /// Where to begin by now. One from the start finds every mark anew; should it fail, the next begins there, too.
-    pub(super) fn for_a_look(&mut self, now: Instant) -> Begin<'_> {
+    pub(crate) fn for_a_look(&mut self, now: Instant) -> Begin<'_> {
         let back = self.back(now);
         if back.is_none() {
             self.by_lane.clear();
@@ -78,14 +79,14 @@ impl Marks {
 
     /// So long from now there is to be a look that reaches back: what came late may have been told of before the last one. Where
     /// nobody has room there is none when it is due; it is tried again, but not at once.
-    pub(super) fn next_look(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn next_look(&self, now: Instant) -> Option<Duration> {
         let left = NEAR.checked_sub(now.duration_since(self.looked_back_at)).filter(|left| !left.is_zero());
         self.owes_a_look.then(|| left.unwrap_or(NEAR))
     }
 
-    /// Takes note of what a look has found. Gangs are looked for all over their lanes.
-    pub(super) fn learn(&mut self, lanes: &[LaneHead]) {
-        self.by_lane.extend(lanes.iter().filter(|lane| lane.gang == 1).map(|lane| (lane.id, lane.head)));
+    /// Takes note of what a look has found: where the first task of each lane stands, or where the next one would.
+    pub(crate) fn learn(&mut self, heads: impl IntoIterator<Item = (i32, Mark)>) {
+        self.by_lane.extend(heads);
     }
 }
 
