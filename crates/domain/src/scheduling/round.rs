@@ -101,7 +101,7 @@ impl<'a> Round<'a> {
     fn head(&mut self, turn: usize) -> Option<LaneIndex> {
         while let Some(lane) = self.turns[turn].last().copied() {
             let is_too_large = self.count(lane) > self.limit;
-            if is_too_large {
+            if is_too_large && self.is_open(lane) {
                 // Whether there is room for it at all says whether others are to make some.
                 self.fits(lane);
             }

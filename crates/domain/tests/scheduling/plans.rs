@@ -123,6 +123,11 @@ fn a_gang_that_is_larger_than_all_the_room_there_is_is_blocked_at_once() {
     let gang = LaneView { gang: 3, ready: 3, ..lane(1, "red", JobKind::Probe, Resources::default()) };
     let plan = assign(std::slice::from_ref(&gang), &[], &offers, 0.0, 2);
     assert_eq!((plan.assignments.len(), plan.blocked), (0, vec![1]), "others may be asked to make room");
+    let red = project("red", 1.0);
+    for held_up in [ProjectView { paused: true, ..red.clone() }, ProjectView { max_running: Some(2), ..red }] {
+        let plan = assign(std::slice::from_ref(&gang), std::slice::from_ref(&held_up), &offers, 0.0, 2);
+        assert!(plan.blocked.is_empty(), "nobody makes room for what may not begin: {held_up:?}");
+    }
 }
 
 #[test]

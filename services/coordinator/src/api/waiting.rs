@@ -4,8 +4,9 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use ursa_domain::JobKind;
 use ursa_domain::lifecycle::job::JobState;
-use ursa_domain::scheduling::{self, LaneView, Offer, ProjectView, Request};
+use ursa_domain::scheduling::{self, LaneView, Offer, ProjectView, Promises, Request};
 use uuid::Uuid;
 
 use crate::context::Context;
@@ -39,6 +40,7 @@ impl Wait {
 
 struct Known {
     offers: Vec<Offer>,
+    promises: Promises,
     projects: Vec<ProjectView>,
     paused: HashSet<String>,
 }
@@ -59,7 +61,14 @@ impl<'a> Explainer<'a> {
         if job.state == JobState::Waiting.as_str() {
             return Ok(Some(Wait::for_something_else(waits_for(job.depends_on.len()))));
         }
-        if job.state != JobState::Running.as_str() || job.idle_tasks() <= 0 {
+        if job.state != JobState::Running.as_str() {
+            return Ok(None);
+        }
+        if job.kind == JobKind::Verify.as_str() && job.open_tasks == 0 {
+            let reason = "has nothing to verify for now: pictures are still to come, or another job is at them";
+            return Ok(Some(Wait::for_something_else(reason)));
+        }
+        if job.idle_tasks() <= 0 {
             return Ok(None);
         }
         let Some(lane) = self.ready_lane(job).await? else {
@@ -88,7 +97,7 @@ impl<'a> Explainer<'a> {
         Ok(Some(match project.and_then(|project| scheduling::hold(&lane, project)) {
             Some(hold) if hold.is_pause() => Wait::for_something_else(hold),
             Some(hold) => Wait::for_the_next_round(hold),
-            None => Wait::for_the_next_round(room(context, &lane, &known.offers).await),
+            None => Wait::for_the_next_round(no_room(context, &lane, known)),
         }))
     }
 
@@ -116,6 +125,7 @@ impl<'a> Explainer<'a> {
             let store = &self.context.store;
             self.known = Some(Known {
                 offers: store.offers(self.context.config.patience()).await?,
+                promises: self.context.dispatcher.promises().await,
                 projects: store.project_usage().await?.into_iter().map(ProjectView::from).collect(),
                 paused: store.paused_queues().await?,
             });
@@ -125,10 +135,10 @@ impl<'a> Explainer<'a> {
 }
 
 /// Why it has no place, as far as this coordinator knows.
-async fn room(context: &Context, lane: &LaneView, offers: &[Offer]) -> String {
-    let kept = context.dispatcher.kept_from(lane.id).await;
-    let why = scheduling::explain(&lane.request, lane.gang, offers, &kept);
-    let is_spread = lane.gang > 1 && !context.roster.has_all(offers.iter().map(|offer| offer.id));
+fn no_room(context: &Context, lane: &LaneView, known: &Known) -> String {
+    let why = scheduling::explain(&lane.request, lane.gang, &known.offers, &known.promises.kept_from(lane.id));
+    let takers = known.offers.iter().filter(|offer| offer.kinds.contains(&lane.kind));
+    let is_spread = lane.gang > 1 && !context.roster.has_all(takers.map(|offer| offer.id));
     if is_spread { format!("{why}; all of them have to be attached to the same coordinator") } else { why }
 }
 

@@ -20,6 +20,8 @@ const BATCH: i64 = 500;
 const TICK: Duration = Duration::from_millis(500);
 /// What happens within so long is read together; nobody sees the difference.
 const GATHER: Duration = Duration::from_millis(10);
+/// So long are those given who are still writing; to look costs Postgres more than to read events.
+const SETTLE: Duration = Duration::from_millis(50);
 /// How far jobs are is counted, which costs more than to read what has happened; nobody sees more often.
 const PROGRESS_TICK: Duration = Duration::from_millis(400);
 
@@ -108,10 +110,12 @@ impl Watch {
                 }
             }
             // Whoever is waited for there is done in a moment, and need not tell anybody.
-            if !self.horizon.is_pending() {
+            if self.horizon.is_pending() {
+                tokio::time::sleep(SETTLE).await;
+            } else {
                 hub::wait(&mut wake, TICK).await;
+                tokio::time::sleep(GATHER).await;
             }
-            tokio::time::sleep(GATHER).await;
             if self.sender.is_closed() {
                 return;
             }

@@ -8,7 +8,6 @@ use futures::FutureExt as _;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
 use ursa_domain::scheduling::{LaneView, Offer, Plan, ProjectView, Promises, Request, Running};
-use uuid::Uuid;
 
 use super::asleep::Asleep;
 use super::giving::{give, hand_over, places};
@@ -58,9 +57,9 @@ impl Memory {
 pub(crate) struct Dispatcher(Mutex<Memory>);
 
 impl Dispatcher {
-    /// Workers on which room is kept for others than that lane.
-    pub(crate) async fn kept_from(&self, lane: i64) -> Vec<Uuid> {
-        self.0.lock().await.promises.kept_from(lane)
+    /// Room that is kept by now. Waits for a round that is on its way.
+    pub(crate) async fn promises(&self) -> Promises {
+        self.0.lock().await.promises.clone()
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) async fn delete(context: &Context) -> StoreResult<()> {
 /// Deletes some of those objects, and forgets the keys of those that are gone; whether all of them are.
 pub(super) async fn delete_these(context: &Context, keys: Vec<String>) -> StoreResult<bool> {
     let count = keys.len();
+    if count == 0 {
+        return Ok(true);
+    }
     let gone: Vec<String> = stream::iter(keys)
         .map(|key| async move { delete_object(context, &key).await.then_some(key) })
         .buffer_unordered(DELETIONS_AT_A_TIME)

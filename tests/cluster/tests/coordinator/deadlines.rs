@@ -30,17 +30,21 @@ async fn a_task_that_nobody_takes_in_time_has_failed() {
 async fn a_task_that_was_begun_waits_for_its_next_attempt_however_long_that_takes() {
     let fixture = Fixture::start().await;
     let impatient = || with(v1::Deadlines { queue_wait: seconds(0.5), ..v1::Deadlines::default() });
-    let mut worker = Worker::attach(fixture.client(), "worker", 2).await.unwrap();
     let back = fixture.submit(vec![impatient()]).await;
-    let lease = worker.next_task().await.unwrap().lease.unwrap();
     let retried = fixture.submit(vec![impatient()]).await;
-    let other = worker.next_task().await.unwrap().lease.unwrap();
-    worker.fail(&lease, v1::ErrorClass::Returned, "it makes room").await.unwrap();
-    worker.fail(&other, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
-    drop(worker);
+    let mut first = Worker::attach(fixture.client(), "first", 1).await.unwrap();
+    let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
+    let (lease, other) = tokio::join!(first.next_task(), second.next_task());
+    let (lease, other) = (lease.unwrap().lease.unwrap(), other.unwrap().lease.unwrap());
+    for worker in [&mut first, &mut second] {
+        worker.report.draining = true;
+        worker.say().await.unwrap();
+    }
+    first.fail(&lease, v1::ErrorClass::Returned, "it makes room").await.unwrap();
+    second.fail(&other, v1::ErrorClass::Retryable, "bad luck").await.unwrap();
     let new = fixture.submit(vec![impatient()]).await;
     fixture.job_in(&new[0], "failed").await;
-    let mut worker = Worker::attach(fixture.client(), "another", 2).await.unwrap();
+    let mut worker = Worker::attach(fixture.client(), "another", 1).await.unwrap();
     for _ in [&back, &retried] {
         let lease = worker.next_task().await.unwrap().lease.unwrap();
         assert_eq!(lease.attempt, 2);

@@ -46,13 +46,14 @@ async fn a_deploy_whose_lease_is_lost_leaves_the_endpoint_as_it_is() {
 async fn a_coordinator_that_stops_gives_back_what_it_is_at_and_that_uses_up_no_attempt() {
     let mut fixture = Fixture::start().await;
     let (_worker, _) = with_model(&fixture, &CLASSES, Vec::new()).await;
-    let _slow = Node::attach(fixture.client(), "slow", "loading", "").await.unwrap();
+    let slow = Node::attach(fixture.client(), "slow", "loading", "").await.unwrap();
     let id = submit_deploy(&fixture).await;
     let begun = || fixture.ask("select count(*) from endpoints");
     until("the deploy to begin", begun, |endpoints| endpoints == "1").await;
 
     let other = fixture.coordinator.start_beside(&[]).await.unwrap();
     fixture.coordinator.stop().await.unwrap();
+    drop(slow);
     let _fast = Node::attach(&other.client, "fast", "ready", "").await.unwrap();
     let request = v1::GetJobRequest { id };
     let look = async || other.client.jobs().get_job(request.clone()).await.unwrap().into_inner();

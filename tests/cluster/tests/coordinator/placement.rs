@@ -234,7 +234,6 @@ async fn a_gang_that_does_not_come_together_in_time_fails_as_a_whole() {
     assert!(detail.tasks.iter().all(|task| task.state == "failed"), "{:?}", detail.tasks);
 }
 
-/// Nor do they hold up others of their lane.
 #[tokio::test]
 async fn those_of_a_gang_whose_part_is_not_done_go_on_without_the_others() {
     let fixture = Fixture::start().await;
@@ -252,4 +251,11 @@ async fn those_of_a_gang_whose_part_is_not_done_go_on_without_the_others() {
     assert_eq!((&again.task_id, again.attempt), (&unlucky.task_id, 2));
     second.complete(&again, answered()).await.unwrap();
     fixture.job_in(&ids[0], "succeeded").await;
+
+    let mut third = Worker::attach(fixture.client(), "third", 1).await.unwrap();
+    let later = fixture.submit(vec![gang()]).await;
+    let (one, other) = tokio::join!(second.next_task(), third.next_task());
+    second.complete(one.unwrap().lease.as_ref().unwrap(), answered()).await.unwrap();
+    third.complete(other.unwrap().lease.as_ref().unwrap(), answered()).await.unwrap();
+    fixture.job_in(&later[0], "succeeded").await;
 }

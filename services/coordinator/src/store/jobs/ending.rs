@@ -180,9 +180,8 @@ pub(in crate::store) async fn count_ended(tx: &mut Tx, job_id: Uuid, tasks: i32,
     if job.parallelism.is_some() && job.open_tasks > 0 {
         release_waiting(tx, &job_id).await?;
     }
-    // Whoever is fed by it has something to take up, too, and whoever waits for what it verifies may be over, or go on with it.
-    let concerns_others = [JobKind::Scrape, JobKind::Verify].map(JobKind::as_str).contains(&job.kind.as_str());
-    if job.open_tasks == 0 || concerns_others {
+    // Whoever is fed by it has something to take up, too.
+    if job.open_tasks == 0 || job.kind == JobKind::Scrape.as_str() {
         tx.hint(Topic::Jobs);
     }
     Ok(())

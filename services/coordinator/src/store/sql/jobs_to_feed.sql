@@ -13,7 +13,12 @@ where j.state = 'running' and j.kind = 'verify' and exists (
     where not exists (
         select from tasks t
         where t.id = s.verify_task and t.state not in ('failed', 'dead', 'cancelled')
-            and exists (select from jobs o where o.id = t.job_id and o.state in ('running', 'cancelling') offset 0)
+            and exists (
+                select from jobs o join projects p on p.name = o.project
+                where o.id = t.job_id and o.state in ('running', 'cancelling')
+                    and (t.state in ('leased', 'running') or not p.paused)
+                offset 0
+            )
         offset 0
     )
 )
