@@ -10,6 +10,8 @@ use tonic::{Code, Status};
 pub use crate::v1::ErrorCode;
 
 const METADATA_KEY: &str = "ursa-error-bin";
+/// In bytes.
+const LONGEST_MESSAGE: usize = 2000;
 
 /// What went wrong, in the terms of the API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +90,8 @@ impl From<crate::v1::Error> for ApiError {
 }
 
 impl From<ApiError> for Status {
-    fn from(error: ApiError) -> Self {
+    fn from(mut error: ApiError) -> Self {
+        cut(&mut error.message);
         let wire = crate::v1::Error::from(error.clone());
         let mut status = Self::new(grpc_code(error.code), error.message);
         status.metadata_mut().insert_bin(METADATA_KEY, MetadataValue::from_bytes(&wire.encode_to_vec()));
@@ -110,6 +113,14 @@ impl From<Status> for ApiError {
     }
 }
 
+/// It travels in a header, twice, and whoever is sent too large ones gives up the whole connection.
+fn cut(message: &mut String) {
+    if message.len() > LONGEST_MESSAGE {
+        message.truncate(message.floor_char_boundary(LONGEST_MESSAGE));
+        message.push('…');
+    }
+}
+
 fn untyped_message(status: &Status) -> String {
     if status.message().is_empty() { status.code().description().to_owned() } else { status.message().to_owned() }
 }
@@ -117,6 +128,13 @@ fn untyped_message(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_message_is_cut() {
+        let told = |length: usize| ApiError::from(Status::from(ApiError::invalid("ü".repeat(length)))).message;
+        assert_eq!(told(LONGEST_MESSAGE / 2), "ü".repeat(LONGEST_MESSAGE / 2));
+        assert_eq!(told(100_000), "ü".repeat(LONGEST_MESSAGE / 2) + "…");
+    }
 
     #[test]
     fn every_code_comes_back_the_same() {

@@ -15,7 +15,7 @@ use crate::spec::{
 
 /// Whose a pipeline is that does not say.
 pub const DEFAULT_PROJECT: &str = "default";
-/// The most tasks of a probe.
+/// The most tasks of all probes of a pipeline.
 pub const MAX_PROBES: u32 = 1_000_000;
 /// The most seeds one job may train with.
 pub const MAX_SEEDS: u32 = 50;
@@ -23,6 +23,8 @@ pub const MAX_SEEDS: u32 = 50;
 pub const MAX_SHARES: usize = 20;
 /// The most images one job explains.
 pub const MAX_EXPLAINED: usize = 64;
+/// A longer word is near to none.
+const LONGEST_WORD: usize = 200;
 /// The most jobs one pipeline may have.
 pub const MAX_JOBS: usize = 100;
 
@@ -141,6 +143,7 @@ pub fn check(pipeline: &PipelineSpec) -> Result<(), PipelineError> {
         job.policy.check().and_then(|()| check_gang(job)).and_then(|()| check_condition(job)).map_err(bad)?;
         check_spec(&job.spec).map_err(bad)?;
     }
+    check_probes(&pipeline.jobs)?;
     match find_cycle(&pipeline.jobs) {
         Some(cycle) => Err(PipelineError::Cycle(cycle)),
         None => Ok(()),
@@ -210,8 +213,9 @@ fn check_dependencies(job: &JobDefinition, by_name: &HashMap<&str, &JobDefinitio
 
 /// The candidate that differs from `word` in the fewest letters, if it is near enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Nobody takes so long a word for another one, and to compare it takes as long as it is.
+    let candidates = candidates.into_iter().filter(|_| word.len() <= LONGEST_WORD);
     candidates
-        .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 3)
         .min()
@@ -393,6 +397,22 @@ fn check_digest(digest: &str) -> Result<(), String> {
     Err(format!("model digest {digest:?} must be at least 8 hexadecimal digits"))
 }
 
+/// Their tasks are written with the pipeline.
+fn check_probes(jobs: &[JobDefinition]) -> Result<(), PipelineError> {
+    let mut tasks = 0_u32;
+    for job in jobs {
+        let JobSpec::Probe(probe) = &job.spec else { continue };
+        tasks = tasks.saturating_add(probe.tasks);
+        if tasks > MAX_PROBES {
+            let reason = format!(
+                "all probes of a pipeline may have {MAX_PROBES} tasks together, and with this one they have more"
+            );
+            return Err(PipelineError::BadSpec { job: job.name.clone(), reason });
+        }
+    }
+    Ok(())
+}
+
 fn check_probe(spec: &ProbeSpec) -> Result<(), String> {
     within("tasks", spec.tasks, 1, MAX_PROBES)?;
     within("duration_ms", spec.duration_ms, 0, 86_400_000)?;
@@ -508,6 +528,21 @@ mod tests {
         check(&searched(|_| {}, "search")).unwrap();
         let text = check(&searched(|_| {}, "snapshot")).unwrap_err().to_string();
         assert!(text.contains("must be a train or search job"), "{text}");
+    }
+
+    #[test]
+    fn all_probes_of_a_pipeline_have_no_more_tasks_than_one_may_have() {
+        let probes = |tasks: &[u32]| {
+            let probe = |(place, tasks): (usize, &u32)| JobDefinition {
+                spec: JobSpec::Probe(ProbeSpec { tasks: *tasks, duration_ms: 0, failures: 0 }),
+                ..job(&format!("probe-{place}"), &[])
+            };
+            let jobs = tasks.iter().enumerate().map(probe).collect();
+            check(&PipelineSpec { name: "p".into(), project: DEFAULT_PROJECT.into(), reuse: false, jobs })
+        };
+        assert_eq!(probes(&[MAX_PROBES - 1, 1]), Ok(()));
+        let text = probes(&[MAX_PROBES, 1]).unwrap_err().to_string();
+        assert!(text.starts_with("job \"probe-1\"") && text.contains("1000000"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,12 @@
 //! How a job is cut into tasks.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use crate::spec::{ClassUrls, ScrapeOptions};
+
+/// No URL that leads anywhere is longer, in bytes; pictures that were pasted as `data:` are.
+const LONGEST_URL: usize = 2000;
 
 /// One line of a URL list that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,8 +15,8 @@ pub struct ListedUrl<'a> {
     pub class: usize,
     /// Line in the list, from 1.
     pub line: u32,
-    /// The URL, trimmed.
-    pub url: &'a str,
+    /// The URL, trimmed; in place of one that cannot be any, something that says so, and is none either.
+    pub url: Cow<'a, str>,
 }
 
 /// The URLs a scrape job fetches, in order: blank lines dropped, at most `max_images_per_class` of each list, and each
@@ -24,13 +30,24 @@ fn class_urls<'a>(
     list: &'a ClassUrls,
     options: &ScrapeOptions,
 ) -> impl Iterator<Item = ListedUrl<'a>> + use<'a> {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     list.urls
         .iter()
         .enumerate()
-        .map(move |(index, url)| ListedUrl { class, line: index as u32 + 1, url: url.trim() })
-        .filter(move |listed| !listed.url.is_empty() && seen.insert(listed.url))
+        .map(|(index, url)| (index as u32 + 1, url.trim()))
+        .filter(move |(_, url)| !url.is_empty() && seen.insert(*url))
+        .map(move |(line, url)| ListedUrl { class, line, url: storable(line, url) })
         .take(options.max_images_per_class as usize)
+}
+
+/// A line that is too long or has control characters fails by itself, like any other that is no URL, and is kept by its
+/// beginning and its number, which no other has.
+fn storable(line: u32, url: &str) -> Cow<'_, str> {
+    if url.len() <= LONGEST_URL && !url.contains(char::is_control) {
+        return Cow::Borrowed(url);
+    }
+    let beginning: String = url.chars().take(60).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    Cow::Owned(format!("(line {line}, of {} bytes) {beginning}", url.len()))
 }
 
 /// How many tasks `count` items make, at most `per_task` each, as evenly filled as possible.
@@ -59,7 +76,19 @@ mod tests {
         let urls = ["http://a", "", " http://b ", "http://a", "http://c", "http://d"].map(str::to_owned).to_vec();
         let classes = [ClassUrls { name: "x".into(), list_name: "x.txt".into(), urls }];
         let options = ScrapeOptions { max_images_per_class: 3, ..ScrapeOptions::default() };
-        let listed: Vec<_> = listed_urls(&classes, &options).iter().map(|u| (u.line, u.url)).collect();
-        assert_eq!(listed, [(1, "http://a"), (3, "http://b"), (5, "http://c")]);
+        let listed: Vec<_> = listed_urls(&classes, &options).into_iter().map(|u| (u.line, u.url)).collect();
+        assert_eq!(listed, [(1, "http://a".into()), (3, "http://b".into()), (5, "http://c".into())]);
+    }
+
+    #[test]
+    fn what_can_be_no_url_is_told_by_its_line_and_its_beginning() {
+        let long = format!("data:image/jpeg;base64,{}", "A".repeat(5000));
+        let fits = format!("http://a/{}", "x".repeat(LONGEST_URL - 9));
+        let urls = vec![long, "http://a\0b".into(), fits.clone()];
+        let classes = [ClassUrls { name: "x".into(), list_name: "x.txt".into(), urls }];
+        let listed = listed_urls(&classes, &ScrapeOptions::default());
+        let urls: Vec<&str> = listed.iter().map(|listed| &*listed.url).collect();
+        assert!(urls[0].starts_with("(line 1, of 5023 bytes) data:image/jpeg;base64,AAA") && urls[0].len() < 100);
+        assert_eq!(urls[1..], ["(line 2, of 10 bytes) http://a\u{fffd}b", &fits]);
     }
 }

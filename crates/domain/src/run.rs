@@ -76,6 +76,9 @@ pub struct RunOrder {
     /// A checkpoint is written where the last one is older than so many seconds; with 0, after every batch.
     #[serde(default = "minute")]
     pub checkpoint_seconds: u32,
+    /// GPUs that the run was given and has to find: without any it fails. With 0 it takes what is there, be it the CPU.
+    #[serde(default)]
+    pub gpus: u32,
 }
 
 fn one() -> u32 {

@@ -81,20 +81,27 @@ fn tell_place(training: &Training) {
     events::log("info", format!("going on after batch {step} of {steps}, in epoch {}", training.epochs_done() + 1));
 }
 
-/// Sees checkpoints into the store, one at a time, while training goes on.
+/// Sees checkpoints into the store, one at a time, while training goes on, also where the store does not take one: an outage
+/// costs what has to be done again should the run end before the next is stored, and not the run.
 pub(crate) struct Saver<'a> {
     runtime: &'a Runtime,
     storage: &'a Storage,
     order: &'a RunOrder,
     saving: Option<Saving>,
-    /// When the last one was begun, and what it holds.
+    /// When the last one was begun, and what it holds; that of the last one stored where it failed.
     last: (Instant, Moment),
+    /// What the last one that is stored holds, or where the run begins.
+    stored: Moment,
+    /// Whether the last one could not be stored, and that was told.
+    failing: bool,
 }
 
 impl<'a> Saver<'a> {
     /// Of a run that is where it begins, or goes on.
     pub(crate) fn new(runtime: &'a Runtime, storage: &'a Storage, order: &'a RunOrder, training: &Training) -> Self {
-        Self { runtime, storage, order, saving: None, last: (Instant::now(), Moment::of(training)) }
+        let begin = Moment::of(training);
+        let last = (Instant::now(), begin);
+        Self { runtime, storage, order, saving: None, last, stored: begin, failing: false }
     }
 
     /// Whether the last one was begun too long ago.
@@ -102,13 +109,17 @@ impl<'a> Saver<'a> {
         self.last.0.elapsed() >= Duration::from_secs(self.order.checkpoint_seconds.into())
     }
 
-    /// Begins to store a checkpoint, unless nothing has happened since the last one.
+    /// Begins to store a checkpoint, unless nothing has happened since the last one. Where that has failed, this is the next
+    /// try.
     pub(crate) fn save(&mut self, training: &Training) -> Result<(), Failed> {
+        if self.saving.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.settle();
+        }
         let moment = Moment::of(training);
         if moment == self.last.1 {
             return Ok(());
         }
-        self.finish()?;
+        self.settle();
         let bytes = Bytes::from(training.checkpoint().map_err(Failed::Learning)?);
         let RunOrder { task_id, attempt, .. } = *self.order;
         let measured = training.history().last().filter(|last| moment == Moment::after(last));
@@ -118,12 +129,35 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
+    /// Waits for the one that is on its way, and does without it where it fails.
+    fn settle(&mut self) {
+        if let Err(lost) = self.finish() {
+            self.do_without(&lost);
+        }
+    }
+
     /// Waits until the last checkpoint is in the store.
-    pub(crate) fn finish(&mut self) -> Result<(), Failed> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         let Some(saving) = self.saving.take() else { return Ok(()) };
-        let saved = self.runtime.block_on(saving);
         let broken = |error| Failure::retryable(format!("saving a checkpoint failed: {error}"));
-        saved.map_err(broken).and_then(|saved| saved).map_err(Failed::Otherwise)
+        let saved = self.runtime.block_on(saving).map_err(broken).and_then(|saved| saved);
+        match &saved {
+            Ok(()) => {
+                self.stored = self.last.1;
+                if std::mem::take(&mut self.failing) {
+                    events::log("info", "checkpoints can be stored again");
+                }
+            }
+            Err(_) => self.last.1 = self.stored,
+        }
+        saved
+    }
+
+    /// Goes on without a checkpoint that could not be stored, and says so where it is the first of an outage.
+    pub(crate) fn do_without(&mut self, lost: &Failure) {
+        if !std::mem::replace(&mut self.failing, true) {
+            events::log("warn", format!("a checkpoint could not be stored, the run goes on without it: {lost}"));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One training run from order to result.
 
 use tokio::runtime::Runtime;
+use ursa_domain::ErrorClass;
 use ursa_domain::run::{Finding, RunOrder, RunResult, Rung, TrainerEvent};
 use ursa_learner::{
     Advance, BatchReport, Device, EpochReport, Evidence, LearnError, Precision, RunIdentity, Training, best_device,
@@ -22,10 +23,10 @@ const GROUP_RATES: [&str; 2] = ["learning_rate_early", "learning_rate_late"];
 /// Executes `order` and tells of it by events; the caller tells of its end.
 pub(crate) fn run(order: &RunOrder, supervisor: &Supervisor) -> Result<RunResult, Failure> {
     order.recipe.check().map_err(LearnError::from)?;
+    let device = device(order)?;
     let runtime = Runtime::new().map_err(|error| Failure::retryable(format!("cannot start: {error}")))?;
     let storage = Storage::open(&order.object_store)?;
     let manifest = runtime.block_on(snapshot::manifest(&storage, &Wanted::of(order)))?;
-    let device = best_device();
     set_threads(threads(order));
     let mut training = runtime.block_on(prepare(&storage, &manifest, order, supervisor, device))?;
     if let Some(test) = &order.rate_test {
@@ -72,6 +73,21 @@ pub(crate) fn follow() -> Result<(), Failure> {
             return Ok(());
         }
     }
+}
+
+/// What to learn on. A run that was given GPUs and finds none does not make do with the CPU: it would hold them for as long as
+/// that takes, and another machine has some.
+fn device(order: &RunOrder) -> Result<Device, Failure> {
+    let device = best_device();
+    if order.gpus == 0 || device.is_cuda() {
+        return Ok(device);
+    }
+    let (gpus, plural) = (order.gpus, if order.gpus == 1 { "" } else { "s" });
+    let message = format!(
+        "it was given {gpus} GPU{plural} and finds none: look at this machine's driver, and whether the CUDA half of libtorch \
+         is installed, or start its worker with `--gpus none`"
+    );
+    Err(Failure::new(ErrorClass::Infrastructure, message))
 }
 
 /// Of one process. A test of rates has only one.
@@ -168,7 +184,8 @@ fn learned_from(order: &RunOrder) -> String {
 }
 
 /// Trains what is left. A checkpoint is written after every epoch, every minute in between, and before a run ends
-/// because it shall stop: the next attempt goes on with the next batch.
+/// because it shall stop: the next attempt goes on with the next batch. One that cannot be stored does not end a run that makes
+/// a model.
 fn train(
     training: &mut Training,
     runtime: &Runtime,
@@ -211,10 +228,14 @@ fn train(
     };
     // The next attempt goes on from the checkpoint that is on its way, however this one ends.
     match (end, checkpoints.finish()) {
-        (Ok(()), last) => last,
-        (Err(failed), Ok(())) => Err(failed),
+        (end, Ok(())) => end,
+        // A part of a trial leaves nothing else behind.
+        (Ok(()), Err(lost)) if training.epochs_done() < training.epochs() => Err(Failed::Otherwise(lost)),
+        (Ok(()), Err(lost)) => {
+            checkpoints.do_without(&lost);
+            Ok(())
+        }
         (Err(failed), Err(lost)) => {
-            let lost = lost.into_failure();
             tracing::warn!(%lost, "the last checkpoint is not in the store");
             Err(failed)
         }

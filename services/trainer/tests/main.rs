@@ -10,6 +10,8 @@ mod evaluate;
 mod explain;
 #[path = "cases/memory.rs"]
 mod memory;
+#[path = "cases/outage.rs"]
+mod outage;
 #[path = "cases/peers.rs"]
 mod peers;
 #[path = "support/process.rs"]
@@ -372,6 +374,16 @@ fn an_order_that_is_none_is_a_fatal_failure() {
     let (events, code) = trainer.finish();
     assert_eq!((failed(&events).0, code), (ErrorClass::Fatal, 1));
     assert!(failed(&events).1.contains("the order cannot be read"));
+}
+
+#[test]
+fn a_run_that_was_given_a_gpu_and_finds_none_fails_at_once() {
+    let world = World::new();
+    let order = RunOrder { gpus: 1, ..world.order(1) };
+    let (events, code) = Trainer::start_without_gpus(&order).finish();
+    let (class, message) = failed(&events);
+    assert_eq!((class, code, events.len()), (ErrorClass::Infrastructure, 1, 1), "{message}");
+    assert!(message.contains("it was given 1 GPU and finds none"), "{message}");
 }
 
 #[test]

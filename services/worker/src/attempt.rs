@@ -125,6 +125,11 @@ impl Attempt {
         self.stop.borrow().unwrap_or(Stop::Shutdown)
     }
 
+    /// How far an order to stop it is.
+    pub(crate) fn stop_stage(&self) -> v1::StopStage {
+        self.standing.borrow().stop_stage
+    }
+
     /// The outcome of `work`, which is dropped where it is when the attempt shall stop.
     pub(crate) async fn unless_stopped<T>(
         &self,

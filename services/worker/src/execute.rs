@@ -32,10 +32,10 @@ pub(crate) async fn execute(tools: &Arc<Tools>, attempt: Attempt, work: Work, pa
     if let Err(WorkError::Failed(failure)) = &outcome {
         attempt.log("error", failure.message.clone());
     }
-    let stop = attempt.stop_reason();
+    let (stop, stage) = (attempt.stop_reason(), attempt.stop_stage());
     let end = if outcome.is_ok() { "success" } else { "failure" };
     let lease = attempt.close().await;
-    if let Err(error) = say_end(tools, &lease, outcome, stop, patience).await {
+    if let Err(error) = say_end(tools, &lease, outcome, stop, stage, patience).await {
         tracing::info!(%error, "the {end} of this attempt is not recorded");
     }
 }
@@ -55,12 +55,13 @@ async fn work_on(tools: &Arc<Tools>, attempt: &Attempt, work: Work) -> Result<Do
     }
 }
 
-/// `stop` is why it was stopped, if it was.
+/// `stop` is why it was stopped, if it was, and `stage` how far that came.
 async fn say_end(
     tools: &Tools,
     lease: &v1::Lease,
     outcome: Result<Done, WorkError>,
     stop: Stop,
+    stage: v1::StopStage,
     patience: &Patience,
 ) -> Result<(), ApiError> {
     let failure = match outcome {
@@ -77,7 +78,7 @@ async fn say_end(
             None => return Ok(()),
         },
     };
-    fail(tools, lease, failure, patience).await
+    fail(tools, lease, failure, stage, patience).await
 }
 
 /// Whether the lease still stands after this answer.
@@ -94,11 +95,12 @@ async fn complete(tools: &Tools, lease: &v1::Lease, done: Done, patience: &Patie
     patience.repeat(|| async { tools.client.workers().complete_task(request.clone()).await }).await.map(drop)
 }
 
-/// Ends an attempt badly.
+/// Ends an attempt badly. How far an order to stop it came is said with it: the next report may be too late.
 pub(crate) async fn fail(
     tools: &Tools,
     lease: &v1::Lease,
     failure: Failure,
+    stage: v1::StopStage,
     patience: &Patience,
 ) -> Result<(), ApiError> {
     match failure.class {
@@ -109,7 +111,8 @@ pub(crate) async fn fail(
     let class = v1::ErrorClass::from(failure.class).into();
     let message = cut(failure.message, MAX_MESSAGE);
     let findings = failure.findings.into_iter().map(finding_message).collect();
-    let request = v1::FailTaskRequest { lease: Some(lease.clone()), class, message, findings };
+    let (lease, stop_stage) = (Some(lease.clone()), stage.into());
+    let request = v1::FailTaskRequest { lease, class, message, findings, stop_stage };
     patience.repeat(|| async { tools.client.workers().fail_task(request.clone()).await }).await.map(drop)
 }
 

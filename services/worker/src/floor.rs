@@ -164,7 +164,7 @@ impl Floor {
         let giving_back = async move {
             let failure = Failure::new(ErrorClass::Returned, reason);
             // Where this is not heard, the lease runs out.
-            let _ = execute::fail(&tools, &lease, failure, &Patience::brief()).await;
+            let _ = execute::fail(&tools, &lease, failure, v1::StopStage::Unspecified, &Patience::brief()).await;
         };
         self.tracker.spawn(giving_back.instrument(span));
     }

@@ -21,6 +21,7 @@ mod floor;
 mod gpus;
 mod kind;
 mod label;
+mod lines;
 mod news;
 mod patience;
 mod session;
@@ -90,7 +91,12 @@ pub async fn run(config: Config, stop: CancellationToken, started: impl FnOnce(U
         async move { ursa_client::session::keep(&client, session, ended).await }
     });
     tokio::select! {
-        outcome = &mut attending => return outcome?.context("the coordinator refuses this worker"),
+        outcome = &mut attending => {
+            // Nobody renews the leases any more: what is in work is given back while they last.
+            floor.close();
+            clear(&floor, &config).await;
+            return outcome?.context("the coordinator refuses this worker");
+        }
         () = stop.cancelled() => {}
     }
     leave(&floor, &config).await;
@@ -104,6 +110,11 @@ async fn leave(floor: &Floor, config: &Config) {
     if tokio::time::timeout(config.drain_timeout, floor.is_empty()).await.is_ok() {
         return;
     }
+    clear(floor, config).await;
+}
+
+/// Stops everything and gives it back.
+async fn clear(floor: &Floor, config: &Config) {
     floor.clear();
     if tokio::time::timeout(config.stop_grace + LAST_WORDS, floor.is_empty()).await.is_err() {
         tracing::warn!("some attempts could not say how they ended; their leases will run out");

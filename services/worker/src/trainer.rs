@@ -8,15 +8,22 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 use ursa_domain::run::{TrainerEvent, TrainerInput};
 
 use crate::error::WorkError;
+use crate::lines::Lines;
 
 const LAST_WORDS: Duration = Duration::from_secs(5);
 const DESCRIBE: Duration = Duration::from_mins(1);
+/// An event may carry a confusion matrix of many classes; in bytes.
+const LONGEST_EVENT: usize = 64 << 20;
+/// Of its standard error, in bytes.
+const LONGEST_LINE: usize = 16 << 10;
+/// What is shown of what means nothing, in characters.
+const SHOWN: usize = 200;
 
 /// A running trainer; what is left of its process group is killed when this is dropped.
 #[derive(Debug)]
@@ -24,7 +31,7 @@ pub(crate) struct Trainer {
     child: Child,
     group: Option<Pid>,
     input: ChildStdin,
-    events: Lines<BufReader<ChildStdout>>,
+    events: Lines<ChildStdout>,
     /// Passes its standard error on to ours, and ends with the last line of it.
     said: JoinHandle<String>,
 }
@@ -44,7 +51,7 @@ impl Trainer {
         else {
             return Err(WorkError::retryable("the trainer was started without its pipes"));
         };
-        let events = BufReader::new(output).lines();
+        let events = Lines::new(output, LONGEST_EVENT);
         let mut trainer = Self { child, group, input, events, said: tokio::spawn(pass_on(errors)) };
         match trainer.write(order).await {
             Ok(()) => Ok(trainer),
@@ -56,10 +63,13 @@ impl Trainer {
     /// What it says next; `None` when it has nothing more to say. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Option<TrainerEvent> {
         loop {
-            let line = self.events.next_line().await.ok()??;
+            let line = self.events.next().await?;
             match serde_json::from_str(&line) {
                 Ok(event) => return Some(event),
-                Err(error) => tracing::warn!(%error, line, "the trainer said something that means nothing here"),
+                Err(error) => {
+                    let said: String = line.chars().take(SHOWN).collect();
+                    tracing::warn!(%error, said, "the trainer said something that means nothing here");
+                }
             }
         }
     }
@@ -145,9 +155,9 @@ fn visible(gpus: &[u32]) -> [(&'static str, String); 2] {
 }
 
 async fn pass_on(errors: ChildStderr) -> String {
-    let mut lines = BufReader::new(errors).lines();
+    let mut lines = Lines::new(errors, LONGEST_LINE);
     let mut last = String::new();
-    while let Ok(Some(line)) = lines.next_line().await {
+    while let Some(line) = lines.next().await {
         tracing::info!(target: "trainer", "{line}");
         last = line;
     }

@@ -146,7 +146,7 @@ impl Worker {
     ) -> Result<(), ApiError> {
         self.forget(lease);
         let (lease, message) = (Some(lease.clone()), message.to_owned());
-        let request = v1::FailTaskRequest { lease, class: class.into(), message, findings };
+        let request = v1::FailTaskRequest { lease, class: class.into(), message, findings, stop_stage: 0 };
         self.client.workers().fail_task(request).await?;
         Ok(())
     }

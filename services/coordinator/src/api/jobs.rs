@@ -101,7 +101,8 @@ impl JobService for JobApi {
         let id = id("id", &request.into_inner().id)?;
         let (row, spec, policy) = self.0.store.job(id).await.map_err(refuse)?;
         let query = TaskQuery { job: Some(id), ..TaskQuery::default() };
-        let tasks = self.0.store.tasks(&query, TASKS_OF_A_JOB).await.map_err(refuse)?;
+        let mut tasks = self.0.store.tasks(&query, TASKS_OF_A_JOB).await.map_err(refuse)?;
+        tasks.truncate(pages::fitting(&tasks));
         let wait = Explainer::new(&self.0).explain_rest(&row).await.map_err(refuse)?;
         Ok(Response::new(v1::JobDetail {
             job: Some(explained(row, wait)),

@@ -1,6 +1,7 @@
 //! Long lists, page by page. A token is the place of a page's last row in the order of its list: the next page begins after
 //! it, whatever came or went meanwhile, that row included.
 
+use prost::Message;
 use tonic::Status;
 use ursa_domain::pipeline::is_name;
 use ursa_proto::{ApiError, v1};
@@ -8,6 +9,8 @@ use uuid::Uuid;
 
 const DEFAULT_SIZE: u32 = 100;
 const MAX_SIZE: u32 = 1000;
+/// Of what may be large, a page has no more than so much, in bytes, and one row: an answer has to fit into a message.
+const MAX_BYTES: usize = 8 << 20;
 
 /// Size of the page, and the place that it begins after, as `place` reads it out of the token; `None` is the beginning.
 pub(super) fn read<T>(
@@ -38,6 +41,22 @@ pub(super) fn next<T>(rows: &mut Vec<T>, size: usize, token: impl Fn(&T) -> Stri
     }
     rows.truncate(size);
     rows.last().map(token).unwrap_or_default()
+}
+
+/// The same for rows of which each may be large.
+pub(super) fn next_messages<T: Message>(rows: &mut Vec<T>, size: usize, token: impl Fn(&T) -> String) -> String {
+    let size = size.min(fitting(rows));
+    next(rows, size, token)
+}
+
+/// How many of the first rows fit into one answer.
+pub(super) fn fitting(rows: &[impl Message]) -> usize {
+    let mut bytes = 0;
+    let fit = rows.iter().take_while(|row| {
+        bytes += row.encoded_len();
+        bytes <= MAX_BYTES
+    });
+    fit.count().max(1)
 }
 
 /// A place in the order of ids.
@@ -74,6 +93,19 @@ mod tests {
 
     fn request(size: u32, token: &str) -> v1::PageRequest {
         v1::PageRequest { size, token: token.into() }
+    }
+
+    #[test]
+    fn a_page_of_large_rows_ends_early_and_has_one_at_least() {
+        let row = |bytes: usize| v1::Task { id: "x".repeat(bytes), ..v1::Task::default() };
+        let ends = |sizes: &[usize]| {
+            let mut rows: Vec<_> = sizes.iter().map(|bytes| row(*bytes)).collect();
+            let token = next_messages(&mut rows, 10, |row| row.id.len().to_string());
+            (rows.len(), token)
+        };
+        assert_eq!(ends(&[5 << 20, 2 << 20, 3 << 20]), (2, (2 << 20).to_string()));
+        assert_eq!(ends(&[9 << 20, 1]), (1, (9 << 20).to_string()));
+        assert_eq!(ends(&[1, 2, 3]), (3, String::new()));
     }
 
     #[test]

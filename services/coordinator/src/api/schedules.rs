@@ -47,7 +47,7 @@ impl ScheduleService for ScheduleApi {
     async fn list_schedules(&self, request: Request<v1::ListSchedulesRequest>) -> Answer<v1::ListSchedulesResponse> {
         let (size, after) = pages::read(request.into_inner().page, pages::name)?;
         let mut schedules = self.0.store.schedules(after.as_deref(), size as i64 + 1).await.map_err(refuse)?;
-        let next_page_token = pages::next(&mut schedules, size, |schedule| schedule.name.clone());
+        let next_page_token = pages::next_messages(&mut schedules, size, |schedule| schedule.name.clone());
         Ok(Response::new(v1::ListSchedulesResponse { schedules, next_page_token }))
     }
 

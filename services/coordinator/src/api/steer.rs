@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use tonic::Status;
 use ursa_domain::policy::MAX_PRIORITY;
 use ursa_proto::v1::steer_jobs_request::Action;
@@ -39,7 +40,7 @@ pub(super) async fn steer(context: &Context, request: v1::SteerJobsRequest) -> R
     Ok(v1::SteerJobsResponse { steered, left_alone: found.len() as u32 - steered, next_token })
 }
 
-/// Returns how many were steered; the others are in no state for it.
+/// Returns how many were steered; the others are in no state for it, or are just being deleted.
 async fn one_by_one<F, Fut>(jobs: &[Uuid], steer: F) -> StoreResult<u32>
 where
     F: Fn(Uuid) -> Fut,
@@ -49,7 +50,7 @@ where
     for job in jobs {
         match steer(*job).await {
             Ok(()) => steered += 1,
-            Err(StoreError::Api(error)) if error.code == ErrorCode::IllegalState => {}
+            Err(StoreError::Api(error)) if matches!(error.code, ErrorCode::IllegalState | ErrorCode::NotFound) => {}
             Err(error) => return Err(error),
         }
     }
@@ -77,9 +78,18 @@ fn filter(wire: &v1::JobFilter) -> Result<JobFilter<'_>, Status> {
         kind: text(&wire.kind).map(|word| kind("filter.kind", word)).transpose()?,
         state: optional_state(&wire.state)?,
         name_prefix: text(&wire.name_prefix),
-        submitted_before: ursa_proto::time(wire.before.as_ref()),
-        submitted_after: ursa_proto::time(wire.after.as_ref()),
+        submitted_before: time("filter.before", wire.before.as_ref())?,
+        submitted_after: time("filter.after", wire.after.as_ref())?,
     })
+}
+
+/// A filter that cannot be read must not find more for it.
+fn time(field: &str, at: Option<&prost_types::Timestamp>) -> Result<Option<DateTime<Utc>>, Status> {
+    let time = ursa_proto::time(at);
+    if at.is_some() && time.is_none() {
+        return Err(ApiError::invalid(format!("{field}: is no time; give seconds since 1970, and nanoseconds")).into());
+    }
+    Ok(time)
 }
 
 /// A page of tasks.
@@ -103,7 +113,7 @@ pub(super) async fn list_tasks(
     }
     let query = TaskQuery { job, state, project: text(&request.project), after };
     let mut tasks = context.store.tasks(&query, size as i64 + 1).await.map_err(refuse)?;
-    let next_page_token = pages::next(&mut tasks, size, |task| format!("{} {}", task.job_id, task.ordinal));
+    let next_page_token = pages::next_messages(&mut tasks, size, |task| format!("{} {}", task.job_id, task.ordinal));
     Ok(v1::ListTasksResponse { tasks, next_page_token })
 }
 

@@ -13,7 +13,7 @@ use super::{Answer, check_protocol, id, pages, refuse};
 use crate::context::Context;
 use crate::dispatch::{Attachment, Door, ORDERS_IN_FLIGHT, Report};
 use crate::reconcile::leftovers;
-use crate::store::{StoreError, WorkerReportRow};
+use crate::store::{StoreError, WorkerReportRow, clean};
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ const MAX_FAILURE_BYTES: usize = 4096;
 const MAX_FINDINGS: usize = 20;
 const MAX_COMPLETIONS: usize = 1000;
 const MAX_LABELS: usize = 20;
+/// Of a name, a version or a label.
+const MAX_TEXT_BYTES: usize = 200;
 
 #[tonic::async_trait]
 impl WorkerService for WorkerApi {
@@ -97,8 +99,8 @@ impl WorkerService for WorkerApi {
             return Err(ApiError::invalid("class: fenced is for the coordinator to say").into());
         }
         at_most("findings", request.findings.len(), MAX_FINDINGS)?;
-        let (message, findings) = (&request.message, &request.findings);
-        let failed = self.0.store.fail_run(&lease, class, message, findings, rand::random()).await;
+        let (message, findings, stage) = (clean(&request.message), &request.findings, request.stop_stage());
+        let failed = self.0.store.fail_run(&lease, class, &message, findings, stage, rand::random()).await;
         self.answer(&lease, failed).await?;
         self.0.roster.ended(&[lease], class == ErrorClass::Returned);
         Ok(Response::new(v1::FailTaskResponse {}))
@@ -193,11 +195,15 @@ fn read(report: v1::WorkerReport) -> Result<Report, Status> {
     if report.labels.len() > MAX_LABELS {
         return Err(ApiError::invalid(format!("labels: a worker may have {MAX_LABELS} at most")).into());
     }
+    check_texts(&report)?;
     let running = report
         .running
         .iter()
         .map(|attempt| {
-            let progress = attempt.progress.clone().unwrap_or_default();
+            let mut progress = attempt.progress.clone().unwrap_or_default();
+            for text in [&mut progress.unit, &mut progress.message] {
+                *text = clean(text);
+            }
             Ok((lease(attempt.lease.as_ref())?, progress, attempt.stop_stage().into()))
         })
         .collect::<Result<_, Status>>()?;
@@ -217,6 +223,20 @@ fn read(report: v1::WorkerReport) -> Result<Report, Status> {
             internal: false,
         },
     })
+}
+
+/// All reports are one statement: one that the database refused would have nobody's lease renewed.
+fn check_texts(report: &v1::WorkerReport) -> Result<(), Status> {
+    let own = [("name", &report.name), ("version", &report.version), ("code_version", &report.code_version)];
+    let labels = report.labels.iter().flat_map(|(name, value)| [("labels", name), ("labels", value)]);
+    let gpus = report.gpus.iter().flat_map(|gpu| [("gpus.model", &gpu.model), ("gpus.driver", &gpu.driver)]);
+    for (field, text) in own.into_iter().chain(labels).chain(gpus) {
+        if text.len() > MAX_TEXT_BYTES || text.contains('\0') {
+            let message = format!("{field}: a text has {MAX_TEXT_BYTES} bytes at most, and no NUL");
+            return Err(ApiError::invalid(message).into());
+        }
+    }
+    Ok(())
 }
 
 fn lease(lease: Option<&v1::Lease>) -> Result<Lease, Status> {

@@ -49,13 +49,30 @@ impl StoreError {
             _ => false,
         }
     }
+
+    /// Whether whoever asked can mend it, and nobody else.
+    pub(crate) fn is_the_caller_s(&self) -> bool {
+        matches!(self, Self::Api(_)) || self.is_refusal()
+    }
+
+    /// Whether Postgres cannot store what it was given, or compute with it: that is the caller's to mend.
+    fn is_refusal(&self) -> bool {
+        match self {
+            // Class 22: data, such as text with NUL or a number out of range. Class 54: more than fits.
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("54"))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Whether a code of Postgres is about the server or the connection, and not about the request.
 fn says_that_it_is_away(code: &str) -> bool {
-    // Class 57P: the server is shutting down or starting up. Class 08: connection. 53300: too many connections. 25P03: this
-    // coordinator stood still in a transaction for so long that it was ended, and the connection with it.
-    code.starts_with("57P") || code.starts_with("08") || ["53300", "25P03"].contains(&code)
+    // Class 57P: the server is shutting down or starting up. Class 08: connection. Class 53: no connection, disk or memory is
+    // left. Class 58: its system fails. 25006: it takes no writes, perhaps as another has its place. 57014: somebody stopped the
+    // statement. 25P03: this coordinator stood still in a transaction for so long that it was ended, and the connection with it.
+    ["57P", "08", "53", "58"].iter().any(|class| code.starts_with(class)) || ["25006", "57014", "25P03"].contains(&code)
 }
 
 impl From<StoreError> for ApiError {
@@ -68,6 +85,7 @@ impl From<StoreError> for ApiError {
             error if error.is_conflict() => {
                 Self::new(ErrorCode::Unavailable, "the request ran into another one in the database; try again")
             }
+            error if error.is_refusal() => Self::invalid(format!("this cannot be stored: {error}")),
             error => {
                 tracing::error!(%error, "a request failed on the database");
                 Self::new(ErrorCode::Internal, "the coordinator failed on its database; its log has the details")
@@ -136,10 +154,16 @@ mod tests {
             ("57P01", ErrorCode::Unavailable),
             ("08006", ErrorCode::Unavailable),
             ("53300", ErrorCode::Unavailable),
+            ("53100", ErrorCode::Unavailable),
+            ("58030", ErrorCode::Unavailable),
+            ("25006", ErrorCode::Unavailable),
+            ("57014", ErrorCode::Unavailable),
             ("25P03", ErrorCode::Unavailable),
             ("55P03", ErrorCode::Unavailable),
             ("40001", ErrorCode::Unavailable),
             ("40P01", ErrorCode::Unavailable),
+            ("22021", ErrorCode::InvalidArgument),
+            ("54000", ErrorCode::InvalidArgument),
             ("23505", ErrorCode::Internal),
         ];
         for (state, expected) in cases {

@@ -101,7 +101,7 @@ pub(super) fn time_of(at: Option<&prost_types::Timestamp>) -> DateTime<Utc> {
 }
 
 /// Postgres cannot store NUL; long lines are cut at a character's boundary.
-pub(super) fn clean(message: &str) -> String {
+pub(crate) fn clean(message: &str) -> String {
     let mut end = message.len().min(MAX_LINE_BYTES);
     while !message.is_char_boundary(end) {
         end -= 1;

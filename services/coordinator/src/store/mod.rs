@@ -75,6 +75,7 @@ pub(crate) use jobs::{JobProgress, JobQuery, JobRow};
 pub(crate) use lanes::{LaneBacklog, LaneHead, LaneInfo, Mark};
 pub(crate) use leases::LeaseToTakeBack;
 pub(crate) use log_archive::{LogObject, LogPage, log_line};
+pub(crate) use logs::clean;
 pub(crate) use pipelines::PipelineRow;
 pub(crate) use planning::Planned;
 pub(crate) use projects::ProjectUsage;

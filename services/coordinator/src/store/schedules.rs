@@ -205,9 +205,9 @@ async fn submit_for(
             sqlx::query!("release savepoint submission").execute(&mut **tx).await?;
             Ok(Ok(id))
         }
-        Err(StoreError::Api(refusal)) => {
+        Err(error) if error.is_the_caller_s() => {
             sqlx::query!("rollback to savepoint submission").execute(&mut **tx).await?;
-            Ok(Err(refusal.message))
+            Ok(Err(ApiError::from(error).message))
         }
         Err(error) => Err(error),
     }

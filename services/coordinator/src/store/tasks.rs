@@ -5,7 +5,7 @@ use std::time::Duration;
 use ursa_domain::lifecycle::task::{self, TaskEvent, TaskState};
 use ursa_domain::policy::JobPolicy;
 use ursa_domain::{ErrorClass, JobKind, Lease};
-use ursa_proto::v1;
+use ursa_proto::v1::{self, StopStage};
 use uuid::Uuid;
 
 use super::cleaning::have_cleaned;
@@ -32,7 +32,7 @@ pub(super) async fn succeed_with(
     message: String,
 ) -> StoreResult<()> {
     let after = task::next(TaskState::Running, TaskEvent::Complete)?;
-    end_attempt(tx, held, "succeeded", None, "").await?;
+    end_attempt(tx, held, "succeeded", None, "", StopStage::Unspecified).await?;
     release(tx, held, after).await?;
     count_ended(tx, held.job_id, 1, held.units).await?;
     let effect = effect.map(|(kind, message)| event(held, kind, message));
@@ -47,13 +47,15 @@ pub(super) struct Failure<'a> {
     message: &'a str,
     /// Its worker did not say so itself.
     lost: bool,
+    /// How far an order to stop it came, as its worker says.
+    stage: StopStage,
     /// Uniform in [0, 1): spreads the retries.
     jitter: f64,
 }
 
 impl<'a> Failure<'a> {
     pub(super) fn lost(message: &'a str, jitter: f64) -> Self {
-        Self { class: ErrorClass::Infrastructure, message, lost: true, jitter }
+        Self { class: ErrorClass::Infrastructure, message, lost: true, stage: StopStage::Unspecified, jitter }
     }
 
     /// What it counts as: whoever was asked to stop did so for that reason, whatever it says.
@@ -84,7 +86,8 @@ pub(super) async fn end_badly(tx: &mut Tx, held: &Held, failure: &Failure<'_>) -
         _ => Duration::ZERO,
     };
     let message = describe(&stop, failure);
-    end_attempt(tx, held, attempt_state(class, failure.lost), Some(class), &message).await?;
+    let state = attempt_state(class, failure.lost);
+    end_attempt(tx, held, state, Some(class), &message, failure.stage).await?;
     // Of a kind that only a later version knows, nothing is known.
     if held.kind.parse::<JobKind>().ok().is_none_or(JobKind::uploads) {
         have_cleaned(tx, &held.lease).await?;
@@ -147,9 +150,24 @@ fn event(held: &Held, kind: &'static str, message: String) -> NewEvent {
     NewEvent { job_id: held.job_id, of: Of::Task(held.lease.task_id, held.lease.attempt), kind, message }
 }
 
-async fn end_attempt(tx: &mut Tx, held: &Held, state: &str, class: Option<ErrorClass>, error: &str) -> StoreResult<()> {
+/// The stage of stopping counts as in a report, of which none that comes later is heard.
+async fn end_attempt(
+    tx: &mut Tx,
+    held: &Held,
+    state: &str,
+    class: Option<ErrorClass>,
+    error: &str,
+    stage: StopStage,
+) -> StoreResult<()> {
     let result = sqlx::query!(
-        "update attempts set state = $4, error_class = $5, error = $6, ended_at = now()
+        "update attempts set
+            state = $4, error_class = $5, error = $6, ended_at = now(),
+            stop_acknowledged_at = case
+                when $7::integer >= 1 then coalesce(stop_acknowledged_at, now()) else stop_acknowledged_at
+            end,
+            stop_forced_at = case
+                when $7::integer >= 2 then coalesce(stop_forced_at, now()) else stop_forced_at
+            end
         where task_id = $1 and number = $2 and lease_token = $3 and ended_at is null",
         held.lease.task_id,
         held.lease.attempt as i32,
@@ -157,6 +175,7 @@ async fn end_attempt(tx: &mut Tx, held: &Held, state: &str, class: Option<ErrorC
         state,
         class.map(ErrorClass::as_str),
         error,
+        i32::from(stage),
     )
     .execute(&mut **tx)
     .await?;
@@ -242,10 +261,11 @@ impl Store {
         message: &str,
         jitter: f64,
     ) -> StoreResult<()> {
-        self.fail_run(lease, class, message, &[], jitter).await
+        self.fail_run(lease, class, message, &[], StopStage::Unspecified, jitter).await
     }
 
-    /// As [`Self::fail_task`]; what was wrong with the run becomes part of its job's output.
+    /// As [`Self::fail_task`]; what was wrong with the run becomes part of its job's output, and how far an order to stop it
+    /// came is noted.
     #[tracing::instrument(skip_all, err(level = "debug"))]
     pub(crate) async fn fail_run(
         &self,
@@ -253,13 +273,14 @@ impl Store {
         class: ErrorClass,
         message: &str,
         findings: &[v1::Finding],
+        stage: StopStage,
         jitter: f64,
     ) -> StoreResult<()> {
         let mut tx = self.begin().await?;
         match hold(&mut tx, lease).await {
             Ok(held) => {
                 store_findings(&mut tx, &held, findings).await?;
-                end_badly(&mut tx, &held, &Failure { class, message, lost: false, jitter }).await?;
+                end_badly(&mut tx, &held, &Failure { class, message, lost: false, stage, jitter }).await?;
             }
             Err(lost) => {
                 return match ended_as(&mut tx, lease).await?.as_deref() {

@@ -30,6 +30,14 @@ impl Trainer {
         trainer
     }
 
+    /// A trainer on a machine whose GPUs are gone.
+    pub(crate) fn start_without_gpus(order: &RunOrder) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ursa-trainer"));
+        let mut trainer = Self::spawn_command(command.env("CUDA_VISIBLE_DEVICES", ""));
+        trainer.write(&TrainerInput::Run(Box::new(order.clone())));
+        trainer
+    }
+
     pub(crate) fn start_evaluation(order: &EvaluationOrder) -> Self {
         let mut trainer = Self::spawn();
         trainer.write(&TrainerInput::Evaluate(Box::new(order.clone())));

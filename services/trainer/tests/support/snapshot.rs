@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use tempfile::TempDir;
@@ -79,6 +80,7 @@ impl World {
             allowed_networks: Vec::new(),
             processes: 1,
             checkpoint_seconds: 60,
+            gpus: 0,
         }
     }
 
@@ -120,6 +122,13 @@ impl World {
             object_store: order.object_store,
             threads: order.threads,
         }
+    }
+
+    /// Puts a file where checkpoints would lie: none can be stored until it is removed.
+    pub(crate) fn refuse_checkpoints(&self) -> PathBuf {
+        let file = self.folder.path().join("store/checkpoints");
+        std::fs::write(&file, b"no folder").unwrap();
+        file
     }
 
     pub(crate) fn delete(&self, key: &str) {

@@ -22,7 +22,10 @@ const KEEP: Duration = Duration::from_secs(30);
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Gpus(watch::Receiver<Vec<v1::Gpu>>);
+pub(crate) struct Gpus {
+    seen: watch::Receiver<Vec<v1::Gpu>>,
+    pretended: bool,
+}
 
 impl Gpus {
     /// Looks at this machine's, those of `choice` only, until every clone is gone. Begins with a first answer.
@@ -30,7 +33,7 @@ impl Gpus {
         let mut known = Known::default();
         let (sender, receiver) = watch::channel(Vec::new());
         if choice.is_none() {
-            return Self(receiver);
+            return Self { seen: receiver, pretended: false };
         }
         let mut smi = Smi::new(&["nvidia-smi"]);
         known.hear(smi.list().await, Instant::now());
@@ -46,32 +49,37 @@ impl Gpus {
                 sender.send_replace(choice.of(&known.gpus));
             }
         });
-        Self(receiver)
+        Self { seen: receiver, pretended: false }
     }
 
     /// Those that are claimed to be here.
     pub(crate) fn pretend(gpus: PretendedGpus) -> Self {
-        Self(watch::channel(gpus.0).1)
+        Self { seen: watch::channel(gpus.0).1, pretended: true }
     }
 
     /// As last seen.
     pub(crate) fn list(&self) -> Vec<v1::Gpu> {
-        self.0.borrow().clone()
+        self.seen.borrow().clone()
     }
 
     /// Watches those of a run from now on.
     pub(crate) fn load(&self, indices: &[u32]) -> GpuLoad {
-        GpuLoad::new(self.0.clone(), indices)
+        GpuLoad::new(self.seen.clone(), indices)
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.0.borrow().len()
+        self.seen.borrow().len()
+    }
+
+    /// How many of a run's it has to find: none that is only claimed to be here.
+    pub(crate) fn to_be_found(&self, indices: &[u32]) -> u32 {
+        if self.pretended { 0 } else { indices.len() as u32 }
     }
 
     /// The first of `wanted` that is not here.
     pub(crate) fn missing(&self, wanted: &[u32]) -> Option<u32> {
-        let here = self.0.borrow();
+        let here = self.seen.borrow();
         wanted.iter().copied().find(|index| !here.iter().any(|gpu| gpu.index == *index))
     }
 }
@@ -149,5 +157,13 @@ mod tests {
         assert_eq!(here.missing(&[1, 2]), Some(2));
         let none = Gpus::watch("none".parse().unwrap()).await;
         assert_eq!((none.count(), none.missing(&[])), (0, None));
+    }
+
+    #[tokio::test]
+    async fn a_run_has_to_find_the_gpus_it_is_given_but_none_that_is_pretended() {
+        let pretended = Gpus::pretend("24GiB,24GiB".parse().unwrap());
+        assert_eq!(pretended.to_be_found(&[0, 1]), 0);
+        let watched = Gpus::watch("none".parse().unwrap()).await;
+        assert_eq!([watched.to_be_found(&[]), watched.to_be_found(&[1, 2])], [0, 2]);
     }
 }

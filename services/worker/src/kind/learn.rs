@@ -263,6 +263,7 @@ fn order(
         allowed_networks: tools.allow_networks.iter().map(ToString::to_string).collect(),
         processes: attempt.gpus().len().max(1) as u32,
         checkpoint_seconds: tools.checkpoint_every.as_secs() as u32,
+        gpus: tools.gpus.to_be_found(attempt.gpus()),
     })
 }
 

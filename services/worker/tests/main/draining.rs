@@ -67,6 +67,23 @@ async fn what_is_not_finished_in_time_is_stopped_in_order_and_given_back() {
 }
 
 #[tokio::test]
+async fn a_worker_that_is_refused_stores_a_checkpoint_and_gives_back_what_it_has() {
+    let coordinator = Coordinator::start().await;
+    let worker = Worker::start(&[&coordinator], &["--slots", "4"]);
+    let (waiting, training) = (probe(600_000), train("obedient", &[]));
+    coordinator.order(&[&waiting, &training]);
+    sees_begun(&coordinator, &waiting).await;
+    coordinator.sees("the trainer", |seen| !seen.lines.is_empty()).await;
+    coordinator.refuse();
+    assert_eq!(worker.ended().await.unwrap_err().to_string(), "the coordinator refuses this worker");
+    for order in [&waiting, &training] {
+        assert_eq!(coordinator.sees_failure(order).await, (CLASS, "worker test was stopped".to_owned()));
+    }
+    let seen = coordinator.sees("the checkpoint", |seen| !seen.checkpoints.is_empty()).await;
+    assert_eq!(seen.checkpoints[0].epoch, 2);
+}
+
+#[tokio::test]
 async fn a_worker_ends_though_its_coordinator_is_away() {
     let coordinator = Coordinator::start().await;
     let worker = Worker::start(&[&coordinator], &["--drain-timeout", "0s", "--stop-grace", "1s"]);

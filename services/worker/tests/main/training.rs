@@ -105,6 +105,7 @@ async fn a_run_that_makes_room_hands_in_its_checkpoint_first() {
     assert_eq!((class, message.as_str()), (v1::ErrorClass::Returned, "a more urgent job needed the room"));
     let seen = coordinator.sees("anything", |_| true).await;
     assert_eq!(seen.checkpoints.len(), 1, "it counts before the attempt has ended");
+    assert_eq!(seen.failure(&order).unwrap().stop_stage(), StopStage::Acknowledged, "no force was needed");
 }
 
 #[tokio::test]
@@ -114,11 +115,12 @@ async fn a_run_that_does_not_end_by_itself_is_killed_and_that_is_said() {
     let order = train("deaf", &[]);
     coordinator.order(&[&order]);
     coordinator.sees("the trainer", |seen| !seen.lines.is_empty()).await;
-    coordinator.answer_ends(false);
     coordinator.order_stop(&order, StopReason::Deadline);
     coordinator.sees("that it was heard", |seen| seen.stage(&order) == Some(StopStage::Acknowledged)).await;
-    assert_eq!(coordinator.sees_failure(&order).await.0, v1::ErrorClass::Deadline);
-    coordinator.sees("that it was killed", |seen| seen.stage(&order) == Some(StopStage::Forced)).await;
+    let seen = coordinator.sees("a failure", |seen| seen.failure(&order).is_some()).await;
+    let failure = seen.failure(&order).unwrap();
+    // A report that tells of it may come after the end, when it is too late.
+    assert_eq!((failure.class(), failure.stop_stage()), (v1::ErrorClass::Deadline, StopStage::Forced));
 }
 
 /// The processes of a run that started others, as it tells of them.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use ursa_cluster::Worker;
+use ursa_cluster::{Worker, until};
 use ursa_proto::{ApiError, ErrorCode, SESSION_PROTOCOL_VERSION, v1};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, after, deploy, job, scrape, snapshot, train, verify};
+use crate::fixture::{Fixture, after, deploy, job, probe, scrape, snapshot, train, verify};
 
 async fn refused(fixture: &Fixture, jobs: Vec<v1::JobDefinition>) -> ApiError {
     let pipeline = Some(v1::PipelineSpec { name: "bad".into(), jobs, ..v1::PipelineSpec::default() });
@@ -152,4 +152,78 @@ async fn a_request_beyond_the_limit_is_refused() {
     let spec = v1::ScrapeSpec { dataset: "big".into(), classes: vec![class], ..v1::ScrapeSpec::default() };
     let error = refused(&fixture, vec![job("scrape", v1::job_definition::Spec::Scrape(spec))]).await;
     assert_eq!(error.code, ErrorCode::TooLarge, "{error}");
+}
+
+#[tokio::test]
+async fn a_line_that_can_be_no_url_fails_alone() {
+    let fixture = Fixture::start().await;
+    let urls = vec![format!("data:image/jpeg;base64,{}", "A".repeat(9000)), "http://web.test/a.jpg".into()];
+    let class = v1::ClassUrls { name: "teddy".into(), list_name: "urls.txt".into(), urls };
+    let spec = v1::ScrapeSpec { dataset: "bears".into(), classes: vec![class], ..v1::ScrapeSpec::default() };
+    let ids = fixture.submit(vec![job("scrape", v1::job_definition::Spec::Scrape(spec))]).await;
+    fixture.job_in(&ids[0], "running").await;
+    let url = fixture.ask("select url from sources where line = 1").await;
+    assert!(url.starts_with("(line 1, of 9023 bytes) data:image/jpeg;base64,AAA"), "{url}");
+}
+
+#[tokio::test]
+async fn text_that_cannot_be_stored_is_refused_as_such() {
+    let fixture = Fixture::start().await;
+    let mut jobs = fixture.client().jobs();
+    let pipeline = Some(v1::PipelineSpec { name: "p".into(), jobs: vec![scrape(1)], ..v1::PipelineSpec::default() });
+    let submitted = v1::SubmitPipelineRequest { pipeline, idempotency_key: "mon\0day".into() };
+    let filter = Some(v1::JobFilter { name_prefix: "a\0".into(), ..v1::JobFilter::default() });
+    let steered = v1::SteerJobsRequest {
+        filter,
+        action: Some(v1::steer_jobs_request::Action::Cancel(true)),
+        ..v1::SteerJobsRequest::default()
+    };
+    let errors = [
+        ApiError::from(jobs.submit_pipeline(submitted).await.unwrap_err()),
+        ApiError::from(jobs.steer_jobs(steered).await.unwrap_err()),
+    ];
+    for error in errors {
+        assert_eq!(error.code, ErrorCode::InvalidArgument, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_that_is_none_finds_no_more_than_one_that_is() {
+    let fixture = Fixture::start().await;
+    let ids = fixture.submit(vec![scrape(1)]).await;
+    let after = Some(prost_types::Timestamp { seconds: 1_700_000_000_000_000, nanos: 0 });
+    let request = v1::SteerJobsRequest {
+        filter: Some(v1::JobFilter { after, ..v1::JobFilter::default() }),
+        action: Some(v1::steer_jobs_request::Action::Cancel(true)),
+        ..v1::SteerJobsRequest::default()
+    };
+    let error = ApiError::from(fixture.client().jobs().steer_jobs(request).await.unwrap_err());
+    assert!(error.code == ErrorCode::InvalidArgument && error.message.starts_with("filter.after"), "{error}");
+    assert_ne!(fixture.job(&ids[0]).await.job.unwrap().state, "cancelled");
+}
+
+/// All reports are renewed together.
+#[tokio::test]
+async fn a_worker_that_says_what_cannot_be_stored_is_told_and_keeps_nobody_s_lease_from_being_renewed() {
+    let fixture = Fixture::start().await;
+    let nonsense = v1::WorkerReport {
+        worker_id: Uuid::new_v4().to_string(),
+        protocol_version: SESSION_PROTOCOL_VERSION,
+        name: "bad\0name".into(),
+        ..v1::WorkerReport::default()
+    };
+    let mut bad = Worker::attach_with(fixture.client(), nonsense).await.unwrap();
+    let error = bad.say().await.unwrap_err().downcast::<ApiError>().unwrap();
+    assert!(error.code == ErrorCode::InvalidArgument && error.message.starts_with("name"), "{error}");
+
+    fixture.submit(vec![probe(1)]).await;
+    let mut worker = Worker::attach(fixture.client(), "good", 1).await.unwrap();
+    let order = worker.next_task().await.unwrap();
+    let progress = v1::Progress { message: "half\0done".into(), ..v1::Progress::default() };
+    worker.report.running[0].progress = Some(progress);
+    worker.say().await.unwrap();
+    let told = || fixture.ask("select progress_message from attempts");
+    until("the progress", told, |message| message == "half\u{fffd}done").await;
+    worker.fail(order.lease.as_ref().unwrap(), v1::ErrorClass::Fatal, "it\0broke").await.unwrap();
+    assert_eq!(fixture.ask("select error from attempts").await, "it\u{fffd}broke");
 }

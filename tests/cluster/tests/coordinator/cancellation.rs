@@ -31,6 +31,28 @@ async fn every_stage_of_a_cancellation_is_told() {
 }
 
 #[tokio::test]
+async fn a_stage_that_comes_with_the_end_is_told_though_no_report_told_of_it() {
+    let fixture = Fixture::start().await;
+    for (stage, is_forced) in [(v1::StopStage::Acknowledged, false), (v1::StopStage::Forced, true)] {
+        let ids = fixture.submit(vec![probe(1)]).await;
+        let mut worker = Worker::attach(fixture.client(), "worker", 1).await.unwrap();
+        let lease = worker.next_task().await.unwrap().lease;
+        cancel(&fixture, &ids[0]).await;
+        assert_eq!(worker.next_stop().await.unwrap().reason(), v1::StopReason::Cancelled);
+        let request = v1::FailTaskRequest {
+            lease,
+            class: v1::ErrorClass::Cancelled.into(),
+            stop_stage: stage.into(),
+            ..v1::FailTaskRequest::default()
+        };
+        worker.client.workers().fail_task(request).await.unwrap();
+        let detail = fixture.job_in(&ids[0], "cancelled").await;
+        let stop = detail.tasks[0].attempts[0].stop.clone().unwrap();
+        assert_eq!((stop.acknowledged_at.is_some(), stop.forced_at.is_some()), (true, is_forced), "{stage:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_worker_that_does_not_stop_loses_the_task() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(1)]).await;

@@ -73,7 +73,7 @@ async fn insert_sources(
     let indices: Vec<i32> = listed.iter().map(|url| classes[url.class]).collect();
     let lists: Vec<String> = listed.iter().map(|url| spec.classes[url.class].list_name.clone()).collect();
     let lines: Vec<i32> = listed.iter().map(|url| url.line as i32).collect();
-    let urls: Vec<String> = listed.iter().map(|url| url.url.to_owned()).collect();
+    let urls: Vec<String> = listed.iter().map(|url| url.url.to_string()).collect();
     sqlx::query!(
         "insert into sources (id, dataset_id, class_index, list_name, line, url, job_id)
         select s.id, $1, s.class_index, s.list_name, s.line, s.url, $2

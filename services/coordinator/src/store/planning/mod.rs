@@ -12,6 +12,7 @@ use ursa_domain::policy::JobPolicy;
 use ursa_domain::sgd_lab::SgdLab;
 use ursa_domain::spec::ProbeSpec;
 use ursa_domain::{JobKind, JobSpec};
+use ursa_proto::ApiError;
 use uuid::Uuid;
 
 use super::events::{NewEvent, record};
@@ -197,9 +198,10 @@ pub(super) async fn start(tx: &mut Tx, job: &LockedJob, code: &str) -> StoreResu
             tx.hint(Topic::Jobs);
             event
         }
-        Err(StoreError::Api(error)) if may_fail => {
+        Err(error) if may_fail && error.is_the_caller_s() => {
             sqlx::query!("rollback to savepoint planning").execute(&mut **tx).await?;
-            transition(tx, job, JobEvent::Finish(JobOutcome::Failed), &error.message).await?.1
+            let ApiError { message, .. } = error.into();
+            transition(tx, job, JobEvent::Finish(JobOutcome::Failed), &message).await?.1
         }
         Err(error) => return Err(error),
     };

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use ursa_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
-use ursa_proto::{ApiError, v1};
+use ursa_proto::{ApiError, ErrorCode, v1};
 
 use super::PATIENCE;
 
@@ -67,6 +67,8 @@ struct Script {
     answers_reports: watch::Sender<bool>,
     /// Whether measurements are taken for what they are.
     takes_metrics: watch::Sender<bool>,
+    /// Whether it speaks another version of the session's protocol.
+    refuses: watch::Sender<bool>,
     stop: CancellationToken,
 }
 
@@ -88,6 +90,7 @@ impl Coordinator {
             answers_ends: watch::Sender::new(true),
             answers_reports: watch::Sender::new(true),
             takes_metrics: watch::Sender::new(true),
+            refuses: watch::Sender::new(false),
             stop: CancellationToken::new(),
         });
         let service = WorkerServiceServer::from_arc(Arc::new(Service(script.clone())));
@@ -126,6 +129,11 @@ impl Coordinator {
     /// Refuses all measurements.
     pub(crate) fn refuse_metrics(&self) {
         self.script.takes_metrics.send_replace(false);
+    }
+
+    /// Refuses every session from the next report on, as a coordinator of another version does.
+    pub(crate) fn refuse(&self) {
+        self.script.refuses.send_replace(true);
     }
 
     /// Says nothing any more, though it is there.
@@ -218,6 +226,11 @@ impl WorkerService for Service {
                     }
                     changed = news.changed() => if changed.is_err() { return },
                     () = script.stop.cancelled() => return,
+                }
+                if *script.refuses.borrow() {
+                    let refusal = ApiError::new(ErrorCode::ProtocolMismatch, "another version");
+                    let _ = sender.send(Err(refusal.into())).await;
+                    return;
                 }
                 if *script.answers_reports.borrow() && sender.send(Ok(script.next_orders())).await.is_err() {
                     return;
