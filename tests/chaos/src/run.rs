@@ -192,5 +192,5 @@ async fn read(reader: &mut Reader, stage: &Stage, asked: Asked) -> anyhow::Resul
     let history = reader.history(&stage.storage()?).await?;
     let Asked { submitted, watched, watched_everything, cancelled, drained, .. } = asked;
     let stored = stage.stored()?;
-    Ok(History { submitted, watched, watched_everything, cancelled, drained, truth, stored, ..history })
+    Ok(History { submitted, truth, watched, watched_everything, cancelled, drained, stored, ..history })
 }

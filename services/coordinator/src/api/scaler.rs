@@ -359,8 +359,8 @@ mod tests {
 
     fn lane(gpus: Option<u32>, held: u64, waiting: u64) -> LaneBacklog {
         let resources = Resources { gpus, ..Resources::default() };
-        let (has_quota, head) = (true, Mark::START);
-        LaneBacklog { id: 1, project: "bears".into(), has_quota, resources, held, waiting, head }
+        let project = "bears".into();
+        LaneBacklog { id: 1, project, has_quota: true, resources, held, waiting, head: Mark::START }
     }
 
     fn project(max_running: Option<i32>, max_gpus: Option<i32>) -> ProjectUsage {

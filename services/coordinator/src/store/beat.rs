@@ -59,15 +59,14 @@ pub(crate) struct OpenAttempt {
     pub preemptible: bool,
 }
 
+/// By worker.
+pub(crate) type Standings = HashMap<Uuid, Standing>;
+
 impl Store {
     /// Notes that workers are there, renews every lease that is listed and current, and tells of each worker how it stands;
     /// and when that was, by the database's clock, unless there are none.
     #[tracing::instrument(skip_all, err(level = "debug"))]
-    pub(crate) async fn beat(
-        &self,
-        beat: &Beat,
-        ttl: Duration,
-    ) -> StoreResult<(HashMap<Uuid, Standing>, Option<DateTime<Utc>>)> {
+    pub(crate) async fn beat(&self, beat: &Beat, ttl: Duration) -> StoreResult<(Standings, Option<DateTime<Utc>>)> {
         task::next(TaskState::Leased, TaskEvent::Start)?;
         let Beat { workers, leases, progress, stages, others } = beat;
         let gpus = workers.iter().map(|worker| gpus_to(&worker.gpus)).collect::<StoreResult<Vec<_>>>()?;
@@ -100,7 +99,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let at = rows.first().map(|row| row.at);
-        let mut standings: HashMap<Uuid, Standing> = HashMap::with_capacity(workers.len());
+        let mut standings: Standings = HashMap::with_capacity(workers.len());
         for row in rows {
             let standing = standings.entry(row.worker_id).or_default();
             standing.drain |= row.drain;

@@ -157,7 +157,7 @@ async fn end_attempt(
     state: &str,
     class: Option<ErrorClass>,
     error: &str,
-    stage: StopStage,
+    stop: StopStage,
 ) -> StoreResult<()> {
     let result = sqlx::query!(
         "update attempts set
@@ -175,7 +175,7 @@ async fn end_attempt(
         state,
         class.map(ErrorClass::as_str),
         error,
-        i32::from(stage),
+        i32::from(stop),
     )
     .execute(&mut **tx)
     .await?;
