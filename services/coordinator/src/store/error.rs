@@ -85,7 +85,10 @@ impl From<StoreError> for ApiError {
             error if error.is_conflict() => {
                 Self::new(ErrorCode::Unavailable, "the request ran into another one in the database; try again")
             }
-            error if error.is_refusal() => Self::invalid(format!("this cannot be stored: {error}")),
+            error if error.is_refusal() => {
+                tracing::info!(%error, "the database refused what a request says");
+                Self::invalid(format!("this cannot be stored: {error}"))
+            }
             error => {
                 tracing::error!(%error, "a request failed on the database");
                 Self::new(ErrorCode::Internal, "the coordinator failed on its database; its log has the details")
