@@ -5,18 +5,34 @@ use ursa_proto::v1;
 
 use crate::fixture::{Fixture, probe, scrape};
 
-/// Holds the task, and lock 1 to say so, until somebody waits for it.
-const HOLD: &str = "
-    select from tasks for update;
-    select pg_advisory_xact_lock(1);
-    do $$ begin
-        for i in 1..2000 loop
-            if exists (select from pg_locks where not granted) then return; end if;
-            perform pg_sleep(0.01);
-        end loop;
-        raise exception 'nobody came to wait for the task';
-    end $$;
-    set local lock_timeout = '5s';";
+/// Waits until `condition` holds.
+fn wait_until(condition: &str) -> String {
+    format!(
+        "do $$ begin
+            for i in 1..2000 loop
+                if {condition} then return; end if;
+                perform pg_sleep(0.01);
+            end loop;
+            raise exception 'nobody came';
+        end $$;"
+    )
+}
+
+/// Waits until so many wait for a lock.
+fn until_wait(count: u32) -> String {
+    wait_until(&format!("(select count(*) from pg_locks where not granted) >= {count}"))
+}
+
+/// Waits until somebody [holds](hold) something.
+fn until_held() -> String {
+    wait_until("exists (select from pg_locks where locktype = 'advisory' and objid = 1)")
+}
+
+/// Holds the rows of a table, and lock 1 to say so, until so many wait for them.
+fn hold(table: &str, waiting: u32) -> String {
+    let hold = format!("select from {table} for update; select pg_advisory_xact_lock(1);");
+    [&hold, &until_wait(waiting), "set local lock_timeout = '5s';"].concat()
+}
 
 /// What a claim may do next: whoever writes a row that refers to the job looks at it.
 const CLAIM: &str = "select from jobs for key share;";
@@ -29,47 +45,15 @@ const CANCEL: &str = "
     update attempts set stop_reason = 'cancelled', stop_asked_at = now(), stop_detail = 'the job was cancelled';
     update jobs set state = 'cancelling';";
 
-/// Holds the job, and lock 1 to say so, until two wait for it, one after the other.
-const HOLD_JOB: &str = "
-    select from jobs for update;
-    select pg_advisory_xact_lock(1);
-    do $$ begin
-        for i in 1..2000 loop
-            if (select count(*) from pg_locks where not granted) >= 2 then return; end if;
-            perform pg_sleep(0.01);
-        end loop;
-        raise exception 'nobody came to wait for the job';
-    end $$;";
-
-/// Waits until somebody waits.
-const ONE_WAITS: &str = "
-    do $$ begin
-        for i in 1..2000 loop
-            if exists (select from pg_locks where not granted) then return; end if;
-            perform pg_sleep(0.01);
-        end loop;
-        raise exception 'nobody came to wait';
-    end $$;";
-
-/// Waits until [`HOLD`] has the task.
-const HELD: &str = "
-    do $$ begin
-        for i in 1..2000 loop
-            if exists (select from pg_locks where locktype = 'advisory' and objid = 1) then return; end if;
-            perform pg_sleep(0.01);
-        end loop;
-        raise exception 'nobody took the task';
-    end $$;";
-
 #[tokio::test]
 async fn a_claim_and_a_cancellation_do_not_wait_for_each_other() {
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![scrape(2)]).await;
     fixture.job_in(&ids[0], "running").await;
-    let claim = [HOLD, CLAIM].concat();
+    let claim = hold("tasks", 1) + CLAIM;
     let claim = fixture.sql(&claim);
     let cancel = async {
-        fixture.sql(HELD).await;
+        fixture.sql(&until_held()).await;
         fixture.client().jobs().cancel_job(v1::CancelJobRequest { id: ids[0].clone() }).await
     };
     let ((), cancelled) = tokio::join!(claim, cancel);
@@ -82,10 +66,10 @@ async fn whoever_ends_an_attempt_and_whoever_cancels_its_job_do_not_wait_for_eac
     let fixture = Fixture::start().await;
     let ids = fixture.submit(vec![probe(1)]).await;
     let mut worker = at_work(&fixture).await;
-    let end = [HOLD, END].concat();
+    let end = hold("tasks", 1) + END;
     let end = fixture.sql(&end);
     let cancel = async {
-        fixture.sql(HELD).await;
+        fixture.sql(&until_held()).await;
         fixture.client().jobs().cancel_job(v1::CancelJobRequest { id: ids[0].clone() }).await
     };
     let ((), cancelled) = tokio::join!(end, cancel);
@@ -99,10 +83,10 @@ async fn whoever_ends_an_attempt_and_whoever_asks_it_back_do_not_wait_for_each_o
     let put_off = v1::JobDefinition { priority: Some(1), preemptible: true, ..probe(1) };
     fixture.submit(vec![put_off]).await;
     let mut worker = at_work(&fixture).await;
-    let end = [HOLD, END].concat();
+    let end = hold("tasks", 1) + END;
     let end = fixture.sql(&end);
     let ask = async {
-        fixture.sql(HELD).await;
+        fixture.sql(&until_held()).await;
         fixture.submit(vec![v1::JobDefinition { priority: Some(8), ..probe(1) }]).await
     };
     // It has to be heard of meanwhile: nobody asks back what a silent worker has.
@@ -116,10 +100,10 @@ async fn an_attempt_that_ends_while_its_job_is_cancelled_is_not_made_again() {
     let ids = fixture.submit(vec![probe(1)]).await;
     let mut worker = at_work(&fixture).await;
     let lease = worker.report.running[0].lease.clone().unwrap();
-    let cancel = [HOLD, CANCEL].concat();
+    let cancel = hold("tasks", 1) + CANCEL;
     let cancel = fixture.sql(&cancel);
     let fail = async {
-        fixture.sql(HELD).await;
+        fixture.sql(&until_held()).await;
         worker.fail(&lease, v1::ErrorClass::Retryable, "bad luck").await
     };
     let ((), failed) = tokio::join!(cancel, fail);
@@ -136,13 +120,14 @@ async fn of_a_gang_that_failed_for_good_none_is_tried_again_that_fails_at_the_sa
     let mut second = Worker::attach(fixture.client(), "second", 1).await.unwrap();
     let broken = first.next_task().await.unwrap().lease.unwrap();
     let unlucky = second.next_task().await.unwrap().lease.unwrap();
-    let hold = fixture.sql(HOLD_JOB);
+    let hold = hold("jobs", 2);
+    let hold = fixture.sql(&hold);
     let fail_for_good = async {
-        fixture.sql(HELD).await;
+        fixture.sql(&until_held()).await;
         first.fail(&broken, v1::ErrorClass::Fatal, "broken").await
     };
     let fail = async {
-        fixture.sql(ONE_WAITS).await;
+        fixture.sql(&until_wait(1)).await;
         second.fail(&unlucky, v1::ErrorClass::Retryable, "bad luck").await
     };
     let ((), one, other) = tokio::join!(hold, fail_for_good, fail);
